@@ -1,0 +1,26 @@
+//! Procyon turns a Linux host into a NETCONF/YANG-managed device whose job is to run other people's programs well.
+//!
+//! ```text
+//!  netconf, shell  ->  northbound  ->  provider (script, appmgr, system)  ->  keeper  ->  the world
+//!        ^------------- events <------------- events <------------------------ events
+//! ```
+//!
+//! Arrows go one way; what happens in the world comes back as events. Providers never import each other: only
+//! [`agent`] knows everyone. In each folder `mod.rs` says what it is, plain files decide in values, and at most one
+//! `driver.rs` awaits or touches the operating system. `docs/architecture.md` is the map.
+
+pub mod agent;
+pub mod appmgr;
+pub mod container;
+pub mod datastore;
+pub mod init;
+pub mod keeper;
+pub mod netconf;
+pub mod northbound;
+pub mod script;
+pub mod settings;
+pub mod ssh;
+pub mod store;
+pub mod sys;
+pub mod system;
+pub mod yang;

@@ -1,0 +1,189 @@
+//! The front door: everything a front end may ask, and every answer.
+//!
+//! A front end (NETCONF session, shell, script) turns bytes into a [`Request`]; the northbound authorises it (NACM),
+//! carries it out on the datastores, asks the providers, and answers with a [`Response`] or with [`Refusal`]s.
+//!
+//! Must not know: framing, SSH, process ids, ptys.
+
+pub mod driver;
+pub mod filter;
+pub mod handle;
+pub mod provider;
+pub mod refusal;
+
+use std::fmt;
+
+use bytes::Bytes;
+
+use self::filter::Filter;
+pub use self::refusal::{Kind, Refusal};
+
+/// RFC 6241 section 8.1: a positive number, unique among the sessions of this agent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SessionId(pub u32);
+
+impl fmt::Display for SessionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// Who asks. Made by a front end after authentication, handed over with [`Request`]s.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Caller {
+    pub session: SessionId,
+    pub user: String,
+    /// Groups that the transport vouches for, beside those that NACM is configured with.
+    pub groups: Vec<String>,
+    pub client: Client,
+    /// Where from, for people: `192.0.2.7:40122`, `local`, `app my-process-app run 1632914459`.
+    pub origin: String,
+}
+
+/// By which door a caller came in; the commit history shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Client {
+    /// NETCONF over SSH.
+    Netconf,
+    /// The commit-based shell.
+    Shell,
+    /// A script on the box, named by the app (or request) it runs for.
+    Script { app: String, run_id: u32 },
+    /// The agent itself, at start.
+    Agent,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Datastore {
+    Running,
+    Candidate,
+    Startup,
+}
+
+/// Where a configuration comes from in copy-config and validate.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Source {
+    Datastore(Datastore),
+    /// The XML of the children of `<config>`; see [`Fragment`].
+    Inline(Fragment),
+}
+
+/// A piece of XML cut out of a message: zero or more sibling elements. The namespace declarations that were in scope
+/// around it have been added to each of its top elements, so it can be parsed alone.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Fragment(pub Bytes);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum DefaultOperation {
+    #[default]
+    Merge,
+    Replace,
+    None,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum TestOption {
+    #[default]
+    TestThenSet,
+    Set,
+    TestOnly,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ErrorOption {
+    #[default]
+    StopOnError,
+    ContinueOnError,
+    RollbackOnError,
+}
+
+/// RFC 6243 retrieval modes; our basic mode is explicit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum WithDefaults {
+    #[default]
+    Explicit,
+    ReportAll,
+    ReportAllTagged,
+    Trim,
+}
+
+/// An RFC 6241 operation, or an rpc or action that some YANG module defines.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Request {
+    Get {
+        filter: Option<Filter>,
+        with_defaults: WithDefaults,
+    },
+    GetConfig {
+        source: Datastore,
+        filter: Option<Filter>,
+        with_defaults: WithDefaults,
+    },
+    EditConfig {
+        target: Datastore,
+        default_operation: DefaultOperation,
+        test_option: TestOption,
+        error_option: ErrorOption,
+        config: Fragment,
+    },
+    CopyConfig {
+        target: Datastore,
+        source: Source,
+    },
+    DeleteConfig {
+        target: Datastore,
+    },
+    Lock {
+        target: Datastore,
+    },
+    Unlock {
+        target: Datastore,
+    },
+    Validate {
+        source: Source,
+    },
+    Commit,
+    DiscardChanges,
+    KillSession {
+        session: SessionId,
+    },
+    GetSchema {
+        identifier: String,
+        version: Option<String>,
+        format: Option<String>,
+    },
+    /// An rpc of any other module: the operation element itself.
+    Invoke {
+        operation: Fragment,
+    },
+    /// RFC 7950 section 7.15: the content of the `<action>` element.
+    Action {
+        action: Fragment,
+    },
+}
+
+/// What a front end is answered when nothing was refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Response {
+    Ok,
+    /// The children of `<data>`: compact XML, default namespaces, no prefixes except in values that need them.
+    Data(Bytes),
+    /// The children of `<rpc-reply>`: what an rpc or action returned, as compact XML.
+    Output(Bytes),
+    /// The text of a YANG module (RFC 6022 get-schema); the front end escapes it.
+    Schema(String),
+}
+
+/// Several refusals may answer one request (RFC 6241 section 4.3). Never empty.
+pub type Answer = Result<Response, Vec<Refusal>>;
+
+/// Why a session is over; counted by monitoring (RFC 6022) and told by netconf-session-end (RFC 6470).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SessionEnd {
+    Closed,
+    Killed { by: SessionId },
+    Dropped,
+    Timeout,
+    BadHello,
+    Other,
+}

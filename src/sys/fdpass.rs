@@ -1,0 +1,123 @@
+//! Frames and descriptors over a Unix `SOCK_SEQPACKET` socket: one frame is one packet, its descriptors ride along.
+//!
+//! Packets keep their boundaries and arrive whole, so there is no length prefix and no partial read. A frame is at most
+//! [`FRAME_BYTES_MAX`]; larger things travel as descriptors of memfds.
+
+use std::io::{IoSlice, IoSliceMut};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
+
+use nix::errno::Errno;
+use nix::sys::socket::{
+    AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, recvmsg, sendmsg, socketpair,
+};
+
+/// The kernel's limit of descriptors a message (`SCM_MAX_FD`).
+pub const FDS_PER_FRAME_MAX: usize = 253;
+
+/// Well below the default socket buffer (208 KiB), so that a packet always fits an empty buffer.
+pub const FRAME_BYTES_MAX: usize = 64 * 1024;
+
+/// What arrived: the bytes, and the descriptors in the order they were sent.
+#[derive(Debug)]
+pub struct Frame {
+    pub bytes: Vec<u8>,
+    pub fds: Vec<OwnedFd>,
+}
+
+/// A connected pair, close-on-exec.
+pub fn pair() -> nix::Result<(OwnedFd, OwnedFd)> {
+    socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)
+}
+
+/// Sends one frame. On a non-blocking socket `EAGAIN` means that the peer's queue is full; nothing was sent.
+pub fn send(socket: &impl AsFd, bytes: &[u8], fds: &[impl AsFd]) -> nix::Result<()> {
+    if bytes.is_empty() || bytes.len() > FRAME_BYTES_MAX || fds.len() > FDS_PER_FRAME_MAX {
+        return Err(Errno::EMSGSIZE);
+    }
+    let raw: Vec<RawFd> = fds.iter().map(|fd| fd.as_fd().as_raw_fd()).collect();
+    let rights = [ControlMessage::ScmRights(&raw)];
+    let control: &[ControlMessage<'_>] = if raw.is_empty() { &[] } else { &rights };
+    loop {
+        match sendmsg::<()>(socket.as_fd().as_raw_fd(), &[IoSlice::new(bytes)], control, MsgFlags::MSG_NOSIGNAL, None) {
+            Ok(_) => return Ok(()),
+            Err(Errno::EINTR) => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Receives one frame; `None` when the peer has closed. `EAGAIN` on a non-blocking socket with nothing to read.
+pub fn receive(socket: &impl AsFd) -> nix::Result<Option<Frame>> {
+    let mut bytes = vec![0; FRAME_BYTES_MAX];
+    let mut control = nix::cmsg_space!([RawFd; FDS_PER_FRAME_MAX]);
+    let (length, flags, fds) = loop {
+        let mut slices = [IoSliceMut::new(&mut bytes)];
+        let result =
+            recvmsg::<()>(socket.as_fd().as_raw_fd(), &mut slices, Some(&mut control), MsgFlags::MSG_CMSG_CLOEXEC);
+        match result {
+            Ok(message) => {
+                let mut fds = Vec::new();
+                for item in message.cmsgs()? {
+                    if let ControlMessageOwned::ScmRights(raw) = item {
+                        fds.extend(raw.into_iter().map(adopt));
+                    }
+                }
+                break (message.bytes, message.flags, fds);
+            }
+            Err(Errno::EINTR) => {}
+            Err(error) => return Err(error),
+        }
+    };
+    if flags.intersects(MsgFlags::MSG_TRUNC | MsgFlags::MSG_CTRUNC) {
+        return Err(Errno::EMSGSIZE);
+    }
+    if length == 0 {
+        return Ok(None);
+    }
+    bytes.truncate(length);
+    Ok(Some(Frame { bytes, fds }))
+}
+
+fn adopt(raw: RawFd) -> OwnedFd {
+    // SAFETY: the kernel has just installed this descriptor for us by SCM_RIGHTS; nobody else in this process knows it.
+    #[expect(unsafe_code, reason = "the one place where a received descriptor gets its owner")]
+    unsafe {
+        OwnedFd::from_raw_fd(raw)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Seek, Write};
+
+    use super::*;
+
+    #[test]
+    fn bytes_and_descriptors_arrive_together() {
+        let (left, right) = pair().unwrap();
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(b"inside").unwrap();
+        send(&left, b"hello", &[&file]).unwrap();
+        let frame = receive(&right).unwrap().unwrap();
+        assert_eq!(frame.bytes, b"hello");
+        let mut copy = std::fs::File::from(frame.fds.into_iter().next().unwrap());
+        copy.rewind().unwrap();
+        let mut text = String::new();
+        copy.read_to_string(&mut text).unwrap();
+        assert_eq!(text, "inside");
+    }
+
+    #[test]
+    fn a_closed_peer_is_the_end_of_the_stream() {
+        let (left, right) = pair().unwrap();
+        drop(left);
+        assert!(receive(&right).unwrap().is_none());
+    }
+
+    #[test]
+    fn an_oversized_frame_is_refused_before_it_is_sent() {
+        let (left, _right) = pair().unwrap();
+        let none: [OwnedFd; 0] = [];
+        assert_eq!(send(&left, &vec![0; FRAME_BYTES_MAX + 1], &none), Err(Errno::EMSGSIZE));
+    }
+}

@@ -1,0 +1,6 @@
+//! The operating system, made safe: descriptors over sockets, ptys, pidfds, signals, limits.
+//!
+//! All `unsafe` outside the YANG bindings lives in this folder, each block with its reason. Must not know: what a
+//! descriptor is for.
+
+pub mod fdpass;

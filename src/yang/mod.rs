@@ -1,0 +1,3 @@
+//! YANG data: schema, trees, paths and values (RFC 7950). The only folder that names libyang.
+
+pub mod value;
