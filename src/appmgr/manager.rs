@@ -1,0 +1,632 @@
+//! The app manager: which apps are registered, which are activated with what, and what the keeper is asked to do.
+//!
+//! ```text
+//!               activate                 defined
+//!   Inactive ------------> Activating -------------> Active { wanted: Running | Held }
+//!      ^                       | refused                |  start, stop, kill, restart: orders to the keeper
+//!      +-----------------------+                        | deactivate, registration deleted
+//!      ^                          released              v
+//!      +------------------------------------------- Deactivating
+//! ```
+//! An app whose `after` apps are not all running waits in `Active` with nothing ordered; it is started when they are.
+//!
+//! Pure: the driver carries actions out and feeds their outcome back. Must not know: trees, files, the keeper's
+//! protocol, the clock.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use super::dependency;
+use super::observed::{LastExit, Observed, Phase};
+use super::refusals;
+use super::registration::{AppName, Registration};
+use crate::northbound::Refusal;
+
+/// Which waiting call an answer is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Ticket(pub u64);
+
+/// The six rpcs of `Cisco-IOS-XR-appmgr-act`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verb {
+    Activate,
+    Deactivate,
+    Start,
+    Stop,
+    Kill,
+    Restart,
+}
+
+/// Whether an operator wants the app to run; survives the agent and, for `unless-stopped`, a reboot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Wanted {
+    Running,
+    /// Stopped or killed by an operator: holds until start.
+    Held,
+}
+
+/// What was frozen at activation. This is what the journal keeps.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Activation {
+    pub registration: Registration,
+    pub sha256: String,
+    pub wanted: Wanted,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Life {
+    Inactive,
+    Activating { activation: Activation, ticket: Option<Ticket> },
+    Active { activation: Activation, observed: Observed },
+    Deactivating { tickets: Vec<Ticket> },
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct App {
+    /// `None` while a deleted registration is still being deactivated.
+    pub registration: Option<Registration>,
+    pub life: Life,
+    /// Why the last attempt came to nothing, where it did.
+    pub trouble: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Input {
+    /// A commit: registrations and process-script checksums that came, changed or went.
+    Configured {
+        registrations: Vec<(AppName, Option<Registration>)>,
+        checksums: Vec<(String, Option<String>)>,
+    },
+    Call {
+        verb: Verb,
+        app: AppName,
+        ticket: Ticket,
+    },
+    /// The keeper is there and holds these containers.
+    KeeperConnected {
+        containers: Vec<(AppName, Observed)>,
+    },
+    KeeperLost,
+    Observed {
+        app: AppName,
+        observed: Observed,
+    },
+    /// An order that the keeper has answered.
+    Ordered {
+        app: AppName,
+        order: Order,
+        outcome: Result<(), Refusal>,
+    },
+}
+
+/// What the keeper is asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Order {
+    Define { activation: Box<Activation> },
+    Start { ticket: Option<Ticket> },
+    Stop { ticket: Option<Ticket> },
+    Kill { ticket: Option<Ticket> },
+    Restart { ticket: Option<Ticket> },
+    Release,
+    SetExpected { sha256: Option<String> },
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    Order {
+        app: AppName,
+        order: Order,
+    },
+    Answer {
+        ticket: Ticket,
+        answer: Result<(), Refusal>,
+    },
+    /// Make the activation durable, or its absence, before anything that follows.
+    Record {
+        app: AppName,
+        activation: Option<Activation>,
+    },
+    /// The app's operational state changed: tell who listens.
+    Changed {
+        app: AppName,
+    },
+}
+
+#[derive(Debug, Default)]
+pub struct Manager {
+    apps: BTreeMap<AppName, App>,
+    /// Committed checksums of process scripts by file name.
+    checksums: BTreeMap<String, String>,
+    keeper: KeeperView,
+    /// Activations read from the journal that wait for the first meeting with the keeper.
+    recorded: BTreeMap<AppName, Activation>,
+    /// Nothing is reconciled before the running configuration is known.
+    is_configured: bool,
+}
+
+#[derive(Debug, Default)]
+enum KeeperView {
+    /// Not met since the agent started.
+    #[default]
+    Unmet,
+    /// Met before the configuration was known.
+    Early(Vec<(AppName, Observed)>),
+    Connected,
+    Lost,
+}
+
+impl Manager {
+    pub fn new(recorded: BTreeMap<AppName, Activation>) -> Self {
+        Self { recorded, ..Self::default() }
+    }
+
+    pub fn apps(&self) -> &BTreeMap<AppName, App> {
+        &self.apps
+    }
+
+    pub fn checksum_of(&self, script: &str) -> Option<&str> {
+        self.checksums.get(script).map(String::as_str)
+    }
+
+    /// The activated apps that run `script`.
+    pub fn apps_using(&self, script: &str) -> Vec<AppName> {
+        let uses = |activation: &Activation| activation.registration.executable.as_deref() == Some(script);
+        self.apps
+            .iter()
+            .filter(|(_, app)| match &app.life {
+                Life::Active { activation, .. } | Life::Activating { activation, .. } => uses(activation),
+                Life::Inactive | Life::Deactivating { .. } => false,
+            })
+            .map(|(name, _)| name.clone())
+            .collect()
+    }
+
+    /// The apps that `app` still waits for before it may start.
+    pub fn waiting_for(&self, app: &App) -> Vec<AppName> {
+        let Life::Active { activation, observed } = &app.life else { return Vec::new() };
+        let is_held_back = activation.wanted == Wanted::Running && observed.phase == Phase::Defined;
+        if is_held_back { self.missing(app) } else { Vec::new() }
+    }
+
+    pub fn handle(&mut self, input: Input) -> Vec<Action> {
+        match input {
+            Input::Configured { registrations, checksums } => self.configured(registrations, checksums),
+            Input::Call { verb, app, ticket } => self
+                .call(verb, &app, ticket)
+                .unwrap_or_else(|refusal| vec![Action::Answer { ticket, answer: Err(refusal) }]),
+            Input::KeeperConnected { containers } => self.keeper_connected(containers),
+            Input::KeeperLost => {
+                self.keeper = KeeperView::Lost;
+                Vec::new()
+            }
+            Input::Observed { app, observed } => self.observed(&app, observed),
+            Input::Ordered { app, order, outcome } => self.ordered(&app, order, outcome),
+        }
+    }
+
+    fn configured(
+        &mut self,
+        registrations: Vec<(AppName, Option<Registration>)>,
+        checksums: Vec<(String, Option<String>)>,
+    ) -> Vec<Action> {
+        let mut actions = Vec::new();
+        for (script, sha256) in checksums {
+            for app in self.apps_using(&script) {
+                actions.push(Action::Order { app, order: Order::SetExpected { sha256: sha256.clone() } });
+            }
+            match sha256 {
+                Some(sha256) => self.checksums.insert(script, sha256),
+                None => self.checksums.remove(&script),
+            };
+        }
+        for (name, registration) in registrations {
+            let is_gone = registration.is_none();
+            let app = self.apps.entry(name.clone()).or_insert_with(|| App {
+                registration: None,
+                life: Life::Inactive,
+                trouble: None,
+            });
+            app.registration = registration;
+            if is_gone {
+                actions.extend(self.deactivate(&name, None));
+                self.forget_if_over(&name);
+            }
+            actions.push(Action::Changed { app: name });
+        }
+        self.is_configured = true;
+        if let KeeperView::Early(containers) = &mut self.keeper {
+            let containers = std::mem::take(containers);
+            actions.extend(self.reconcile(containers, true));
+        }
+        actions.extend(self.start_the_waiting());
+        actions
+    }
+
+    fn call(&mut self, verb: Verb, name: &AppName, ticket: Ticket) -> Result<Vec<Action>, Refusal> {
+        if !matches!(self.keeper, KeeperView::Connected) {
+            return Err(refusals::keeper_away());
+        }
+        let app = self.apps.get(name).ok_or_else(|| refusals::not_registered(name))?;
+        if verb == Verb::Activate {
+            let activation = self.freeze(name, app)?;
+            return Ok(self.activate(name, activation, Some(ticket)));
+        }
+        let Life::Active { observed, .. } = &app.life else {
+            return Err(match &app.life {
+                Life::Activating { .. } => refusals::busy(name, "being activated"),
+                Life::Deactivating { .. } => refusals::busy(name, "being deactivated"),
+                Life::Inactive | Life::Active { .. } => refusals::not_activated(name),
+            });
+        };
+        let phase = observed.phase.clone();
+        let is_waiting = !self.waiting_for(app).is_empty();
+        let ticket = Some(ticket);
+        match verb {
+            Verb::Activate => Ok(Vec::new()),
+            Verb::Deactivate => Ok(self.deactivate(name, ticket)),
+            Verb::Start => match phase {
+                Phase::Running { pid } => Err(refusals::already_running(name, pid)),
+                Phase::Starting => Err(refusals::busy(name, "starting")),
+                Phase::Defined
+                | Phase::StopRequested { .. }
+                | Phase::KillRequested { .. }
+                | Phase::Backoff { .. }
+                | Phase::Stopped
+                | Phase::Killed
+                | Phase::Ended { .. }
+                | Phase::Mismatch { .. } => Ok(self.start(name, ticket)),
+            },
+            Verb::Restart => {
+                let mut actions = self.want(name, Wanted::Running);
+                actions.push(Action::Order { app: name.clone(), order: Order::Restart { ticket } });
+                Ok(actions)
+            }
+            Verb::Stop | Verb::Kill => match phase {
+                Phase::Stopped | Phase::Killed | Phase::Ended { .. } | Phase::Mismatch { .. } => {
+                    Err(refusals::not_running(name))
+                }
+                Phase::Defined if !is_waiting => Err(refusals::not_running(name)),
+                Phase::Defined
+                | Phase::Starting
+                | Phase::Running { .. }
+                | Phase::StopRequested { .. }
+                | Phase::KillRequested { .. }
+                | Phase::Backoff { .. } => {
+                    let mut actions = self.want(name, Wanted::Held);
+                    let order = if verb == Verb::Stop { Order::Stop { ticket } } else { Order::Kill { ticket } };
+                    actions.push(Action::Order { app: name.clone(), order });
+                    Ok(actions)
+                }
+            },
+        }
+    }
+
+    /// What an activation freezes, or why there can be none.
+    fn freeze(&self, name: &AppName, app: &App) -> Result<Activation, Refusal> {
+        match &app.life {
+            Life::Inactive => {}
+            Life::Active { observed, .. } => return Err(refusals::already_activated(name, observed)),
+            Life::Activating { .. } => return Err(refusals::busy(name, "being activated")),
+            Life::Deactivating { .. } => return Err(refusals::busy(name, "being deactivated")),
+        }
+        let registration = app.registration.clone().ok_or_else(|| refusals::not_registered(name))?;
+        let executable = registration.executable.as_deref().ok_or_else(|| refusals::no_executable(name))?;
+        if executable.contains('/') {
+            return Err(refusals::executable_in_folder(name, executable));
+        }
+        let sha256 = self.checksum_of(executable).ok_or_else(|| refusals::no_checksum(executable))?.to_owned();
+        Ok(Activation { registration, sha256, wanted: Wanted::Running })
+    }
+
+    fn activate(&mut self, name: &AppName, activation: Activation, ticket: Option<Ticket>) -> Vec<Action> {
+        if let Some(app) = self.apps.get_mut(name) {
+            app.life = Life::Activating { activation: activation.clone(), ticket };
+            app.trouble = None;
+        }
+        let order = Order::Define { activation: Box::new(activation) };
+        vec![Action::Order { app: name.clone(), order }, Action::Changed { app: name.clone() }]
+    }
+
+    fn start(&mut self, name: &AppName, ticket: Option<Ticket>) -> Vec<Action> {
+        let mut actions = self.want(name, Wanted::Running);
+        let is_waiting = self.apps.get(name).is_some_and(|app| !self.missing(app).is_empty());
+        if is_waiting {
+            // It starts when those it waits for run; the status says whom it waits for.
+            actions.extend(ticket.map(|ticket| Action::Answer { ticket, answer: Ok(()) }));
+            actions.push(Action::Changed { app: name.clone() });
+        } else {
+            self.mark_starting(name);
+            actions.push(Action::Order { app: name.clone(), order: Order::Start { ticket } });
+        }
+        actions
+    }
+
+    /// A start on its way must not be ordered again by the next commit.
+    fn mark_starting(&mut self, name: &AppName) {
+        if let Some(App { life: Life::Active { observed, .. }, .. }) = self.apps.get_mut(name)
+            && observed.phase == Phase::Defined
+        {
+            observed.phase = Phase::Starting;
+        }
+    }
+
+    /// Notes what the operator wants, durably.
+    fn want(&mut self, name: &AppName, wanted: Wanted) -> Vec<Action> {
+        match self.apps.get_mut(name).map(|app| &mut app.life) {
+            Some(Life::Active { activation, .. }) if activation.wanted != wanted => {
+                activation.wanted = wanted;
+                vec![Action::Record { app: name.clone(), activation: Some(activation.clone()) }]
+            }
+            Some(Life::Active { .. } | Life::Inactive | Life::Activating { .. } | Life::Deactivating { .. }) | None => {
+                Vec::new()
+            }
+        }
+    }
+
+    fn deactivate(&mut self, name: &AppName, ticket: Option<Ticket>) -> Vec<Action> {
+        let Some(app) = self.apps.get_mut(name) else { return Vec::new() };
+        match &mut app.life {
+            Life::Active { .. } | Life::Activating { .. } => {
+                let mut tickets: Vec<Ticket> = ticket.into_iter().collect();
+                if let Life::Activating { ticket: Some(activating), .. } = &app.life {
+                    tickets.push(*activating);
+                }
+                app.life = Life::Deactivating { tickets };
+                app.trouble = None;
+                // Recorded first: a crash before the release must not bring the app back.
+                vec![
+                    Action::Record { app: name.clone(), activation: None },
+                    Action::Order { app: name.clone(), order: Order::Release },
+                    Action::Changed { app: name.clone() },
+                ]
+            }
+            Life::Deactivating { tickets } => {
+                tickets.extend(ticket);
+                Vec::new()
+            }
+            Life::Inactive => Vec::new(),
+        }
+    }
+
+    fn keeper_connected(&mut self, containers: Vec<(AppName, Observed)>) -> Vec<Action> {
+        if !self.is_configured {
+            self.keeper = KeeperView::Early(containers);
+            return Vec::new();
+        }
+        let is_first = matches!(self.keeper, KeeperView::Unmet);
+        self.reconcile(containers, is_first)
+    }
+
+    /// Compares what the keeper holds with what was activated. A container that survived is adopted as it is. At the
+    /// first meeting an activation without a container was ended by a reboot (or a full stop): it comes back only with
+    /// `autorun`. Later such a loss is the keeper's own, and what should run is activated again.
+    fn reconcile(&mut self, containers: Vec<(AppName, Observed)>, is_first: bool) -> Vec<Action> {
+        self.keeper = KeeperView::Connected;
+        let mut held: BTreeMap<AppName, Observed> = containers.into_iter().collect();
+        let mut actions = Vec::new();
+        let expected: Vec<(AppName, Activation)> = if is_first {
+            std::mem::take(&mut self.recorded).into_iter().collect()
+        } else {
+            let active = self.apps.iter().filter_map(|(name, app)| match &app.life {
+                Life::Active { activation, .. } | Life::Activating { activation, .. } => {
+                    Some((name.clone(), activation.clone()))
+                }
+                Life::Inactive | Life::Deactivating { .. } => None,
+            });
+            active.collect()
+        };
+        for (name, activation) in expected {
+            let Some(app) = self.apps.get_mut(&name).filter(|app| app.registration.is_some()) else {
+                actions.push(Action::Record { app: name, activation: None });
+                continue;
+            };
+            if let Some(observed) = held.remove(&name) {
+                app.life = Life::Active { activation, observed };
+                let sha256 = self.expected_sum(&name);
+                actions.push(Action::Order { app: name.clone(), order: Order::SetExpected { sha256 } });
+                actions.push(Action::Changed { app: name });
+                continue;
+            }
+            app.life = Life::Inactive;
+            let autorun = app.registration.as_ref().is_some_and(|registration| registration.autorun);
+            if is_first && !autorun {
+                actions.push(Action::Record { app: name, activation: None });
+                continue;
+            }
+            actions.extend(self.activate_again(&name, &activation));
+        }
+        // A container that nobody recorded belongs to a call that was never answered, or to a deactivation cut short.
+        for (name, _) in held {
+            let is_deactivating = self.apps.get(&name).is_some_and(|app| matches!(app.life, Life::Deactivating { .. }));
+            if !is_deactivating {
+                let app = self.apps.entry(name.clone()).or_insert_with(|| App {
+                    registration: None,
+                    life: Life::Inactive,
+                    trouble: None,
+                });
+                app.life = Life::Deactivating { tickets: Vec::new() };
+            }
+            actions.push(Action::Order { app: name, order: Order::Release });
+        }
+        actions.extend(self.start_the_waiting());
+        actions
+    }
+
+    /// After a reboot: with the configuration of today. `unless-stopped` alone remembers that it was stopped.
+    fn activate_again(&mut self, name: &AppName, old: &Activation) -> Vec<Action> {
+        let Some(app) = self.apps.get(name) else { return Vec::new() };
+        match self.freeze(name, app) {
+            Ok(mut activation) => {
+                if activation.registration.restart == super::registration::Restart::UnlessStopped {
+                    activation.wanted = old.wanted;
+                }
+                self.activate(name, activation, None)
+            }
+            Err(refusal) => {
+                if let Some(app) = self.apps.get_mut(name) {
+                    app.trouble = Some(refusal.to_string());
+                }
+                vec![Action::Record { app: name.clone(), activation: None }, Action::Changed { app: name.clone() }]
+            }
+        }
+    }
+
+    fn observed(&mut self, name: &AppName, new: Observed) -> Vec<Action> {
+        let Some(App { life: Life::Active { observed, .. }, .. }) = self.apps.get_mut(name) else {
+            // Of a container that is being released, or of one that was never ours.
+            return Vec::new();
+        };
+        if *observed == new {
+            return Vec::new();
+        }
+        *observed = new;
+        let mut actions = vec![Action::Changed { app: name.clone() }];
+        actions.extend(self.start_the_waiting());
+        actions
+    }
+
+    fn ordered(&mut self, name: &AppName, order: Order, outcome: Result<(), Refusal>) -> Vec<Action> {
+        match order {
+            Order::Define { activation } => self.defined(name, *activation, outcome),
+            Order::Release => self.released(name, outcome),
+            Order::Start { ticket } | Order::Stop { ticket } | Order::Kill { ticket } | Order::Restart { ticket } => {
+                let mut actions = Vec::new();
+                if let (Some(app), Err(refusal)) = (self.apps.get_mut(name), &outcome) {
+                    app.trouble = Some(refusal.to_string());
+                    actions.push(Action::Changed { app: name.clone() });
+                }
+                actions.extend(ticket.map(|ticket| Action::Answer { ticket, answer: outcome }));
+                actions
+            }
+            // Trouble here is said by the next observation, or by the reconciliation after a lost keeper.
+            Order::SetExpected { .. } => Vec::new(),
+        }
+    }
+
+    fn defined(&mut self, name: &AppName, activation: Activation, outcome: Result<(), Refusal>) -> Vec<Action> {
+        let Some(app) = self.apps.get_mut(name) else { return Vec::new() };
+        let Life::Activating { ticket, .. } = app.life else {
+            // Deactivated, or the registration deleted, while the keeper was freezing: the release is on its way.
+            return Vec::new();
+        };
+        match outcome {
+            Ok(()) => {
+                let wanted = activation.wanted;
+                app.life = Life::Active { activation: activation.clone(), observed: Observed::defined() };
+                let mut actions = vec![Action::Record { app: name.clone(), activation: Some(activation.clone()) }];
+                // The configuration may have moved while the keeper was freezing.
+                let sha256 = self.expected_sum(name);
+                if sha256.as_deref() != Some(activation.sha256.as_str()) {
+                    actions.push(Action::Order { app: name.clone(), order: Order::SetExpected { sha256 } });
+                }
+                match wanted {
+                    Wanted::Running => actions.extend(self.start(name, ticket)),
+                    Wanted::Held => actions.extend(ticket.map(|ticket| Action::Answer { ticket, answer: Ok(()) })),
+                }
+                actions.push(Action::Changed { app: name.clone() });
+                actions
+            }
+            Err(refusal) => {
+                app.life = Life::Inactive;
+                app.trouble = Some(refusal.to_string());
+                let mut actions = Vec::new();
+                if ticket.is_none() {
+                    actions.push(Action::Record { app: name.clone(), activation: None });
+                }
+                actions.extend(ticket.map(|ticket| Action::Answer { ticket, answer: Err(refusal) }));
+                actions.push(Action::Changed { app: name.clone() });
+                actions
+            }
+        }
+    }
+
+    fn released(&mut self, name: &AppName, outcome: Result<(), Refusal>) -> Vec<Action> {
+        let Some(app) = self.apps.get_mut(name) else { return Vec::new() };
+        let Life::Deactivating { tickets } = &mut app.life else { return Vec::new() };
+        let tickets = std::mem::take(tickets);
+        app.life = Life::Inactive;
+        let mut actions: Vec<Action> =
+            tickets.into_iter().map(|ticket| Action::Answer { ticket, answer: outcome.clone() }).collect();
+        actions.push(Action::Changed { app: name.clone() });
+        self.forget_if_over(name);
+        actions
+    }
+
+    fn forget_if_over(&mut self, name: &AppName) {
+        if self.apps.get(name).is_some_and(|app| app.registration.is_none() && app.life == Life::Inactive) {
+            self.apps.remove(name);
+        }
+    }
+
+    fn expected_sum(&self, name: &AppName) -> Option<String> {
+        match &self.apps.get(name)?.life {
+            Life::Active { activation, .. } | Life::Activating { activation, .. } => {
+                self.checksum_of(activation.registration.executable.as_deref()?).map(str::to_owned)
+            }
+            Life::Inactive | Life::Deactivating { .. } => None,
+        }
+    }
+
+    /// Which of its `after` apps do not run.
+    fn missing(&self, app: &App) -> Vec<AppName> {
+        let Some(registration) = &app.registration else { return Vec::new() };
+        let is_running = |name: &AppName| {
+            self.apps
+                .get(name)
+                .is_some_and(|other| matches!(&other.life, Life::Active { observed, .. } if observed.is_running()))
+        };
+        registration.after.iter().filter(|name| !is_running(name)).cloned().collect()
+    }
+
+    /// Starts whoever waited and waits no longer. One that was started before is the keeper's to restart.
+    fn start_the_waiting(&mut self) -> Vec<Action> {
+        if !matches!(self.keeper, KeeperView::Connected) {
+            return Vec::new();
+        }
+        let ready: BTreeSet<AppName> = self
+            .apps
+            .iter()
+            .filter(|(_, app)| {
+                matches!(&app.life, Life::Active { activation, observed }
+                    if activation.wanted == Wanted::Running && observed.phase == Phase::Defined)
+                    && self.missing(app).is_empty()
+            })
+            .map(|(name, _)| name.clone())
+            .collect();
+        let mut actions = Vec::new();
+        for name in ready {
+            self.mark_starting(&name);
+            actions.push(Action::Order { app: name, order: Order::Start { ticket: None } });
+        }
+        actions
+    }
+
+    /// The `after` relation of the registrations, with `changed` ones in place of those known.
+    pub fn after_with(&self, changed: &[(AppName, Option<Registration>)]) -> dependency::After {
+        let mut after: dependency::After = self
+            .apps
+            .iter()
+            .filter_map(|(name, app)| Some((name.clone(), app.registration.as_ref()?.after.clone())))
+            .collect();
+        for (name, registration) in changed {
+            match registration {
+                Some(registration) => after.insert(name.clone(), registration.after.clone()),
+                None => after.remove(name),
+            };
+        }
+        after
+    }
+}
+
+/// The exit in words: `exit status 1`, `killed by SIGKILL`.
+pub fn exit_in_words(exit: LastExit) -> String {
+    match exit {
+        LastExit::Code(code) => format!("exit status {code}"),
+        LastExit::Signal(number) => match nix::sys::signal::Signal::try_from(number) {
+            Ok(signal) => format!("killed by {signal}"),
+            Err(_) => format!("killed by signal {number}"),
+        },
+        LastExit::Unknown => "exit status unknown".to_owned(),
+    }
+}

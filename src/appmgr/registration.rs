@@ -1,0 +1,259 @@
+//! What the configuration says of one app: the registration, read from
+//! `/Cisco-IOS-XR-um-appmgr-cfg:appmgr/process-scripts/process-script`.
+//!
+//! Values only. Must not know: what runs.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::northbound::{Kind, Refusal};
+use crate::yang::value::Element;
+
+/// The name of an app: the key of its registration, checked by the schema before it comes here.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct AppName(String);
+
+impl AppName {
+    pub fn new(name: impl Into<String>) -> Self {
+        Self(name.into())
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for AppName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// `restart` and `max-retries` as one value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
+pub enum Restart {
+    #[default]
+    Always,
+    Never,
+    /// `None`: without limit.
+    OnFailure {
+        max_retries: Option<u32>,
+    },
+    UnlessErrored,
+    UnlessStopped,
+}
+
+impl Restart {
+    /// The name in the configuration and operational trees.
+    pub fn yang(self) -> &'static str {
+        match self {
+            Restart::Always => "always",
+            Restart::Never => "never",
+            Restart::OnFailure { .. } => "on-failure",
+            Restart::UnlessErrored => "unless-errored",
+            Restart::UnlessStopped => "unless-stopped",
+        }
+    }
+
+    pub fn max_retries(self) -> Option<u32> {
+        match self {
+            Restart::OnFailure { max_retries } => max_retries,
+            Restart::Always | Restart::Never | Restart::UnlessErrored | Restart::UnlessStopped => None,
+        }
+    }
+}
+
+/// One `process-script` entry.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Registration {
+    pub name: AppName,
+    pub executable: Option<String>,
+    pub run_args: Option<String>,
+    pub restart: Restart,
+    /// The account whose rights the script has over NETCONF; `None` is the account `script`.
+    pub username: Option<String>,
+    /// Survives a reboot when activated.
+    pub autorun: bool,
+    /// Apps that must be running before this one starts.
+    pub after: Vec<AppName>,
+}
+
+impl Registration {
+    /// Reads one list entry. The schema has checked names, ranges and enumerations.
+    pub fn from_element(entry: &Element) -> Option<Self> {
+        let name = AppName::new(entry.text_of("process-script-name")?);
+        let owned = |leaf: &str| entry.text_of(leaf).map(str::to_owned);
+        let max_retries = entry.text_of("max-retries").and_then(|text| text.parse().ok());
+        let restart = match entry.text_of("restart") {
+            Some("never") => Restart::Never,
+            Some("on-failure") => Restart::OnFailure { max_retries },
+            Some("unless-errored") => Restart::UnlessErrored,
+            Some("unless-stopped") => Restart::UnlessStopped,
+            Some(_) | None => Restart::Always,
+        };
+        Some(Self {
+            name,
+            executable: owned("executable"),
+            run_args: owned("run-args"),
+            restart,
+            username: owned("username"),
+            autorun: entry.child("autorun").is_some(),
+            after: entry.children_named("after").filter_map(|leaf| leaf.text.as_deref()).map(AppName::new).collect(),
+        })
+    }
+
+    /// What the schema's patterns cannot say.
+    ///
+    /// # Errors
+    /// `invalid-value` when the executable leaves the repository, or the arguments have an open quote.
+    pub fn check(&self) -> Result<(), Refusal> {
+        if let Some(executable) = &self.executable
+            && (executable.starts_with('/') || executable.split('/').any(|part| part == ".." || part.is_empty()))
+        {
+            return Err(Refusal::new(
+                Kind::InvalidValue,
+                format!("executable `{executable}` leads out of the script repository"),
+            )
+            .mend("name a file of the repository, such as `poll.py`")
+            .at(self.path("executable")));
+        }
+        if let Some(text) = &self.run_args {
+            split_arguments(text).map_err(|open| {
+                Refusal::new(Kind::InvalidValue, format!("run-args of app `{}`: {open}", self.name))
+                    .at(self.path("run-args"))
+            })?;
+        }
+        Ok(())
+    }
+
+    /// The arguments as the script gets them. A text that does not split is passed whole: `check` refuses it at commit.
+    pub fn arguments(&self) -> Vec<String> {
+        let text = self.run_args.as_deref().unwrap_or_default();
+        split_arguments(text).unwrap_or_else(|_| vec![text.to_owned()])
+    }
+
+    /// The data path of one leaf of this registration.
+    pub fn path(&self, leaf: &str) -> String {
+        let quote = if self.name.as_str().contains('\'') { '"' } else { '\'' };
+        format!(
+            "/Cisco-IOS-XR-um-appmgr-cfg:appmgr/process-scripts/process-script[process-script-name={quote}{}{quote}]/{leaf}",
+            self.name
+        )
+    }
+
+    /// Whether a running instance that was started from `frozen` would run differently from this registration.
+    /// `autorun` and `after` are no part of a run: they need no new activation.
+    pub fn differs_from(&self, frozen: &Registration) -> bool {
+        (&self.executable, &self.run_args, self.restart, &self.username)
+            != (&frozen.executable, &frozen.run_args, frozen.restart, &frozen.username)
+    }
+}
+
+/// A quote that is never closed, or a backslash with nothing behind it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum OpenQuote {
+    #[error("the quote {0} is never closed")]
+    Quote(char),
+    #[error("a backslash at the end escapes nothing")]
+    Backslash,
+}
+
+/// Splits arguments at blanks as a POSIX shell does: single quotes keep all, double quotes keep blanks, a backslash
+/// keeps the next character. Nothing is expanded.
+///
+/// # Errors
+/// [`OpenQuote`] when the text ends inside a quote.
+pub fn split_arguments(text: &str) -> Result<Vec<String>, OpenQuote> {
+    let mut words = Vec::new();
+    let mut word: Option<String> = None;
+    let mut characters = text.chars();
+    while let Some(character) = characters.next() {
+        match character {
+            ' ' | '\t' | '\n' => words.extend(word.take()),
+            '\'' => {
+                let word = word.get_or_insert_default();
+                loop {
+                    match characters.next() {
+                        Some('\'') => break,
+                        Some(inside) => word.push(inside),
+                        None => return Err(OpenQuote::Quote('\'')),
+                    }
+                }
+            }
+            '"' => {
+                let word = word.get_or_insert_default();
+                loop {
+                    match characters.next() {
+                        Some('"') => break,
+                        Some('\\') => match characters.next() {
+                            Some(escaped @ ('"' | '\\' | '$' | '`')) => word.push(escaped),
+                            Some(other) => word.extend(['\\', other]),
+                            None => return Err(OpenQuote::Quote('"')),
+                        },
+                        Some(inside) => word.push(inside),
+                        None => return Err(OpenQuote::Quote('"')),
+                    }
+                }
+            }
+            '\\' => word.get_or_insert_default().push(characters.next().ok_or(OpenQuote::Backslash)?),
+            plain => word.get_or_insert_default().push(plain),
+        }
+    }
+    words.extend(word);
+    Ok(words)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(children: Vec<Element>) -> Element {
+        let mut all = vec![Element::leaf("process-script-name", "app")];
+        all.extend(children);
+        Element::node("process-script", all)
+    }
+
+    #[test]
+    fn the_default_policy_is_always() {
+        let read = Registration::from_element(&entry(vec![Element::leaf("executable", "x.py")])).unwrap();
+        assert_eq!(read.restart, Restart::Always);
+        assert!(!read.autorun);
+    }
+
+    #[test]
+    fn max_retries_belongs_to_on_failure() {
+        let read = Registration::from_element(&entry(vec![
+            Element::leaf("restart", "on-failure"),
+            Element::leaf("max-retries", 3),
+        ]))
+        .unwrap();
+        assert_eq!(read.restart, Restart::OnFailure { max_retries: Some(3) });
+    }
+
+    #[test]
+    fn arguments_split_as_in_a_shell() {
+        let split = |text| split_arguments(text).map_err(|error| error.to_string());
+        assert_eq!(
+            split("--host router-1  --log script"),
+            Ok(["--host", "router-1", "--log", "script"].map(String::from).to_vec())
+        );
+        assert_eq!(
+            split(r#"'a b' "c \"d\" $x" e\ f '' "#),
+            Ok(["a b", r#"c "d" $x"#, "e f", ""].map(String::from).to_vec())
+        );
+        assert_eq!(split("'open"), Err("the quote ' is never closed".to_owned()));
+        assert_eq!(split("end\\"), Err("a backslash at the end escapes nothing".to_owned()));
+        assert_eq!(split("   "), Ok(vec![]));
+    }
+
+    #[test]
+    fn an_executable_outside_the_repository_is_refused() {
+        for bad in ["/etc/x.py", "../x.py", "a/../x.py", "a//x.py"] {
+            let read = Registration::from_element(&entry(vec![Element::leaf("executable", bad)])).unwrap();
+            assert!(read.check().is_err(), "{bad}");
+        }
+        let read = Registration::from_element(&entry(vec![Element::leaf("executable", "pack/x.py")])).unwrap();
+        assert_eq!(read.check(), Ok(()));
+    }
+}
