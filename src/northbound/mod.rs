@@ -10,6 +10,8 @@ pub mod filter;
 pub mod handle;
 pub mod provider;
 pub mod refusal;
+pub mod router;
+pub mod sessions;
 
 use std::fmt;
 
