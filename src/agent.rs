@@ -1,1 +1,320 @@
-//! (module under construction)
+//! The composition root: it builds every driver, joins their channels and orders the shutdown. It alone knows everyone,
+//! and decides nothing.
+//!
+//! ```text
+//!  schema -> providers (script, appmgr, system, accounts) -> northbound thread: recover, apply all -> listen -> ready
+//!  SIGTERM: stop listening, end sessions, stop the northbound; children stay with the keeper
+//! ```
+
+mod accounts;
+mod doors;
+mod library;
+mod local;
+mod monitoring;
+mod recovery;
+mod services;
+
+use std::io::Write as _;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{info, warn};
+
+use crate::appmgr;
+use crate::keeper::client::Keeper;
+use crate::keeper::deposit::{self, DepositClient};
+use crate::netconf::counters::Counters;
+use crate::netconf::driver::ServeOptions;
+use crate::northbound::driver::{Committed, Northbound, Parts};
+use crate::northbound::handle::Handle;
+use crate::northbound::provider::Provider;
+use crate::script;
+pub use crate::settings::ModuleSpec;
+use crate::settings::{Layout, Settings};
+use crate::ssh::{self, SharedAccounts};
+use crate::store::{Journal, RealDisk};
+use crate::system;
+use crate::systemd;
+use crate::yang::schema::Schema;
+
+/// How long sessions have to end at a shutdown.
+const SHUTDOWN_TIME_MAX: Duration = Duration::from_secs(5);
+/// Doors and changes that wait to be looked at.
+const HEARD_WAITING_MAX: usize = 256;
+/// How long a deactivation waits between SIGTERM and SIGKILL.
+const RELEASE_GRACE: Duration = Duration::from_secs(10);
+
+/// What the command line and the settings file say.
+#[derive(Debug)]
+pub struct Options {
+    pub layout: Layout,
+    pub settings: Settings,
+    /// From the command line if given there, else from the settings.
+    pub listen_ssh: Vec<SocketAddr>,
+    pub yang_dirs: Vec<PathBuf>,
+    pub modules: Vec<ModuleSpec>,
+    /// Absent when no custodian has started this process.
+    pub deposit: Option<DepositClient>,
+}
+
+/// Serves until told to stop.
+///
+/// # Errors
+/// What keeps it from serving: modules that do not load, a store that does not recover, an address in use.
+pub fn serve(options: Options) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .thread_name("procyon")
+        .enable_all()
+        .build()
+        .context("the runtime cannot be started")?;
+    runtime.block_on(run(options))
+}
+
+async fn run(options: Options) -> anyhow::Result<()> {
+    let Options { layout, settings, listen_ssh, yang_dirs, modules, mut deposit } = options;
+    let schema = library::load(&settings, &yang_dirs, &modules)?;
+    let names = Arc::new(library::Names::of(schema));
+    let counters = Arc::new(Counters::default());
+    let stop = CancellationToken::new();
+    let tasks = TaskTracker::new();
+    let (northbound, inputs) = Handle::new();
+
+    let system = system::driver::open(system_settings(&layout, &settings))
+        .await
+        .context("the system provider cannot be started")?;
+    let syslog = system.log.clone();
+    tasks.spawn(system.driver.run(stop.clone()));
+
+    let history = script::history_file::HistoryFile::new(layout.state().join("script-history.jsonl"));
+    let (scripts, script_driver, script_events) = script::driver::open(script_settings(&layout, &settings), Box::new(history))
+        .await
+        .context("the script repository cannot be opened")?;
+
+    let (app_messages, app_inbox) = mpsc::channel(appmgr::driver::MESSAGES_WAITING_MAX);
+    let commits = Arc::new(appmgr::provider::Commits::default());
+    let usage = Arc::new(appmgr::driver::Usage::default());
+    let (heard, hearing) = mpsc::channel(HEARD_WAITING_MAX);
+    let (keeper, keeper_events) = Keeper::connect(layout.keeper_socket());
+    let keeper_pid = keeper.clone();
+    let (journal, recorded) =
+        Journal::open(Arc::new(RealDisk), layout.state().join("appmgr.journal"), appmgr::driver::JOURNAL_BYTES_MAX)
+            .context("the app manager's journal cannot be opened")?;
+    let app_driver = appmgr::driver::Driver {
+        places: app_places(&layout, &settings),
+        keeper,
+        events: keeper_events,
+        messages: app_inbox,
+        commits: Arc::clone(&commits),
+        journal,
+        recorded,
+        heard,
+        usage: Arc::clone(&usage),
+    };
+
+    let accounts = SharedAccounts::new(ssh::Accounts::default());
+    let providers: Vec<Box<dyn Provider>> = vec![
+        Box::new(accounts::AccountsProvider::new(accounts.clone())),
+        Box::new(system.provider),
+        Box::new(script::provider::ScriptProvider::new(scripts)),
+        Box::new(appmgr::provider::AppManager::new(app_messages, commits)),
+    ];
+    let commit_log = syslog.clone();
+    let recover = recovery::Recovery {
+        schema,
+        config: layout.config(),
+        initial: layout.initial_config(),
+    };
+    let parts = NorthboundParts {
+        recover,
+        providers,
+        sessions_max: settings.limits.sessions,
+        plain_modules: modules.iter().map(|module| module.name.clone()).collect(),
+        monitoring: Arc::new(monitoring::Standard { counters: Arc::clone(&counters) }),
+        on_commit: Box::new(move |committed| commit_log.committed(committed.id, &committed.user)),
+    };
+    let thread = start_northbound(parts, northbound.clone(), inputs).await?;
+
+    tasks.spawn(script_driver.run(usage, stop.clone()));
+    tasks.spawn(services::script_events(script_events, syslog.clone()));
+    tasks.spawn(app_driver.run());
+    let serve_options = ServeOptions {
+        message_bytes_max: settings.limits.message_bytes,
+        ..ServeOptions::new(names, Arc::clone(&counters))
+    };
+    tasks.spawn(doors::serve(hearing, northbound.clone(), serve_options.clone(), syslog.clone(), stop.clone()));
+
+    let socket = layout.agent_socket();
+    let local = local::listen(&socket).with_context(|| format!("{} cannot be opened", socket.display()))?;
+    tasks.spawn(local::serve(local, northbound.clone(), serve_options.clone(), stop.clone()));
+
+    let ssh_config = ssh_config(&layout, &settings)?;
+    let ssh_services = Arc::new(services::Services { northbound: northbound.clone(), options: serve_options });
+    let mut deposits = match &mut deposit {
+        Some(client) => client.fetch().context("the custodian does not answer")?,
+        None => Vec::new(),
+    };
+    let mut addresses = Vec::new();
+    for address in listen_ssh {
+        let listener = deposit::adopt_or_bind_tcp(&mut deposits, &mut deposit, address)
+            .with_context(|| format!("cannot listen for SSH on {address}"))?;
+        let listener = tokio::net::TcpListener::from_std(listener)?;
+        addresses.push(listener.local_addr()?);
+        tasks.spawn(ssh::serve(
+            listener,
+            ssh_config.clone(),
+            accounts.clone(),
+            Arc::clone(&ssh_services) as Arc<dyn ssh::Services>,
+            stop.clone(),
+        ));
+    }
+    deposit::drop_listeners_left(&mut deposits, &mut deposit);
+    if let Some(client) = deposit {
+        tasks.spawn(services::watch_custodian(client, syslog.clone(), stop.clone()));
+    }
+
+    let keeper = keeper_pid.pid().await;
+    announce(&addresses, &socket, keeper)?;
+    services::wait_for_signal().await?;
+
+    info!("stopping; what runs stays with the keeper");
+    // A manager that does not listen for this has nothing to lose by it.
+    let _ = systemd::notify_stopping();
+    stop.cancel();
+    northbound.stop().await;
+    tasks.close();
+    if tokio::time::timeout(SHUTDOWN_TIME_MAX, tasks.wait()).await.is_err() {
+        warn!("some sessions did not end in time");
+    }
+    if thread.join().is_err() {
+        warn!("the northbound ended by a panic");
+    }
+    Ok(())
+}
+
+struct NorthboundParts {
+    recover: recovery::Recovery,
+    providers: Vec<Box<dyn Provider>>,
+    sessions_max: usize,
+    plain_modules: Vec<String>,
+    monitoring: Arc<dyn crate::northbound::own_state::Monitoring>,
+    on_commit: Box<dyn Fn(&Committed) + Send>,
+}
+
+/// Starts the thread that owns the trees; returns when running is recovered and applied.
+async fn start_northbound(
+    parts: NorthboundParts,
+    handle: Handle,
+    inputs: mpsc::Receiver<crate::northbound::handle::Input>,
+) -> anyhow::Result<std::thread::JoinHandle<()>> {
+    let (report, reported) = oneshot::channel();
+    let runtime = tokio::runtime::Handle::current();
+    let thread = std::thread::Builder::new().name("northbound".to_owned()).spawn(move || {
+        match build_northbound(parts, &handle, runtime) {
+            Ok(northbound) => {
+                drop(handle);
+                if report.send(Ok(())).is_ok() {
+                    northbound.run(inputs);
+                }
+            }
+            Err(trouble) => drop(report.send(Err(trouble))),
+        }
+    })?;
+    reported.await.context("the northbound ended before it served")??;
+    Ok(thread)
+}
+
+fn build_northbound(
+    parts: NorthboundParts,
+    handle: &Handle,
+    runtime: tokio::runtime::Handle,
+) -> anyhow::Result<Northbound> {
+    let NorthboundParts { recover, providers, sessions_max, plain_modules, monitoring, on_commit } = parts;
+    let schema: &'static Schema = recover.schema;
+    let recovered = recover.run()?;
+    let parts = Parts {
+        schema,
+        running: recovered.running,
+        commits: recovered.commits,
+        providers,
+        sessions_max,
+        runtime,
+        plain_modules,
+        monitoring,
+        on_commit,
+    };
+    let mut northbound = Northbound::new(parts, handle).map_err(|gaps| {
+        let said: Vec<String> = gaps.iter().map(ToString::to_string).collect();
+        anyhow::anyhow!("the modules and the code do not fit: {}", said.join("; "))
+    })?;
+    northbound.apply_all();
+    if let Some(initial) = recovered.initial {
+        northbound.commit_initial(initial)?;
+    }
+    Ok(northbound)
+}
+
+#[expect(clippy::print_stdout, reason = "the ready line is the agent's documented output")]
+fn announce(addresses: &[SocketAddr], socket: &std::path::Path, keeper: Option<i32>) -> anyhow::Result<()> {
+    let ssh: Vec<String> = addresses.iter().map(ToString::to_string).collect();
+    let pid = std::process::id();
+    let keeper = keeper.map_or_else(|| "-".to_owned(), |pid| pid.to_string());
+    println!("ready ssh={} socket={} pid={pid} keeper={keeper}", ssh.join(","), socket.display());
+    std::io::stdout().flush()?;
+    systemd::notify_ready(pid).context("systemd cannot be told that we are ready")?;
+    info!(ssh = ssh.join(","), pid, %keeper, "serving");
+    Ok(())
+}
+
+fn app_places(layout: &Layout, settings: &Settings) -> appmgr::driver::Places {
+    let node = format!("RP/{}", settings.node);
+    appmgr::driver::Places {
+        shelf: layout.repository("process"),
+        device_shelf: "/harddisk:/mirror/script-mgmt/process".to_owned(),
+        logs: layout.logs(),
+        work: layout.state().join("work"),
+        interpreter: settings.python.interpreter.clone(),
+        library: settings.python.package.clone(),
+        user: settings.scripts.account(),
+        node,
+        syslog: layout.run().join("syslog.sock"),
+        release_grace: RELEASE_GRACE,
+    }
+}
+
+fn script_settings(layout: &Layout, settings: &Settings) -> script::driver::Settings {
+    script::driver::Settings {
+        harddisk: layout.harddisk(),
+        limits: script::fetch::FetchLimits {
+            time: settings.limits.fetch_limit(),
+            bytes: settings.limits.script_bytes,
+            ..script::fetch::FetchLimits::default()
+        },
+        extra_certificates: settings.fetch_certificates.clone(),
+    }
+}
+
+fn system_settings(layout: &Layout, settings: &Settings) -> system::driver::Settings {
+    system::driver::Settings {
+        node: settings.node.clone(),
+        socket: layout.run().join("syslog.sock"),
+        log: layout.state().join("syslog.log"),
+    }
+}
+
+fn ssh_config(layout: &Layout, settings: &Settings) -> anyhow::Result<ssh::SshConfig> {
+    let host_keys = ssh::host_key::load(&layout.keys()).context("the SSH host keys cannot be loaded")?;
+    let limits = ssh::Limits {
+        unauthenticated: settings.limits.unauthenticated_connections,
+        authentication_time: settings.limits.authentication_limit(),
+        connections: settings.limits.sessions,
+        ..ssh::Limits::default()
+    };
+    Ok(ssh::SshConfig { host_keys, harddisk: layout.harddisk(), limits })
+}

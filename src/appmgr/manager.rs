@@ -21,6 +21,7 @@ use super::dependency;
 use super::observed::{LastExit, Observed, Phase};
 use super::refusals;
 use super::registration::{AppName, Registration};
+use crate::container::spec::RestartPolicy;
 use crate::northbound::Refusal;
 
 /// Which waiting call an answer is for.
@@ -165,6 +166,11 @@ impl Manager {
         &self.apps
     }
 
+    /// The committed checksums of process scripts, by file name.
+    pub fn checksums(&self) -> &BTreeMap<String, String> {
+        &self.checksums
+    }
+
     pub fn checksum_of(&self, script: &str) -> Option<&str> {
         self.checksums.get(script).map(String::as_str)
     }
@@ -180,6 +186,19 @@ impl Manager {
             })
             .map(|(name, _)| name.clone())
             .collect()
+    }
+
+    /// Which activated apps run which script.
+    pub fn usage(&self) -> BTreeMap<String, Vec<String>> {
+        let mut usage: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        for (name, app) in &self.apps {
+            if let Life::Active { activation, .. } | Life::Activating { activation, .. } = &app.life
+                && let Some(executable) = &activation.registration.executable
+            {
+                usage.entry(executable.clone()).or_default().push(name.to_string());
+            }
+        }
+        usage
     }
 
     /// The apps that `app` still waits for before it may start.
@@ -458,7 +477,7 @@ impl Manager {
         let Some(app) = self.apps.get(name) else { return Vec::new() };
         match self.freeze(name, app) {
             Ok(mut activation) => {
-                if activation.registration.restart == super::registration::Restart::UnlessStopped {
+                if activation.registration.restart == RestartPolicy::UnlessStopped {
                     activation.wanted = old.wanted;
                 }
                 self.activate(name, activation, None)

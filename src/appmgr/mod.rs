@@ -8,10 +8,15 @@
 //! path, NETCONF.
 
 pub mod dependency;
+pub mod driver;
+mod keeping;
 pub mod manager;
 pub mod observed;
+pub mod provider;
 pub mod refusals;
 pub mod registration;
+#[cfg(test)]
+mod policy_table;
 #[cfg(test)]
 mod scenarios;
 pub mod view;

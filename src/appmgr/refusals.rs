@@ -61,3 +61,8 @@ pub fn no_checksum(executable: &str) -> Refusal {
         .mend(format!("configure `script process {executable} checksum SHA256 SUM` and commit"))
         .tagged("config-checksum")
 }
+
+/// The keeper could not even be asked.
+pub fn unusable(name: &AppName, why: &str) -> Refusal {
+    Refusal::new(Kind::OperationFailed, format!("app `{name}`: {why}"))
+}

@@ -7,6 +7,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::container::spec::RestartPolicy;
 use crate::northbound::{Kind, Refusal};
 use crate::yang::value::Element;
 
@@ -30,37 +31,24 @@ impl fmt::Display for AppName {
     }
 }
 
-/// `restart` and `max-retries` as one value.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
-pub enum Restart {
-    #[default]
-    Always,
-    Never,
-    /// `None`: without limit.
-    OnFailure {
-        max_retries: Option<u32>,
-    },
-    UnlessErrored,
-    UnlessStopped,
+/// The name of a policy in the configuration and operational trees.
+pub fn policy_name(policy: RestartPolicy) -> &'static str {
+    match policy {
+        RestartPolicy::Always => "always",
+        RestartPolicy::Never => "never",
+        RestartPolicy::OnFailure { .. } => "on-failure",
+        RestartPolicy::UnlessErrored => "unless-errored",
+        RestartPolicy::UnlessStopped => "unless-stopped",
+    }
 }
 
-impl Restart {
-    /// The name in the configuration and operational trees.
-    pub fn yang(self) -> &'static str {
-        match self {
-            Restart::Always => "always",
-            Restart::Never => "never",
-            Restart::OnFailure { .. } => "on-failure",
-            Restart::UnlessErrored => "unless-errored",
-            Restart::UnlessStopped => "unless-stopped",
-        }
-    }
-
-    pub fn max_retries(self) -> Option<u32> {
-        match self {
-            Restart::OnFailure { max_retries } => max_retries,
-            Restart::Always | Restart::Never | Restart::UnlessErrored | Restart::UnlessStopped => None,
-        }
+pub fn max_retries(policy: RestartPolicy) -> Option<u32> {
+    match policy {
+        RestartPolicy::OnFailure { max_retries } => max_retries,
+        RestartPolicy::Always
+        | RestartPolicy::Never
+        | RestartPolicy::UnlessErrored
+        | RestartPolicy::UnlessStopped => None,
     }
 }
 
@@ -70,7 +58,7 @@ pub struct Registration {
     pub name: AppName,
     pub executable: Option<String>,
     pub run_args: Option<String>,
-    pub restart: Restart,
+    pub restart: RestartPolicy,
     /// The account whose rights the script has over NETCONF; `None` is the account `script`.
     pub username: Option<String>,
     /// Survives a reboot when activated.
@@ -86,11 +74,11 @@ impl Registration {
         let owned = |leaf: &str| entry.text_of(leaf).map(str::to_owned);
         let max_retries = entry.text_of("max-retries").and_then(|text| text.parse().ok());
         let restart = match entry.text_of("restart") {
-            Some("never") => Restart::Never,
-            Some("on-failure") => Restart::OnFailure { max_retries },
-            Some("unless-errored") => Restart::UnlessErrored,
-            Some("unless-stopped") => Restart::UnlessStopped,
-            Some(_) | None => Restart::Always,
+            Some("never") => RestartPolicy::Never,
+            Some("on-failure") => RestartPolicy::OnFailure { max_retries },
+            Some("unless-errored") => RestartPolicy::UnlessErrored,
+            Some("unless-stopped") => RestartPolicy::UnlessStopped,
+            Some(_) | None => RestartPolicy::Always,
         };
         Some(Self {
             name,
@@ -217,7 +205,7 @@ mod tests {
     #[test]
     fn the_default_policy_is_always() {
         let read = Registration::from_element(&entry(vec![Element::leaf("executable", "x.py")])).unwrap();
-        assert_eq!(read.restart, Restart::Always);
+        assert_eq!(read.restart, RestartPolicy::Always);
         assert!(!read.autorun);
     }
 
@@ -228,7 +216,7 @@ mod tests {
             Element::leaf("max-retries", 3),
         ]))
         .unwrap();
-        assert_eq!(read.restart, Restart::OnFailure { max_retries: Some(3) });
+        assert_eq!(read.restart, RestartPolicy::OnFailure { max_retries: Some(3) });
     }
 
     #[test]

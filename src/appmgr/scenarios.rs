@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use super::manager::*;
 use super::observed::{LastExit, Observed, Phase};
-use super::registration::{AppName, Registration, Restart};
+use super::registration::{AppName, Registration};
+use crate::container::spec::RestartPolicy;
 
 /// An app manager, and a keeper that obeys when it is told to.
 struct World {
@@ -19,7 +20,7 @@ fn registration(name: &str, words: &str) -> Registration {
         name: AppName::new(name),
         executable: Some("x.py".to_owned()),
         run_args: None,
-        restart: Restart::Always,
+        restart: RestartPolicy::Always,
         username: None,
         autorun: false,
         after: Vec::new(),
@@ -30,7 +31,7 @@ fn registration(name: &str, words: &str) -> Registration {
             Some(("args", args)) => registration.run_args = Some(args.to_owned()),
             Some(("exe", executable)) => registration.executable = Some(executable.to_owned()),
             _ if word == "autorun" => registration.autorun = true,
-            _ if word == "unless-stopped" => registration.restart = Restart::UnlessStopped,
+            _ if word == "unless-stopped" => registration.restart = RestartPolicy::UnlessStopped,
             _ if word == "none" => registration.executable = None,
             _ => panic!("unknown word {word}"),
         }

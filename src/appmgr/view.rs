@@ -2,7 +2,7 @@
 
 use super::manager::{App, Life, Manager, exit_in_words};
 use super::observed::{LastExit, Observed, Phase};
-use super::registration::{AppName, Registration, Restart};
+use super::registration::{AppName, Registration, max_retries, policy_name};
 use crate::yang::value::Element;
 
 const OPER: &str = "Cisco-IOS-XR-appmgr-oper";
@@ -78,10 +78,10 @@ pub fn why(manager: &Manager, app: &App, name: &AppName, clock: &Clock<'_>) -> O
         )),
         Phase::Ended { success: false } => {
             let last = last.unwrap_or_else(|| "ended".to_owned());
-            let spent = activation.registration.restart.max_retries().filter(|max| observed.restarts >= *max);
+            let spent = max_retries(activation.registration.restart).filter(|max| observed.restarts >= *max);
             let held = match spent {
                 Some(max) => format!("all {max} restarts are used"),
-                None => format!("restart policy {}", activation.registration.restart.yang()),
+                None => format!("restart policy {}", policy_name(activation.registration.restart)),
             };
             let more = observed.why.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
             Some(format!("{last}{more}; {held}; `appmgr process-script start name {name}` starts it again"))
@@ -166,13 +166,9 @@ fn configured(registration: &Registration) -> Vec<Element> {
     let mut children = Vec::new();
     children.extend(Element::leaf_if("executable", registration.executable.as_deref()));
     children.extend(Element::leaf_if("run-args", registration.run_args.as_deref()));
-    children.push(Element::leaf("restart-policy", policy(registration.restart)));
-    children.extend(Element::leaf_if("max-retries", registration.restart.max_retries()));
+    children.push(Element::leaf("restart-policy", policy_name(registration.restart)));
+    children.extend(Element::leaf_if("max-retries", max_retries(registration.restart)));
     children
-}
-
-fn policy(restart: Restart) -> &'static str {
-    restart.yang()
 }
 
 /// Whether a new activation would run something else than what was frozen.

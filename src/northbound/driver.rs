@@ -1,4 +1,235 @@
-//! The northbound's thread: it owns the datastores and every libyang tree.
+//! The northbound's thread: it owns the datastores and every libyang tree, and takes one input after the other.
+//!
+//! ```text
+//!  Ask --authorised--+-- read, edit, lock ------------------> answer
+//!                    +-- commit: validate, prepare, record, swap, apply -> answer
+//!                    +-- get, rpc, action: a provider's future, elsewhere -> Resume -> answer
+//! ```
+//! Nothing here awaits; what takes long is a provider's future on the runtime, and comes back as an input.
+
+use std::collections::BTreeMap;
+
+use tokio::runtime;
+use tokio::sync::{mpsc, oneshot};
+use tracing::{debug, info, warn};
+
+use super::access::Access as AccessControl;
+use super::calling::PendingCall;
+use super::handle::{Handle, Input, Opening, Ticket};
+use super::own_state::Monitoring;
+use super::provider::{Proposal, Provider};
+use super::reading::PendingGet;
+use super::router::{Gap, Inventory, Router};
+use super::sessions::Sessions;
+use super::{Answer, Caller, Client, Datastore, Request, Response, SessionEnd, SessionId};
+use crate::datastore::lock::Locks;
+use crate::datastore::{CandidateId, Datastores};
+use crate::store::CommitStore;
+use crate::yang::schema::Schema;
+use crate::yang::tree::Tree;
+
+/// What the northbound is built from.
+pub struct Parts {
+    pub schema: &'static Schema,
+    /// Recovered and valid.
+    pub running: Tree,
+    pub commits: CommitStore,
+    pub providers: Vec<Box<dyn Provider>>,
+    pub sessions_max: usize,
+    pub runtime: runtime::Handle,
+    /// Modules whose configuration is stored and served but acted on by nobody: the user's own.
+    pub plain_modules: Vec<String>,
+    /// How sessions, locks and schemas are told.
+    pub monitoring: std::sync::Arc<dyn Monitoring>,
+    /// Called with each commit that was recorded.
+    pub on_commit: Box<dyn Fn(&Committed) + Send>,
+}
+
+/// One recorded commit, for whoever logs it.
+#[derive(Debug, Clone)]
+pub struct Committed {
+    pub id: u64,
+    pub user: String,
+}
 
 /// The single owner of the datastores.
-pub struct Northbound;
+pub struct Northbound {
+    pub(super) schema: &'static Schema,
+    pub(super) datastores: Datastores,
+    pub(super) locks: Locks,
+    pub(super) sessions: Sessions,
+    pub(super) access: AccessControl,
+    pub(super) commits: CommitStore,
+    pub(super) providers: Vec<Box<dyn Provider>>,
+    pub(super) router: Router,
+    pub(super) runtime: runtime::Handle,
+    pub(super) inputs: mpsc::Sender<Input>,
+    pub(super) monitoring: std::sync::Arc<dyn Monitoring>,
+    pub(super) capabilities: Vec<String>,
+    pub(super) started_unix: i64,
+    pub(super) on_commit: Box<dyn Fn(&Committed) + Send>,
+    pub(super) gets: BTreeMap<u64, PendingGet>,
+    pub(super) calls: BTreeMap<u64, PendingCall>,
+    pub(super) last_pending: u64,
+}
+
+impl Northbound {
+    /// # Errors
+    /// [`Gap`]s: a part of the schema that no provider answers for, or two do. Such an agent must not serve.
+    pub fn new(parts: Parts, handle: &Handle) -> Result<Self, Vec<Gap>> {
+        let router = Router::new(&parts.providers).map_err(|gap| vec![gap])?;
+        let exempt = |module: &str| {
+            super::own_state::OWN_MODULES.contains(&module) || parts.plain_modules.iter().any(|plain| plain == module)
+        };
+        let gaps = router.gaps(&inventory(parts.schema), &exempt);
+        if !gaps.is_empty() {
+            return Err(gaps);
+        }
+        let access = AccessControl::read(parts.schema, &parts.running);
+        Ok(Self {
+            capabilities: parts.monitoring.capabilities(parts.schema),
+            datastores: Datastores::new(parts.schema, parts.running, false),
+            schema: parts.schema,
+            locks: Locks::default(),
+            sessions: Sessions::new(parts.sessions_max),
+            access,
+            commits: parts.commits,
+            providers: parts.providers,
+            router,
+            runtime: parts.runtime,
+            inputs: handle.sender(),
+            monitoring: parts.monitoring,
+            started_unix: now_unix(),
+            on_commit: parts.on_commit,
+            gets: BTreeMap::new(),
+            calls: BTreeMap::new(),
+            last_pending: 0,
+        })
+    }
+
+    /// Makes all of running true, as if it had just been committed to an empty device.
+    pub fn apply_all(&mut self) {
+        let empty = Tree::new(self.schema);
+        let running = self.datastores.running().clone();
+        let changes = crate::yang::diff::changes(&empty, &running);
+        for (index, share) in self.router.shares(&changes) {
+            self.providers[index.0].apply(&Proposal { changes: &share, config: running.as_ref() });
+        }
+    }
+
+    /// Serves until it is told to stop or every handle is gone.
+    pub fn run(mut self, mut receiver: mpsc::Receiver<Input>) {
+        while let Some(input) = receiver.blocking_recv() {
+            match input {
+                Input::Open { opening, reply } => drop(reply.send(self.open(opening))),
+                Input::Ask { caller, request, reply } => self.ask(&caller, request, reply),
+                Input::Permit { caller, path, access, reply } => {
+                    drop(reply.send(self.access.permits(&caller, &path, access)));
+                }
+                Input::Close { session, end } => self.close(session, end),
+                Input::Resume(continuation) => (continuation.0)(&mut self),
+                Input::Stop { reply } => {
+                    drop(reply.send(()));
+                    return;
+                }
+            }
+        }
+    }
+
+    fn open(&mut self, opening: Opening) -> Result<Ticket, super::Refusal> {
+        let (caller, killed) = self.sessions.open(opening, now_unix())?;
+        debug!(session = %caller.session, user = %caller.user, origin = %caller.origin, "session opened");
+        Ok(Ticket { caller, killed, capabilities: self.capabilities.clone() })
+    }
+
+    fn close(&mut self, session: SessionId, end: SessionEnd) {
+        let Some(closed) = self.sessions.close(session) else { return };
+        for datastore in self.locks.release(session) {
+            // RFC 6241 section 8.3.5.2: the lock on the candidate goes, and uncommitted changes with it.
+            if datastore == Datastore::Candidate {
+                self.datastores.discard(CandidateId::Shared);
+            }
+        }
+        self.datastores.drop_candidate(session);
+        debug!(%session, user = %closed.caller.user, ?end, "session closed");
+    }
+
+    fn ask(&mut self, caller: &Caller, request: Request, reply: oneshot::Sender<Answer>) {
+        if let Err(refusal) = self.access.may_ask(caller, &request) {
+            info!(user = %caller.user, session = %caller.session, %refusal, "denied");
+            drop(reply.send(Err(vec![refusal])));
+            return;
+        }
+        let answer = match request {
+            Request::Get { filter, with_defaults } => return self.get(caller, filter, with_defaults, reply),
+            Request::Invoke { operation } => return self.invoke(caller, &operation, reply),
+            Request::Action { action } => return self.action(caller, &action, reply),
+            Request::GetConfig { source, filter, with_defaults } => {
+                self.get_config(caller, source, filter.as_ref(), with_defaults)
+            }
+            Request::EditConfig { target, default_operation, test_option, error_option, config } => {
+                self.edit_config(caller, target, default_operation, test_option, error_option, &config)
+            }
+            Request::CopyConfig { target, source } => self.copy_config(caller, target, &source),
+            Request::DeleteConfig { target } => self.delete_config(target),
+            Request::Lock { target } => self.lock(caller, target),
+            Request::Unlock { target } => self.unlock(caller, target),
+            Request::Validate { source } => self.validate(caller, &source),
+            Request::Commit => self.commit(caller),
+            Request::DiscardChanges => self.discard_changes(caller),
+            Request::KillSession { session } => self.kill_session(caller, session),
+            Request::GetSchema { identifier, version, format } => {
+                self.get_schema(&identifier, version.as_deref(), format.as_deref())
+            }
+        };
+        // A front end that is gone needs no answer.
+        drop(reply.send(answer));
+    }
+
+    fn kill_session(&mut self, caller: &Caller, session: SessionId) -> Answer {
+        self.sessions.kill(session, caller.session).map_err(|refusal| vec![refusal])?;
+        warn!(%session, by = %caller.user, "session killed");
+        // RFC 6241 section 7.9: its locks are released before the killer hears that it is done.
+        self.close(session, SessionEnd::Killed { by: caller.session });
+        Ok(Response::Ok)
+    }
+
+    /// The candidate that `caller` edits: shared for NETCONF, its own for shells and scripts.
+    pub(super) fn candidate_of(caller: &Caller) -> CandidateId {
+        match caller.client {
+            Client::Netconf | Client::Local | Client::Agent => CandidateId::Shared,
+            Client::Shell | Client::Script { .. } => CandidateId::Private(caller.session),
+        }
+    }
+
+    pub(super) fn next_pending(&mut self) -> u64 {
+        self.last_pending += 1;
+        self.last_pending
+    }
+}
+
+fn inventory(schema: &'static Schema) -> Inventory {
+    let mut inventory = Inventory::default();
+    for node in schema.top_nodes() {
+        let path = format!("/{}:{}", node.module().name(), node.name());
+        if node.is_rpc() {
+            inventory.calls.push(path);
+        } else if node.is_notification() {
+            // Sent by those who own the data it speaks of.
+        } else if node.is_config() {
+            inventory.config_roots.push(path);
+        } else {
+            inventory.state_roots.push(path);
+        }
+    }
+    inventory
+}
+
+#[expect(clippy::disallowed_methods, reason = "the driver is where the clock is read")]
+pub(super) fn now() -> jiff::Timestamp {
+    jiff::Timestamp::now()
+}
+
+pub(super) fn now_unix() -> i64 {
+    now().as_second()
+}

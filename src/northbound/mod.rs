@@ -51,6 +51,8 @@ pub enum Client {
     Shell,
     /// A script on the box, named by the app (or request) it runs for.
     Script { app: String, run_id: u32 },
+    /// A program on the box with the agent's own account, over the local socket.
+    Local,
     /// The agent itself, at start.
     Agent,
 }

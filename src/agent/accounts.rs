@@ -1,0 +1,90 @@
+//! The accounts of ietf-system, handed to SSH. A provider of its own, because neither the host's figures nor a transport
+//! should know of the other.
+
+use tracing::warn;
+
+use crate::northbound::provider::{Call, Later, Proposal, Provider, StateQuery};
+use crate::northbound::{Kind, Refusal};
+use crate::ssh::{Account, Accounts, AuthorizedKey, CryptHash, SharedAccounts};
+use crate::system::users;
+use crate::yang::value::Element;
+
+const ROOT: &str = "/ietf-system:system";
+
+pub struct AccountsProvider {
+    shared: SharedAccounts,
+}
+
+impl AccountsProvider {
+    pub fn new(shared: SharedAccounts) -> Self {
+        Self { shared }
+    }
+}
+
+/// The accounts as configured; a key that cannot be read is left out, and said.
+fn read(proposal: &Proposal<'_>) -> (Accounts, Vec<Refusal>) {
+    let mut accounts = Accounts::default();
+    let mut refusals = Vec::new();
+    let entries = proposal.config.subtree(ROOT).map(|system| users::entries(&system)).unwrap_or_default();
+    for entry in entries {
+        let mut keys = Vec::new();
+        for (algorithm, data) in &entry.keys {
+            match AuthorizedKey::new(algorithm, data) {
+                Ok(key) => keys.push(key),
+                Err(trouble) => refusals.push(
+                    Refusal::new(Kind::InvalidValue, format!("a key of user `{}` cannot be used: {trouble}", entry.name))
+                        .mend("give algorithm and key-data as they stand in a .pub file")
+                        .at(format!("{ROOT}/authentication/user[name='{}']/authorized-key", entry.name)),
+                ),
+            }
+        }
+        let account = Account { keys, password: entry.password.map(CryptHash::new) };
+        accounts.users.insert(entry.name, account);
+    }
+    (accounts, refusals)
+}
+
+impl Provider for AccountsProvider {
+    fn name(&self) -> &'static str {
+        "accounts"
+    }
+
+    fn config_roots(&self) -> &'static [&'static str] {
+        &[ROOT]
+    }
+
+    fn state_roots(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    fn calls(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    fn validate(&self, proposal: &Proposal<'_>) -> Result<(), Vec<Refusal>> {
+        let (_, refusals) = read(proposal);
+        if refusals.is_empty() { Ok(()) } else { Err(refusals) }
+    }
+
+    fn prepare(&mut self, _: &Proposal<'_>) -> Result<(), Refusal> {
+        Ok(())
+    }
+
+    fn abort(&mut self) {}
+
+    fn apply(&mut self, proposal: &Proposal<'_>) {
+        let (accounts, refusals) = read(proposal);
+        for refusal in refusals {
+            warn!(%refusal, "an authorised key is left out");
+        }
+        self.shared.replace(accounts);
+    }
+
+    fn state(&self, root: &'static str, _: StateQuery) -> Later<Vec<Element>> {
+        Box::pin(async move { Err(Refusal::new(Kind::OperationFailed, format!("{root} has no state"))) })
+    }
+
+    fn call(&self, call: Call) -> Later<Vec<Element>> {
+        Box::pin(async move { Err(Refusal::new(Kind::OperationNotSupported, format!("{} is not an rpc", call.path))) })
+    }
+}

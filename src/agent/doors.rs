@@ -1,0 +1,123 @@
+//! Doors: how a script on the box opens NETCONF sessions.
+//!
+//! Each run inherits one end of a socket pair, its door. Through it the script sends one half of a fresh stream socket;
+//! what comes through this door is that run, and has the rights of its account. Nothing that the script says counts.
+
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream as StdUnixStream;
+
+use tokio::io::unix::AsyncFd;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, warn};
+
+use crate::appmgr::driver::Heard;
+use crate::appmgr::registration::AppName;
+use crate::netconf::driver::{ServeOptions, serve as serve_netconf};
+use crate::netconf::layout::Layout;
+use crate::northbound::Client;
+use crate::northbound::handle::{Handle, Opening};
+use crate::sys::fdpass;
+use crate::system::SystemLog;
+
+/// Sessions that one run may have open at once.
+const SESSIONS_PER_RUN_MAX: usize = 16;
+/// The account of a script whose registration names no `username`, and its group.
+const DEFAULT_ACCOUNT: &str = "script";
+const DEFAULT_GROUP: &str = "scripts";
+
+/// Serves the doors of all runs, and passes on what the app manager tells of its apps.
+pub async fn serve(
+    mut hearing: mpsc::Receiver<Heard>,
+    northbound: Handle,
+    options: ServeOptions,
+    syslog: SystemLog,
+    stop: CancellationToken,
+) {
+    let mut doors = JoinSet::new();
+    loop {
+        let heard = tokio::select! {
+            heard = hearing.recv() => match heard {
+                Some(heard) => heard,
+                None => return,
+            },
+            () = stop.cancelled() => return,
+            Some(_) = doors.join_next() => continue,
+        };
+        match heard {
+            Heard::Door { app, run_id, account, door } => {
+                let run = Run { app, run_id, account, northbound: northbound.clone(), options: options.clone() };
+                doors.spawn(run.attend(door, stop.clone()));
+            }
+            Heard::Changed { app, status, why } => syslog.app_changed(app.as_str(), status, why.as_deref()),
+        }
+    }
+}
+
+struct Run {
+    app: AppName,
+    run_id: u32,
+    account: Option<String>,
+    northbound: Handle,
+    options: ServeOptions,
+}
+
+impl Run {
+    /// Opens a session for each socket that comes through the door, until the run and all its children are gone.
+    async fn attend(self, door: OwnedFd, stop: CancellationToken) {
+        let door = match AsyncFd::new(door) {
+            Ok(door) => door,
+            Err(trouble) => return warn!(app = %self.app, %trouble, "the run's door cannot be attended"),
+        };
+        let mut sessions = JoinSet::new();
+        loop {
+            let mut ready = tokio::select! {
+                ready = door.readable() => match ready {
+                    Ok(ready) => ready,
+                    Err(_) => break,
+                },
+                () = stop.cancelled() => break,
+                Some(_) = sessions.join_next() => continue,
+            };
+            let frame = match ready.try_io(|inner| fdpass::receive(inner.get_ref()).map_err(Into::into)) {
+                Ok(Ok(Some(frame))) => frame,
+                Ok(Ok(None)) => break,
+                Ok(Err(trouble)) => {
+                    warn!(app = %self.app, run = self.run_id, %trouble, "something odd came through a door");
+                    continue;
+                }
+                Err(_would_block) => continue,
+            };
+            if sessions.len() >= SESSIONS_PER_RUN_MAX {
+                // Dropping the socket ends the script's connection at once.
+                warn!(app = %self.app, run = self.run_id, "all {SESSIONS_PER_RUN_MAX} sessions of this run are in use");
+                continue;
+            }
+            for socket in frame.fds.into_iter().take(1) {
+                let stream = StdUnixStream::from(socket);
+                let stream = match stream.set_nonblocking(true).and_then(|()| tokio::net::UnixStream::from_std(stream)) {
+                    Ok(stream) => stream,
+                    Err(trouble) => {
+                        debug!(app = %self.app, %trouble, "what came through a door is no stream socket");
+                        continue;
+                    }
+                };
+                let options = ServeOptions { layout: Layout::Indented, ..self.options.clone() };
+                sessions.spawn(serve_netconf(stream, self.northbound.clone(), self.opening(), options));
+            }
+        }
+        // Sessions that are open end by themselves: their other half is closed with the run.
+        while sessions.join_next().await.is_some() {}
+    }
+
+    fn opening(&self) -> Opening {
+        let groups = if self.account.is_none() { vec![DEFAULT_GROUP.to_owned()] } else { Vec::new() };
+        Opening {
+            user: self.account.clone().unwrap_or_else(|| DEFAULT_ACCOUNT.to_owned()),
+            groups,
+            client: Client::Script { app: self.app.to_string(), run_id: self.run_id },
+            origin: format!("app {} run {}", self.app, self.run_id),
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! Which modules this agent has: our own list, and those the user adds.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use serde::Deserialize;
+
+use crate::netconf::error::Namespaces;
+use crate::settings::{ModuleSpec as Wanted, Settings};
+use crate::yang::schema::{ModuleSpec, Schema};
+
+/// The modules that we implement, and with which features.
+const IMPLEMENTED: &str = include_str!("../../yang/implemented.toml");
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct List {
+    module: Vec<Entry>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Entry {
+    name: String,
+    revision: Option<String>,
+    #[serde(default)]
+    features: Vec<String>,
+}
+
+/// Loads our modules and the user's into one schema.
+pub fn load(settings: &Settings, folders: &[PathBuf], wanted: &[Wanted]) -> anyhow::Result<&'static Schema> {
+    let list: List = toml::from_str(IMPLEMENTED).context("the list of our own modules is broken")?;
+    let mut modules: Vec<ModuleSpec> = list
+        .module
+        .into_iter()
+        .map(|entry| ModuleSpec { name: entry.name, revision: entry.revision, features: entry.features })
+        .collect();
+    modules.extend(wanted.iter().map(|module| ModuleSpec {
+        name: module.name.clone(),
+        revision: None,
+        features: module.features.clone(),
+    }));
+    let mut search = vec![settings.yang.folder.clone()];
+    search.extend_from_slice(folders);
+    Schema::load(&search, &modules).context("a YANG module cannot be loaded")
+}
+
+/// Namespaces and prefixes of all modules, for error paths.
+pub struct Names(BTreeMap<String, (String, String)>);
+
+impl Names {
+    pub fn of(schema: &'static Schema) -> Self {
+        let modules = schema.modules().into_iter().filter_map(|info| {
+            let module = schema.module(&info.name)?;
+            Some((info.name.clone(), (module.namespace().to_owned(), module.prefix().to_owned())))
+        });
+        Self(modules.collect())
+    }
+}
+
+impl Namespaces for Names {
+    fn of_module(&self, module: &str) -> Option<(String, String)> {
+        self.0.get(module).cloned()
+    }
+}

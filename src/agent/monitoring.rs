@@ -1,0 +1,128 @@
+//! Lays out what the northbound knows in the standard modules: ietf-netconf-monitoring and ietf-yang-library.
+
+use std::sync::Arc;
+
+use crate::netconf::capability;
+use crate::netconf::counters::Counters;
+use crate::netconf::library::{self, Library};
+use crate::netconf::monitoring::{self, DatastoreState, Lock, Server, SessionState};
+use crate::northbound::Client;
+use crate::northbound::own_state::{Facts, Monitoring};
+use crate::yang::schema::Schema;
+use crate::yang::value::Element;
+
+const ROOTS: [&str; 3] =
+    [monitoring::ROOT, "/ietf-yang-library:yang-library", "/ietf-yang-library:modules-state"];
+
+pub struct Standard {
+    pub counters: Arc<Counters>,
+}
+
+impl Monitoring for Standard {
+    fn capabilities(&self, schema: &'static Schema) -> Vec<String> {
+        let mut all: Vec<String> = [
+            capability::BASE_1_0,
+            capability::BASE_1_1,
+            capability::CANDIDATE,
+            capability::ROLLBACK_ON_ERROR,
+            capability::VALIDATE_1_1,
+            capability::XPATH,
+            capability::WITH_DEFAULTS,
+        ]
+        .map(str::to_owned)
+        .to_vec();
+        all.push(capability::yang_library(schema.content_id()));
+        all.extend(schema.modules().iter().filter(|module| module.implemented).map(|module| {
+            let features: Vec<&str> = module.features.iter().map(String::as_str).collect();
+            let deviations: Vec<&str> = module.deviated_by.iter().map(|(name, _)| name.as_str()).collect();
+            capability::module(&module.namespace, &module.name, module.revision.as_deref(), &features, &deviations)
+        }));
+        all
+    }
+
+    fn roots(&self) -> &'static [&'static str] {
+        &ROOTS
+    }
+
+    fn state(&self, root: &str, facts: &Facts<'_>) -> Vec<Element> {
+        if root == monitoring::ROOT {
+            return monitoring::state(&self.server(facts));
+        }
+        let mut trees = library::state(&library_of(facts.schema));
+        let name = root.rsplit(':').next().unwrap_or_default();
+        trees.retain(|tree| tree.name == name);
+        trees
+    }
+}
+
+impl Standard {
+    fn server(&self, facts: &Facts<'_>) -> Server {
+        let sessions = facts
+            .sessions
+            .iter()
+            .map(|(caller, opened)| SessionState {
+                session: caller.session,
+                transport: match caller.client {
+                    Client::Netconf => monitoring::SSH.to_owned(),
+                    Client::Shell | Client::Script { .. } | Client::Local | Client::Agent => {
+                        "procyon-agent:local".to_owned()
+                    }
+                },
+                user: caller.user.clone(),
+                source_host: caller.origin.parse::<std::net::SocketAddr>().ok().map(|peer| peer.ip().to_string()),
+                login_time: time(*opened),
+                counts: self.counters.of_session(caller.session).unwrap_or_default(),
+            })
+            .collect();
+        let schemas = facts.schema.modules().into_iter().flat_map(|module| {
+            let namespace = module.namespace.clone();
+            let own = (module.name.clone(), module.revision.clone());
+            std::iter::once(own).chain(module.submodules.clone()).map(move |(name, revision)| monitoring::Schema {
+                name,
+                revision: revision.unwrap_or_default(),
+                namespace: namespace.clone(),
+            })
+        });
+        Server {
+            capabilities: facts.capabilities.to_vec(),
+            datastores: facts
+                .locks
+                .iter()
+                .map(|(datastore, held)| DatastoreState {
+                    datastore: *datastore,
+                    lock: held.map(|(holder, since)| Lock { holder, since: time(since) }),
+                })
+                .collect(),
+            schemas: schemas.collect(),
+            sessions,
+            started: time(facts.started_unix),
+            totals: self.counters.totals(),
+        }
+    }
+}
+
+fn library_of(schema: &'static Schema) -> Library {
+    Library {
+        modules: schema
+            .modules()
+            .into_iter()
+            .map(|module| library::Module {
+                name: module.name,
+                revision: module.revision,
+                namespace: module.namespace,
+                features: module.features,
+                deviations: module.deviated_by,
+                submodules: module.submodules,
+                implemented: module.implemented,
+            })
+            .collect(),
+        content_id: schema.content_id().to_owned(),
+        datastores: ["ietf-datastores:running", "ietf-datastores:candidate", "ietf-datastores:operational"]
+            .map(str::to_owned)
+            .to_vec(),
+    }
+}
+
+fn time(unix: i64) -> String {
+    jiff::Timestamp::from_second(unix).unwrap_or(jiff::Timestamp::UNIX_EPOCH).to_string()
+}

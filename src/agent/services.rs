@@ -1,0 +1,99 @@
+//! What stands behind SSH channels, signals and the custodian: glue, no decisions.
+
+use std::net::SocketAddr;
+use std::os::fd::AsFd;
+
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tracing::{error, warn};
+
+use crate::keeper::deposit::DepositClient;
+use crate::netconf::driver::{ServeOptions, serve as serve_netconf};
+use crate::northbound::handle::{Access, Handle, Opening};
+use crate::northbound::{Caller, Client, SessionId};
+use crate::script::repository::ScriptEvent;
+use crate::ssh::{ChannelStream, ServiceFuture};
+use crate::system::SystemLog;
+
+/// The NACM handle of the files that sftp serves.
+const FILES: &str = "/procyon-files:harddisk";
+
+pub struct Services {
+    pub northbound: Handle,
+    pub options: ServeOptions,
+}
+
+impl crate::ssh::Services for Services {
+    fn netconf(&self, stream: ChannelStream, user: String, peer: SocketAddr) -> ServiceFuture<()> {
+        let opening = Opening { user, groups: Vec::new(), client: Client::Netconf, origin: peer.to_string() };
+        let (northbound, options) = (self.northbound.clone(), self.options.clone());
+        Box::pin(async move {
+            serve_netconf(stream, northbound, opening, options).await;
+        })
+    }
+
+    fn file_access(&self, user: &str, _: &str, access: Access) -> ServiceFuture<Result<(), String>> {
+        // A file transfer is no NETCONF session: it has no number, and holds no lock.
+        let caller = Caller {
+            session: SessionId(0),
+            user: user.to_owned(),
+            groups: Vec::new(),
+            client: Client::Netconf,
+            origin: "sftp".to_owned(),
+        };
+        let northbound = self.northbound.clone();
+        Box::pin(async move {
+            northbound.permits(&caller, FILES, access).await.map_err(|refusal| refusal.to_string())
+        })
+    }
+}
+
+/// Until SIGTERM or SIGINT.
+pub async fn wait_for_signal() -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    Ok(())
+}
+
+/// Says so when the custodian is gone: everything goes on, but nothing restarts what dies.
+pub async fn watch_custodian(client: DepositClient, syslog: SystemLog, stop: CancellationToken) {
+    let Ok(number) = client.as_fd().try_clone_to_owned() else { return };
+    let Ok(socket) = AsyncFd::with_interest(number, Interest::READABLE) else { return };
+    let mut client = client;
+    loop {
+        let mut ready = tokio::select! {
+            ready = socket.readable() => match ready {
+                Ok(ready) => ready,
+                Err(_) => return,
+            },
+            () = stop.cancelled() => return,
+        };
+        match client.receive() {
+            Ok(Some(_)) => {}
+            Ok(None) => ready.clear_ready(),
+            Err(_) => {
+                error!("the custodian is gone: agent and keeper go on, but nobody restarts them");
+                syslog.custodian_gone();
+                return;
+            }
+        }
+    }
+}
+
+/// Repository events as lines of the system log.
+pub async fn script_events(mut events: mpsc::Receiver<ScriptEvent>, syslog: SystemLog) {
+    while let Some(event) = events.recv().await {
+        let said = event.to_string();
+        if event.is_trouble() {
+            warn!("{said}");
+        }
+        syslog.script(&said, event.is_trouble());
+    }
+}

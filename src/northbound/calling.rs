@@ -1,0 +1,67 @@
+//! rpcs and actions that modules define: checked against the schema, handed to their provider, answered when it is done.
+
+use std::rc::Rc;
+
+use tokio::sync::oneshot;
+
+use super::driver::Northbound;
+use super::handle::{Continuation, Input};
+use super::provider::Call;
+use super::{Answer, Caller, Fragment, Kind, Refusal, Response};
+use crate::yang::rpc::Operation;
+use crate::yang::value::Element;
+
+/// A call that waits for its provider.
+pub struct PendingCall {
+    operation: Operation,
+    reply: oneshot::Sender<Answer>,
+}
+
+impl Northbound {
+    pub(super) fn invoke(&mut self, caller: &Caller, fragment: &Fragment, reply: oneshot::Sender<Answer>) {
+        match Operation::parse_rpc(self.schema, fragment) {
+            Ok(operation) => self.dispatch(caller, operation, reply),
+            Err(refusals) => drop(reply.send(Err(refusals))),
+        }
+    }
+
+    pub(super) fn action(&mut self, caller: &Caller, fragment: &Fragment, reply: oneshot::Sender<Answer>) {
+        let running = Rc::clone(self.datastores.running());
+        match Operation::parse_action(self.schema, fragment, Some(&running)) {
+            Ok(operation) => self.dispatch(caller, operation, reply),
+            Err(refusals) => drop(reply.send(Err(refusals))),
+        }
+    }
+
+    fn dispatch(&mut self, caller: &Caller, operation: Operation, reply: oneshot::Sender<Answer>) {
+        if let Err(refusal) = self.access.may_invoke(caller, &operation) {
+            return drop(reply.send(Err(vec![refusal])));
+        }
+        let path = operation.path().to_owned();
+        let Some(index) = self.router.call(operation.schema().path().as_str()) else {
+            let refusal = Refusal::new(Kind::OperationNotSupported, format!("nobody here carries out {path}"));
+            return drop(reply.send(Err(vec![refusal])));
+        };
+        let call = Call { caller: caller.clone(), path, input: operation.input() };
+        let future = self.providers[index.0].call(call);
+        let id = self.next_pending();
+        self.calls.insert(id, PendingCall { operation, reply });
+        let inputs = self.inputs.clone();
+        self.runtime.spawn(async move {
+            let outcome = future.await;
+            let resume = Continuation(Box::new(move |northbound: &mut Northbound| northbound.finish_call(id, outcome)));
+            // A northbound that is gone answers nobody.
+            let _ = inputs.send(Input::Resume(resume)).await;
+        });
+    }
+
+    fn finish_call(&mut self, id: u64, outcome: Result<Vec<Element>, Refusal>) {
+        let Some(PendingCall { operation, reply }) = self.calls.remove(&id) else { return };
+        let answer = match outcome {
+            Ok(output) if output.is_empty() => Ok(Response::Ok),
+            Ok(output) => operation.output(output).map(Response::Output),
+            Err(refusal) => Err(vec![refusal]),
+        };
+        drop(reply.send(answer));
+    }
+}

@@ -1,0 +1,175 @@
+//! A commit carried out: the pure machine says what comes next, this does it.
+//!
+//! ```text
+//!  validate* -> prepare* -> record + fsync -> swap -> apply* -> reply
+//!         \________\____________\-> abort* -> reply (refused)
+//! ```
+
+use std::collections::BTreeMap;
+
+use tracing::{error, info};
+
+use super::driver::{Committed, Northbound, now};
+use super::provider::{Change, Proposal as Share};
+use super::router::ProviderIndex;
+use super::{Answer, Caller, Client, Kind, Refusal, Response};
+use crate::datastore::Proposal;
+use crate::datastore::commit::{Action, Commit, Input};
+use crate::store::CommitMeta;
+
+impl Northbound {
+    pub(super) fn commit(&mut self, caller: &Caller) -> Answer {
+        self.locks.may_commit(caller.session).map_err(|refusal| vec![refusal])?;
+        let id = Self::candidate_of(caller);
+        let proposal = self.datastores.propose(id)?;
+        self.authorise_commit(caller, &proposal)?;
+        if proposal.diff.is_empty() {
+            // Nothing to record. What differed in form only (an explicit default, say) is no difference.
+            self.datastores.discard(id);
+            return Ok(Response::Ok);
+        }
+        self.carry_out(caller, proposal, "")?;
+        self.datastores.discard(id);
+        Ok(Response::Ok)
+    }
+
+    /// RFC 8341 section 3.2.8: the caller must be allowed to make exactly the changes that running undergoes.
+    fn authorise_commit(&self, caller: &Caller, proposal: &Proposal) -> Result<(), Vec<Refusal>> {
+        let Some(writer) = self.access.writer(caller) else { return Ok(()) };
+        let changes = proposal.diff.changes();
+        let refusals: Vec<Refusal> =
+            changes.iter().filter_map(|change| writer.may_change(self.schema, change).err()).collect();
+        if refusals.is_empty() { Ok(()) } else { Err(refusals) }
+    }
+
+    /// Commits the first configuration of a new device.
+    ///
+    /// # Errors
+    /// What keeps it from being valid or durable.
+    pub fn commit_initial(&mut self, initial: crate::yang::tree::Tree) -> anyhow::Result<()> {
+        let caller = Caller {
+            session: super::SessionId(0),
+            user: "procyon".to_owned(),
+            groups: Vec::new(),
+            client: Client::Agent,
+            origin: "init".to_owned(),
+        };
+        let outcome = self
+            .datastores
+            .propose_tree(initial)
+            .and_then(|proposal| self.carry_out(&caller, proposal, "initial configuration"));
+        outcome.map_err(|refusals| {
+            let said: Vec<String> = refusals.iter().map(ToString::to_string).collect();
+            anyhow::anyhow!("the initial configuration cannot be committed: {}", said.join("; "))
+        })
+    }
+
+    /// Takes a validated proposal through the commit machine.
+    pub fn carry_out(&mut self, caller: &Caller, proposal: Proposal, comment: &str) -> Result<(), Vec<Refusal>> {
+        let shares = self.router.shares(&proposal.changes);
+        let (mut machine, actions) = Commit::new(shares.keys().map(|index| index.0).collect());
+        let mut actions: std::collections::VecDeque<Action> = actions.into();
+        let mut proposal = Some(proposal);
+        let next = proposal.as_ref().map(|proposal| proposal.next.clone());
+        let Some(next) = next else { return Ok(()) };
+        let mut committed = None;
+        while let Some(action) = actions.pop_front() {
+            let input = match action {
+                Action::Validate(at) => {
+                    Some(Input::Validated(at, self.providers[at].validate(&share(&shares, at, &next))))
+                }
+                Action::Prepare(at) => {
+                    Some(Input::Prepared(at, self.providers[at].prepare(&share(&shares, at, &next))))
+                }
+                Action::Abort(at) => {
+                    self.providers[at].abort();
+                    Some(Input::Aborted(at))
+                }
+                Action::Record => {
+                    let recorded = proposal.as_ref().map_or(Ok(None), |proposal| {
+                        self.record(caller, comment, &proposal.diff.print_xml()).map(Some)
+                    });
+                    Some(Input::Recorded(recorded.map(|id| committed = id)))
+                }
+                Action::Swap => {
+                    if let Some(proposal) = proposal.take() {
+                        self.datastores.accept(proposal);
+                        self.access.refresh(self.schema, &next, &shares);
+                    }
+                    None
+                }
+                Action::Apply(at) => {
+                    self.providers[at].apply(&share(&shares, at, &next));
+                    Some(Input::Applied(at))
+                }
+                Action::Reply(outcome) => {
+                    if let Some(id) = committed {
+                        info!(id, user = %caller.user, client = client_name(&caller.client), "committed");
+                        (self.on_commit)(&Committed { id, user: caller.user.clone() });
+                        self.snapshot_if_due();
+                    }
+                    return outcome;
+                }
+            };
+            if let Some(input) = input {
+                actions.extend(machine.handle(input));
+            }
+        }
+        Err(vec![Refusal::new(Kind::OperationFailed, "the commit ended without an outcome")])
+    }
+
+    pub(super) fn ask_providers_to_validate(&self, proposal: &Proposal) -> Result<(), Vec<Refusal>> {
+        let shares = self.router.shares(&proposal.changes);
+        let refusals: Vec<Refusal> = shares
+            .keys()
+            .filter_map(|index| self.providers[index.0].validate(&share(&shares, index.0, &proposal.next)).err())
+            .flatten()
+            .collect();
+        if refusals.is_empty() { Ok(()) } else { Err(refusals) }
+    }
+
+    fn record(&mut self, caller: &Caller, comment: &str, diff: &[u8]) -> Result<u64, Refusal> {
+        let meta = CommitMeta {
+            user: caller.user.clone(),
+            client: client_name(&caller.client).to_owned(),
+            session: caller.session.0,
+            time: now().to_string(),
+            label: String::new(),
+            comment: comment.to_owned(),
+        };
+        self.commits.append(&meta, diff).map_err(|trouble| {
+            error!(%trouble, "the commit could not be made durable");
+            Refusal::new(Kind::OperationFailed, format!("the commit could not be made durable: {trouble}"))
+                .mend("nothing was changed; make room or mend the disk below config/, then commit again")
+        })
+    }
+
+    fn snapshot_if_due(&mut self) {
+        if !self.commits.wants_snapshot() {
+            return;
+        }
+        let bytes = self.datastores.running().print_xml(super::WithDefaults::Explicit);
+        if let Err(trouble) = self.commits.snapshot(&bytes) {
+            // The commits themselves are durable: a snapshot only shortens recovery.
+            error!(%trouble, "the snapshot of running could not be written");
+        }
+    }
+}
+
+fn share<'a>(
+    shares: &'a BTreeMap<ProviderIndex, Vec<Change>>,
+    at: usize,
+    next: &'a std::rc::Rc<crate::yang::tree::Tree>,
+) -> Share<'a> {
+    let changes = shares.get(&ProviderIndex(at)).map(Vec::as_slice).unwrap_or_default();
+    Share { changes, config: next.as_ref() }
+}
+
+pub(super) fn client_name(client: &Client) -> &'static str {
+    match client {
+        Client::Netconf | Client::Local => "NETCONF",
+        Client::Shell => "CLI",
+        Client::Script { .. } => "Script",
+        Client::Agent => "Agent",
+    }
+}

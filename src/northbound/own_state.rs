@@ -1,0 +1,69 @@
+//! The state that the northbound itself has to tell: sessions, locks, schemas, denials.
+//!
+//! The northbound knows the facts; a [`Monitoring`] given by the composition root lays them out in the standard modules.
+
+use super::driver::Northbound;
+use super::{Caller, Datastore, SessionId};
+use crate::yang::schema::Schema;
+use crate::yang::value::Element;
+
+/// Modules whose data and rpcs the northbound or a front end serves without a provider.
+pub const OWN_MODULES: &[&str] = &[
+    "ietf-netconf",
+    "ietf-netconf-monitoring",
+    "ietf-netconf-acm",
+    "ietf-netconf-with-defaults",
+    "ietf-netconf-notifications",
+    "ietf-yang-library",
+    "ietf-yang-metadata",
+    "ietf-yang-schema-mount",
+    "ietf-datastores",
+    "ietf-origin",
+    "yang",
+    "notifications",
+    "nc-notifications",
+];
+
+/// What is true now.
+pub struct Facts<'a> {
+    pub schema: &'static Schema,
+    pub capabilities: &'a [String],
+    pub sessions: Vec<(&'a Caller, i64)>,
+    /// Each datastore and who holds its lock, since when (Unix seconds).
+    pub locks: Vec<(Datastore, Option<(SessionId, i64)>)>,
+    pub started_unix: i64,
+}
+
+/// Lays the facts out as ietf-netconf-monitoring and ietf-yang-library, and says the capabilities.
+pub trait Monitoring: Send + Sync {
+    fn capabilities(&self, schema: &'static Schema) -> Vec<String>;
+
+    /// `/module:node` of each top node it lays out.
+    fn roots(&self) -> &'static [&'static str];
+
+    /// The top elements of one of `roots`.
+    fn state(&self, root: &str, facts: &Facts<'_>) -> Vec<Element>;
+}
+
+/// All that is the northbound's own and `wanted`.
+pub(super) fn elements(northbound: &Northbound, wanted: impl Fn(&str) -> bool) -> Vec<Element> {
+    let roots: Vec<&str> = northbound.monitoring.roots().iter().copied().filter(|root| wanted(root)).collect();
+    let mut elements = Vec::new();
+    if !roots.is_empty() {
+        let facts = Facts {
+            schema: northbound.schema,
+            capabilities: &northbound.capabilities,
+            sessions: northbound.sessions.iter().map(|session| (&session.caller, session.opened_unix)).collect(),
+            locks: [Datastore::Running, Datastore::Candidate]
+                .into_iter()
+                .map(|datastore| (datastore, northbound.locks.holder(datastore)))
+                .collect(),
+            started_unix: northbound.started_unix,
+        };
+        elements.extend(roots.into_iter().flat_map(|root| northbound.monitoring.state(root, &facts)));
+    }
+    if wanted(super::access::NACM_ROOT) {
+        elements.push(northbound.access.state());
+    }
+    elements
+}

@@ -1,0 +1,195 @@
+//! get, get-config and get-schema: what of the datastores and of the providers' state a caller sees.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use tokio::sync::oneshot;
+
+use super::driver::Northbound;
+use super::filter::{Filter, Selection};
+use super::handle::{Continuation, Input};
+use super::own_state;
+use super::provider::StateQuery;
+use super::{Answer, Caller, Datastore, Kind, Refusal, Response, WithDefaults};
+use crate::yang::schema::{TextError, TextFormat};
+use crate::yang::select;
+use crate::yang::tree::Tree;
+use crate::yang::value::Element;
+
+/// How long a provider may take to tell its state.
+const STATE_TIME_MAX: Duration = Duration::from_secs(20);
+
+/// A get that waits for providers.
+pub struct PendingGet {
+    caller: Caller,
+    filter: Option<Filter>,
+    with_defaults: WithDefaults,
+    /// The configuration part, selected when the get was asked.
+    config: Tree,
+    own: Vec<Element>,
+    reply: oneshot::Sender<Answer>,
+}
+
+impl Northbound {
+    pub(super) fn get(
+        &mut self,
+        caller: &Caller,
+        filter: Option<Filter>,
+        with_defaults: WithDefaults,
+        reply: oneshot::Sender<Answer>,
+    ) {
+        let running = Rc::clone(self.datastores.running());
+        let config = match self.select_readable(caller, &running, filter.as_ref()) {
+            Ok(config) => config,
+            Err(refusal) => return drop(reply.send(Err(vec![refusal]))),
+        };
+        let own = own_state::elements(self, |root| wanted(self.schema, filter.as_ref(), root));
+        let futures: Vec<_> = self
+            .router
+            .state_roots()
+            .filter(|(root, _)| wanted(self.schema, filter.as_ref(), root))
+            .map(|(root, index)| {
+                let selection = selection_of(self.schema, filter.as_ref(), root);
+                let future = self.providers[index.0].state(root, StateQuery { selection });
+                async move {
+                    match tokio::time::timeout(STATE_TIME_MAX, future).await {
+                        Ok(state) => state,
+                        Err(_) => Err(Refusal::new(
+                            Kind::OperationFailed,
+                            format!("the state of {root} did not come within {} s", STATE_TIME_MAX.as_secs()),
+                        )
+                        .at(root)),
+                    }
+                }
+            })
+            .collect();
+        let pending = PendingGet { caller: caller.clone(), filter, with_defaults, config, own, reply };
+        if futures.is_empty() {
+            return self.finish_get(pending, Vec::new());
+        }
+        let id = self.next_pending();
+        self.gets.insert(id, pending);
+        let inputs = self.inputs.clone();
+        self.runtime.spawn(async move {
+            let states = join_all(futures).await;
+            let resume = Continuation(Box::new(move |northbound: &mut Northbound| {
+                if let Some(pending) = northbound.gets.remove(&id) {
+                    northbound.finish_get(pending, states);
+                }
+            }));
+            // A northbound that is gone answers nobody.
+            let _ = inputs.send(Input::Resume(resume)).await;
+        });
+    }
+
+    fn finish_get(&mut self, pending: PendingGet, states: Vec<Result<Vec<Element>, Refusal>>) {
+        let PendingGet { caller, filter, with_defaults, mut config, own, reply } = pending;
+        let mut elements = own;
+        for state in states {
+            match state {
+                Ok(state) => elements.extend(state),
+                Err(refusal) => return drop(reply.send(Err(vec![refusal]))),
+            }
+        }
+        let answer = Tree::from_elements(self.schema, &elements).and_then(|state| {
+            let state = self.select_readable(&caller, &state, filter.as_ref()).map_err(|refusal| vec![refusal])?;
+            config.merge(&state);
+            Ok(Response::Data(config.print_xml(with_defaults)))
+        });
+        drop(reply.send(answer));
+    }
+
+    pub(super) fn get_config(
+        &self,
+        caller: &Caller,
+        source: Datastore,
+        filter: Option<&Filter>,
+        with_defaults: WithDefaults,
+    ) -> Answer {
+        let refuse = |refusal| vec![refusal];
+        let tree = match source {
+            Datastore::Running => self.datastores.running().as_ref(),
+            Datastore::Candidate => self.datastores.candidate(Self::candidate_of(caller)),
+            Datastore::Startup => return Err(vec![super::writing::no_startup()]),
+        };
+        let selected = self.select_readable(caller, tree, filter).map_err(refuse)?;
+        Ok(Response::Data(selected.print_xml(with_defaults)))
+    }
+
+    fn select_readable(&self, caller: &Caller, tree: &Tree, filter: Option<&Filter>) -> Result<Tree, Refusal> {
+        let reader = self.access.reader(caller);
+        let readable = reader.as_ref().map(|reader| move |node| reader.may_read(node));
+        match (filter, &readable) {
+            (Some(filter), None) => select::select(tree, filter, None),
+            (Some(filter), Some(readable)) => select::select(tree, filter, Some(readable)),
+            (None, None) => Ok(tree.duplicate()),
+            (None, Some(readable)) => Ok(select::prune(tree, readable)),
+        }
+    }
+
+    pub(super) fn get_schema(&self, identifier: &str, version: Option<&str>, format: Option<&str>) -> Answer {
+        let format = match format.map(|format| format.rsplit(':').next().unwrap_or(format)) {
+            None | Some("yang") => TextFormat::Yang,
+            Some("yin") => TextFormat::Yin,
+            Some(other) => {
+                return Err(vec![
+                    Refusal::new(Kind::InvalidValue, format!("schemas are not served as `{other}`"))
+                        .mend("ask for yang or yin"),
+                ]);
+            }
+        };
+        // RFC 6022 section 3.1: an empty version is one that a module without revision has.
+        match self.schema.text(identifier, version.filter(|version| !version.is_empty()), format) {
+            Ok(text) => Ok(Response::Schema(text)),
+            Err(TextError::Unknown) => {
+                let which = version.map(|version| format!("@{version}")).unwrap_or_default();
+                Err(vec![
+                    Refusal::new(Kind::InvalidValue, format!("there is no schema `{identifier}{which}`"))
+                        .mend("/netconf-state/schemas lists them"),
+                ])
+            }
+            Err(TextError::Ambiguous) => Err(vec![
+                Refusal::new(Kind::OperationFailed, format!("several revisions of schema `{identifier}` are known"))
+                    .mend("name the version")
+                    .tagged("data-not-unique"),
+            ]),
+        }
+    }
+}
+
+/// Whether `filter` can select anything below `root`. An XPath expression may reach everything.
+fn wanted(schema: &'static crate::yang::schema::Schema, filter: Option<&Filter>, root: &str) -> bool {
+    match filter {
+        None | Some(Filter::XPath { .. }) => true,
+        Some(Filter::Subtree(_)) => matching(schema, filter, root).next().is_some(),
+    }
+}
+
+fn selection_of(
+    schema: &'static crate::yang::schema::Schema,
+    filter: Option<&Filter>,
+    root: &str,
+) -> Option<Selection> {
+    let mut matching = matching(schema, filter, root);
+    let first = matching.next()?;
+    // Several selections of one root: the provider tells all, the filter takes its pick.
+    matching.next().is_none().then(|| first.clone())
+}
+
+fn matching<'f>(
+    schema: &'static crate::yang::schema::Schema,
+    filter: Option<&'f Filter>,
+    root: &str,
+) -> impl Iterator<Item = &'f Selection> {
+    let selections: &[Selection] = match filter {
+        Some(Filter::Subtree(selections)) => selections,
+        Some(Filter::XPath { .. }) | None => &[],
+    };
+    let (module, name) = root.trim_start_matches('/').split_once(':').unwrap_or(("", root));
+    let namespace = schema.module(module).map(|module| module.namespace().to_owned());
+    let name = name.to_owned();
+    selections.iter().filter(move |selection| {
+        selection.name == name && (selection.namespace.is_none() || selection.namespace == namespace)
+    })
+}
