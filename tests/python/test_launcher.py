@@ -1,6 +1,5 @@
 """What a script sees when the launcher runs it: the same as under a bare interpreter, and nothing of the launcher."""
 
-import signal
 import subprocess
 import sys
 import textwrap
@@ -98,7 +97,8 @@ def test_a_traceback_is_that_of_a_bare_interpreter(tmp_path):
     outcome = run(text)
     done, path = plain(tmp_path, text)
     assert outcome.status == done.returncode == 1
-    assert outcome.errors == done.stderr.replace(path, DEVICE + "probe.py")
+    # Before Python 3.11 the interpreter wrote `__main__.TooHot` where its traceback module wrote `TooHot`.
+    assert outcome.errors == done.stderr.replace(path, DEVICE + "probe.py").replace("__main__.", "")
     assert 'raise TooHot("at {}".format(value))' in outcome.errors
     assert "launcher" not in outcome.errors
 
@@ -155,9 +155,12 @@ def test_the_exit_status_and_texts_are_those_of_a_bare_interpreter(tmp_path, tex
     assert outcome.errors == done.stderr.replace(path, DEVICE + "probe.py")
 
 
-def test_an_interrupt_ends_the_script_by_the_signal():
-    outcome = run("import os, signal; os.kill(os.getpid(), signal.SIGINT); import time; time.sleep(60)")
-    assert outcome.status == -signal.SIGINT, outcome
+def test_an_interrupt_ends_the_script_as_ever(tmp_path):
+    text = "import os, signal; os.kill(os.getpid(), signal.SIGINT); signal.pause()"
+    outcome = run(text)
+    done, path = plain(tmp_path, text)
+    # By the signal itself from Python 3.8 on.
+    assert outcome.status == done.returncode, outcome
     assert outcome.errors.startswith("Traceback"), outcome
     assert outcome.errors.rstrip().endswith("KeyboardInterrupt")
     assert "launcher" not in outcome.errors
@@ -223,7 +226,8 @@ def test_multiprocessing_works(method):
                 context = multiprocessing.get_context(sys.argv[1])
                 with context.Pool(2) as pool:
                     print([answer.value for answer in pool.map(square, range(5))])
-                with ProcessPoolExecutor(2, mp_context=context) as executor:
+                multiprocessing.set_start_method(sys.argv[1])
+                with ProcessPoolExecutor(2) as executor:
                     print(executor.submit(square, 9).result().value)
                 child = context.Process(target=fail)
                 child.start()
