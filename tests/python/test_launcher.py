@@ -223,13 +223,12 @@ def test_multiprocessing_works(method):
                 raise LookupError("in the child")
 
             if __name__ == "__main__":
-                context = multiprocessing.get_context(sys.argv[1])
-                with context.Pool(2) as pool:
-                    print([answer.value for answer in pool.map(square, range(5))])
                 multiprocessing.set_start_method(sys.argv[1])
+                with multiprocessing.Pool(2) as pool:
+                    print([answer.value for answer in pool.map(square, range(5))])
                 with ProcessPoolExecutor(2) as executor:
                     print(executor.submit(square, 9).result().value)
-                child = context.Process(target=fail)
+                child = multiprocessing.Process(target=fail)
                 child.start()
                 child.join()
                 print(child.exitcode)
