@@ -20,6 +20,7 @@ from ncclient.xml_ import to_ele
 
 TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
+NETCONF = "urn:ietf:params:xml:ns:netconf:base:1.0"
 CISCO = "http://cisco.com/ns/yang/Cisco-IOS-XR-"
 SCRIPT_CFG = CISCO + "um-script-cfg"
 SCRIPT_OPER = CISCO + "infra-script-mgmt-oper"
@@ -211,9 +212,9 @@ class Box:
 
     def checksum_config(self, name, checksum):
         return (
-            '<config><script xmlns="{}"><processes><process><process-name>{}</process-name>'
+            '<config xmlns="{}"><script xmlns="{}"><processes><process><process-name>{}</process-name>'
             "<checksum><sha256>{}</sha256></checksum></process></processes></script></config>"
-        ).format(SCRIPT_CFG, name, checksum)
+        ).format(NETCONF, SCRIPT_CFG, name, checksum)
 
     def app_config(self, app, executable, arguments="", restart="on-failure", retries=None):
         leaves = ["<process-script-name>{}</process-script-name>".format(app), "<executable>{}</executable>".format(executable)]
@@ -223,9 +224,10 @@ class Box:
             leaves.append("<restart>{}</restart>".format(restart))
         if retries is not None:
             leaves.append("<max-retries>{}</max-retries>".format(retries))
-        return '<config><appmgr xmlns="{}"><process-scripts><process-script>{}</process-script></process-scripts></appmgr></config>'.format(
-            APP_CFG, "".join(leaves)
-        )
+        return (
+            '<config xmlns="{}"><appmgr xmlns="{}"><process-scripts><process-script>{}</process-script></process-scripts>'
+            "</appmgr></config>"
+        ).format(NETCONF, APP_CFG, "".join(leaves))
 
     def action_request(self, verb, app):
         return '<appmgr-process-script-{0} xmlns="{1}"><name>{2}</name></appmgr-process-script-{0}>'.format(verb, APP_ACT, app)
