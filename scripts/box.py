@@ -79,7 +79,7 @@ class Box:
             subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", self.key], check=True, stdin=subprocess.DEVNULL)
         with open(self.settings, "w", encoding="utf-8") as handle:
             handle.write(
-                '[scripts]\ninterpreter = "{}"\nlibrary = "{}"\n'.format(
+                '[python]\ninterpreter = "{}"\npackage = "{}"\n'.format(
                     self.interpreter, os.path.join(TOP, "scripts", "python")
                 )
             )

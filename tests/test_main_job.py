@@ -350,11 +350,10 @@ def test_a_full_disk_refuses_the_commit_and_loses_nothing(tmp_path, name):
         with one_box(small) as box, box.connect() as session:
             box.configure(session, box.app_config("before", name))
             filler = small / "filler"
-            with open(str(filler), "wb") as handle:
+            with open(str(filler), "wb", buffering=0) as handle:
                 with pytest.raises(OSError):
                     while True:
                         handle.write(b"\0" * 65536)
-                        handle.flush()
             error = refusal(box.configure, session, box.app_config("during", name))
             assert "space" in error.message.lower(), error.message
             assert "before" in session.get_config("running").data_xml

@@ -2,7 +2,7 @@
 
     python3 -u -s procyon_launcher.py SCRIPT_FD DEVICE_PATH [ARGUMENT ...]
 
-SCRIPT_FD is a descriptor of the sealed copy of the script whose checksum was compared; DEVICE_PATH is the name that the
+This file may itself be given as /proc/self/fd/N. SCRIPT_FD is a descriptor of the sealed copy of the script whose checksum was compared; DEVICE_PATH is the name that the
 script has on the device. The file of that name is never opened: between comparing it and opening it again it could
 have changed. The script sees what it would see if Python had been given DEVICE_PATH: ``__file__``, ``sys.argv``, a
 ``__main__`` of its own, tracebacks with source lines, multiprocessing by fork, spawn and forkserver.
@@ -230,6 +230,11 @@ def main():
         checksums = read_descriptor(int(descriptor), CHECKSUMS_BYTES_MAX)
     door = os.environ.get("PROCYON_DOOR_FD", "")
     run = Run(path, source, os.environ.get("PROCYON_REPOSITORY", ""), checksums, int(door) if door.isdigit() else None)
+
+    # Where this file itself was given as a descriptor, the script has no use for it.
+    folder, _, own = sys.argv[0].rpartition("/")
+    if folder in ("/proc/self/fd", "/dev/fd") and own.isdigit():
+        os.close(int(own))
 
     sys.argv[:] = sys.argv[2:]
     # Python has put the folder of this file there, unless it was told not to.

@@ -59,7 +59,12 @@ def start(source, *arguments, **options):
         pass_fds.append(sums)
         ours.append(sums)
     environment.update(options.pop("environment", {}))
-    command = [interpreter, "-u", "-s", LAUNCHER, str(script), DEVICE + name]
+    # As the keeper does it: the launcher, too, is bytes that nobody can change.
+    with open(LAUNCHER, "rb") as handle:
+        launcher = sealed(handle.read(), "launcher")
+    pass_fds.append(launcher)
+    ours.append(launcher)
+    command = [interpreter, "-u", "-s", "/proc/self/fd/{}".format(launcher), str(script), DEVICE + name]
     command.extend(arguments)
     try:
         return subprocess.Popen(
