@@ -1,0 +1,1 @@
+"""What a script needs of the script management: so far its logs, in `xrlog`."""

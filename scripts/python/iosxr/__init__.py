@@ -1,0 +1,1 @@
+"""On-box packages for device scripts, under the names that scripts import."""
