@@ -180,6 +180,11 @@ impl Machine {
         &self.state
     }
 
+    /// The number of the latest start.
+    pub fn attempt(&self) -> u64 {
+        self.attempt
+    }
+
     pub fn restarts(&self) -> u32 {
         self.restarts
     }
@@ -199,6 +204,17 @@ impl Machine {
             self.state,
             State::NotStarted | State::Stopped | State::Killed | State::Exited { .. } | State::Mismatch { .. }
         )
+    }
+
+    /// Whether it will be forgotten once it has ended.
+    pub fn is_being_released(&self) -> bool {
+        match &self.state {
+            State::StopRequested { after, .. } | State::KillRequested { after, .. } => {
+                matches!(after, After::Release { .. })
+            }
+            State::Released => true,
+            _ => false,
+        }
     }
 
     pub fn deadline(&self) -> Option<Instant> {

@@ -4,6 +4,7 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 
 use nix::errno::Errno;
+use serde::{Deserialize, Serialize};
 
 /// One child that has ended and been reaped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,7 +16,7 @@ pub struct Reaped {
 }
 
 /// What a process has used by its end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Usage {
     pub user_micros: u64,
     pub system_micros: u64,
@@ -53,9 +54,16 @@ pub fn pidfd_open(pid: i32) -> nix::Result<OwnedFd> {
     let raw = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
     let raw = Errno::result(raw)?;
     let raw = i32::try_from(raw).map_err(|_| Errno::EBADF)?;
-    // SAFETY: the kernel has just made this descriptor for us and nobody else knows it.
+    Ok(owned(raw))
+}
+
+/// Takes ownership of a descriptor that a system call has just returned as a number.
+pub(crate) fn owned(raw: i32) -> OwnedFd {
+    // SAFETY: callers pass what the kernel has just made for them; nobody else knows it.
     #[expect(unsafe_code, reason = "the new descriptor gets its owner")]
-    Ok(unsafe { OwnedFd::from_raw_fd(raw) })
+    unsafe {
+        OwnedFd::from_raw_fd(raw)
+    }
 }
 
 /// Sends a signal to the very process the descriptor is of, never to a later one with the same id.

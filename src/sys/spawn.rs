@@ -115,6 +115,9 @@ impl Inside {
                 // SIGKILL, SIGSTOP and the two of the C library refuse; that is as it should be.
                 libc::signal(signal, libc::SIG_DFL);
             }
+            let mut none: libc::sigset_t = std::mem::zeroed();
+            libc::sigemptyset(&raw mut none);
+            check(libc::sigprocmask(libc::SIG_SETMASK, &raw const none, std::ptr::null_mut()))?;
             let score = libc::open(c"/proc/self/oom_score_adj".as_ptr(), libc::O_WRONLY | libc::O_CLOEXEC);
             if score >= 0 {
                 libc::write(score, b"0".as_ptr().cast(), 1);
