@@ -1,1 +1,26 @@
-//! (module under construction)
+//! The keeper: a small process that holds the containers. It starts their programs, restarts them by policy, writes
+//! their logs and serves their consoles, and goes on doing so while the agent is away.
+//!
+//! ```text
+//!  agent (client) --- orders ---> driver: one epoll loop --- Check, KillTree ---> workers (files, trees)
+//!         <------ events ---------   |    ^  |                <--- outcomes ---
+//!                                    v    |  +-- every descriptor, before exec --> deposits (the custodian)
+//!                            container::machine
+//! ```
+//!
+//! The driver is the only one that acts; [`protocol`] is what crosses the socket, [`gate`] and [`launch`] decide what
+//! bytes run and how. Must not know: XML, YANG, TLS, an async runtime (except [`client`], which is the agent's side).
+
+pub mod client;
+pub mod deposits;
+pub mod driver;
+pub mod gate;
+pub mod held;
+pub mod launch;
+pub mod link;
+pub mod log;
+pub mod protocol;
+pub mod refusal;
+pub mod run_ids;
+pub mod viewer;
+pub mod worker;

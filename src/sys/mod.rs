@@ -4,3 +4,8 @@
 //! descriptor is for.
 
 pub mod fdpass;
+pub mod memfd;
+pub mod process;
+pub mod pty;
+pub mod spawn;
+pub mod tree;

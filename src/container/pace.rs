@@ -1,0 +1,76 @@
+//! How fast a program that keeps ending may be restarted: a few times at once, then ever more slowly.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+/// So many restarts within [`BURST_WINDOW`] come without delay.
+pub const BURST_RESTARTS: usize = 5;
+pub const BURST_WINDOW: Duration = Duration::from_secs(10);
+pub const DELAY_FIRST: Duration = Duration::from_secs(1);
+pub const DELAY_MAX: Duration = Duration::from_secs(30);
+/// A run that lasted so long has proved itself: the next restart is the first again.
+pub const STEADY_RUN: Duration = Duration::from_secs(60);
+
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Pace {
+    pub(super) at_once: VecDeque<Instant>,
+    /// The delay of the last slow restart.
+    pub(super) slowed: Option<Duration>,
+}
+
+impl Pace {
+    /// The delay of the restart that follows a run of this length which ended now.
+    pub fn next_delay(&mut self, ran: Duration, now: Instant) -> Duration {
+        if ran >= STEADY_RUN {
+            *self = Self::default();
+        }
+        let delay = match self.slowed {
+            Some(delay) => (delay * 2).min(DELAY_MAX),
+            None => {
+                while self.at_once.front().is_some_and(|first| now.duration_since(*first) >= BURST_WINDOW) {
+                    self.at_once.pop_front();
+                }
+                if self.at_once.len() < BURST_RESTARTS {
+                    self.at_once.push_back(now);
+                    return Duration::ZERO;
+                }
+                DELAY_FIRST
+            }
+        };
+        self.slowed = Some(delay);
+        delay
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn five_at_once_then_ever_more_slowly_up_to_half_a_minute() {
+        let start = Instant::now();
+        let mut pace = Pace::default();
+        let delays: Vec<u64> = (0..13).map(|_| pace.next_delay(Duration::from_millis(1), start).as_secs()).collect();
+        assert_eq!(delays, [0, 0, 0, 0, 0, 1, 2, 4, 8, 16, 30, 30, 30]);
+    }
+
+    #[test]
+    fn a_steady_run_resets_the_pace() {
+        let start = Instant::now();
+        let mut pace = Pace::default();
+        for _ in 0..9 {
+            pace.next_delay(Duration::ZERO, start);
+        }
+        assert_eq!(pace.next_delay(STEADY_RUN, start), Duration::ZERO);
+    }
+
+    #[test]
+    fn a_restart_every_three_seconds_is_never_slowed() {
+        let start = Instant::now();
+        let mut pace = Pace::default();
+        for turn in 0..100 {
+            let now = start + Duration::from_secs(3 * turn);
+            assert_eq!(pace.next_delay(Duration::from_secs(3), now), Duration::ZERO);
+        }
+    }
+}

@@ -1,0 +1,350 @@
+//! The frozen facts of one container: what it runs, as whom, where, under which limits, and when it comes back.
+//!
+//! A spec travels from the agent to the keeper and rests with the custodian, so it is plain data. Must not know: YANG.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+pub const NAME_BYTES_MAX: usize = 255;
+pub const LOG_BYTES_MAX_DEFAULT: u64 = 10 * 1024 * 1024;
+pub const LOG_FILES_MAX_DEFAULT: u8 = 5;
+
+/// Unique among the containers of a keeper; safe as a file name and as part of an environment entry.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct ContainerName(String);
+
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error(
+    "container name `{name}` is not valid: it begins with a letter, digit or `_`, goes on with those or `.`, `-`, `@`, \
+     `:`, `+`, and has 1 to 255 characters"
+)]
+pub struct InvalidName {
+    pub name: String,
+}
+
+impl ContainerName {
+    pub fn parse(text: &str) -> Result<Self, InvalidName> {
+        let begins = text.starts_with(|first: char| first.is_ascii_alphanumeric() || first == '_');
+        let goes_on = text.chars().all(|next| next.is_ascii_alphanumeric() || "_.-@:+".contains(next));
+        if begins && goes_on && text.len() <= NAME_BYTES_MAX {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(InvalidName { name: text.chars().take(NAME_BYTES_MAX).collect() })
+        }
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for ContainerName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl TryFrom<String> for ContainerName {
+    type Error = InvalidName;
+
+    fn try_from(text: String) -> Result<Self, InvalidName> {
+        Self::parse(&text)
+    }
+}
+
+impl From<ContainerName> for String {
+    fn from(name: ContainerName) -> Self {
+        name.0
+    }
+}
+
+/// SHA-256, lower-case hexadecimal in text.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Sha256([u8; 32]);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error("a SHA-256 checksum has 64 hexadecimal digits")]
+pub struct InvalidSha256;
+
+impl Sha256 {
+    pub fn of(bytes: &[u8]) -> Self {
+        use sha2::Digest;
+        Self(sha2::Sha256::digest(bytes).into())
+    }
+
+    /// Takes either case.
+    pub fn parse(text: &str) -> Result<Self, InvalidSha256> {
+        if text.len() != 64 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            return Err(InvalidSha256);
+        }
+        let mut sum = [0; 32];
+        for (byte, digits) in sum.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
+            let digits = std::str::from_utf8(digits).map_err(|_| InvalidSha256)?;
+            *byte = u8::from_str_radix(digits, 16).map_err(|_| InvalidSha256)?;
+        }
+        Ok(Self(sum))
+    }
+}
+
+impl fmt::Display for Sha256 {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for Sha256 {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Program {
+    /// A Python script behind the checksum gate: the bytes with this checksum run, and no others.
+    Script {
+        /// As the script shall see itself: `/harddisk:/mirror/script-mgmt/process/x.py`.
+        device_path: String,
+        /// Where the file is.
+        path: PathBuf,
+        /// Committed at activation.
+        sha256: Sha256,
+        args: Vec<String>,
+        interpreter: PathBuf,
+        /// The package folder that goes on `sys.path`.
+        library: PathBuf,
+    },
+    Command {
+        argv: Vec<String>,
+    },
+}
+
+/// When a program that has ended is started again. Stop and kill by an operator hold under every policy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum RestartPolicy {
+    #[default]
+    Always,
+    Never,
+    /// After a failure, at most so many times since activation; `None` is without end.
+    OnFailure {
+        max_retries: Option<u32>,
+    },
+    /// After success only.
+    UnlessErrored,
+    /// As `Always`; they differ only in what a reboot does, which is the agent's affair.
+    UnlessStopped,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum Terminal {
+    /// Standard input is `/dev/null`; output and errors are kept apart.
+    #[default]
+    Pipes,
+    /// All three are one pseudo terminal; its output counts as standard output.
+    Pty,
+}
+
+/// `stdout.log` and `stderr.log` in a folder; a file that has grown to `bytes_max` is renamed to `.1`, that one to
+/// `.2`, and so on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogSpec {
+    pub dir: PathBuf,
+    pub bytes_max: u64,
+    pub files_max: u8,
+}
+
+impl LogSpec {
+    pub fn in_dir(dir: impl Into<PathBuf>) -> Self {
+        Self { dir: dir.into(), bytes_max: LOG_BYTES_MAX_DEFAULT, files_max: LOG_FILES_MAX_DEFAULT }
+    }
+}
+
+/// Resource limits; `None` leaves the keeper's own.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rlimits {
+    pub core_bytes: Option<u64>,
+    pub open_files: Option<u64>,
+    pub address_space_bytes: Option<u64>,
+    pub file_bytes: Option<u64>,
+    pub processes: Option<u64>,
+    pub cpu_seconds: Option<u64>,
+}
+
+impl Default for Rlimits {
+    fn default() -> Self {
+        Self {
+            core_bytes: Some(0),
+            // The keeper raises its own to the hard limit; a program that closes them all would suffer.
+            open_files: Some(1024),
+            address_space_bytes: None,
+            file_bytes: None,
+            processes: None,
+            cpu_seconds: None,
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Who {
+    User(String),
+    Group(String),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum AccessLevel {
+    None,
+    Read,
+    Write,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConsoleAccess {
+    pub who: Who,
+    pub level: AccessLevel,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ContainerSpec {
+    pub name: ContainerName,
+    pub program: Program,
+    /// Made for the account if it is missing.
+    pub cwd: PathBuf,
+    /// Over the minimal environment; names that begin with `PROCYON_` are the keeper's own.
+    pub env: Vec<(String, String)>,
+    /// `None` is the keeper's own account.
+    pub user: Option<String>,
+    pub umask: u32,
+    pub rlimits: Rlimits,
+    pub no_new_privs: bool,
+    pub restart: RestartPolicy,
+    /// Least time from one start to the next automatic one.
+    pub holdoff: Duration,
+    /// Sent to the process group.
+    pub stop_signal: i32,
+    pub terminal: Terminal,
+    pub logs: LogSpec,
+    /// Restarts need the agent's permit even while the agent is away.
+    pub strict: bool,
+    /// Containers that this one needs: at a shutdown it ends before them.
+    pub after: Vec<ContainerName>,
+    pub access: Vec<ConsoleAccess>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum InvalidSpec {
+    #[error("the command is empty: give at least the program")]
+    EmptyCommand,
+    #[error("{what} holds a NUL character")]
+    NulCharacter { what: &'static str },
+    #[error("environment name `{name}` is not valid: it is not empty, holds no `=` and does not begin with `PROCYON_`")]
+    EnvironmentName { name: String },
+    #[error("{what} `{path}` is not an absolute path")]
+    RelativePath { what: &'static str, path: PathBuf },
+    #[error("there is no signal {number}")]
+    NoSuchSignal { number: i32 },
+}
+
+impl ContainerSpec {
+    /// With what is asked for least: restart always, SIGTERM, pipes, no new privileges, no core files.
+    pub fn new(name: ContainerName, program: Program, cwd: impl Into<PathBuf>, logs: LogSpec) -> Self {
+        Self {
+            name,
+            program,
+            cwd: cwd.into(),
+            env: Vec::new(),
+            user: None,
+            umask: 0o022,
+            rlimits: Rlimits::default(),
+            no_new_privs: true,
+            restart: RestartPolicy::default(),
+            holdoff: Duration::ZERO,
+            stop_signal: 15,
+            terminal: Terminal::default(),
+            logs,
+            strict: false,
+            after: Vec::new(),
+            access: Vec::new(),
+        }
+    }
+
+    pub fn check(&self) -> Result<(), InvalidSpec> {
+        let (words, paths): (&[String], Vec<(&'static str, &PathBuf)>) = match &self.program {
+            Program::Command { argv } => {
+                if argv.first().is_none_or(String::is_empty) {
+                    return Err(InvalidSpec::EmptyCommand);
+                }
+                (argv, vec![])
+            }
+            Program::Script { path, args, interpreter, library, .. } => {
+                (args, vec![("the script", path), ("the interpreter", interpreter), ("the library", library)])
+            }
+        };
+        if words.iter().any(|word| word.contains('\0')) {
+            return Err(InvalidSpec::NulCharacter { what: "an argument" });
+        }
+        for (what, path) in
+            paths.into_iter().chain([("the working folder", &self.cwd), ("the log folder", &self.logs.dir)])
+        {
+            if !path.is_absolute() {
+                return Err(InvalidSpec::RelativePath { what, path: path.clone() });
+            }
+            if path.as_os_str().as_encoded_bytes().contains(&0) {
+                return Err(InvalidSpec::NulCharacter { what });
+            }
+        }
+        for (name, value) in &self.env {
+            if name.is_empty() || name.contains(['=', '\0']) || name.starts_with("PROCYON_") {
+                return Err(InvalidSpec::EnvironmentName { name: name.clone() });
+            }
+            if value.contains('\0') {
+                return Err(InvalidSpec::NulCharacter { what: "an environment value" });
+            }
+        }
+        if !(1..=31).contains(&self.stop_signal) {
+            return Err(InvalidSpec::NoSuchSignal { number: self.stop_signal });
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_safe_as_a_file_name() {
+        for good in ["a", "my-process-app", "ioc@7", "_x.1"] {
+            assert!(ContainerName::parse(good).is_ok(), "{good}");
+        }
+        for bad in ["", ".", "..", "a/b", "-x", "a b", "a\0b", "ä", &"x".repeat(256)] {
+            assert!(ContainerName::parse(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_checksum_reads_back_what_it_prints() {
+        let sum = Sha256::of(b"abc");
+        assert_eq!(sum.to_string(), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+        assert_eq!(Sha256::parse(&sum.to_string().to_uppercase()), Ok(sum));
+        assert_eq!(Sha256::parse("ba78"), Err(InvalidSha256));
+        assert_eq!(Sha256::parse(&"é".repeat(32)), Err(InvalidSha256));
+    }
+
+    #[test]
+    fn a_spec_says_what_is_wrong_with_it() {
+        let name = ContainerName::parse("x").unwrap();
+        let command = |argv: &[&str]| Program::Command { argv: argv.iter().map(|word| (*word).to_owned()).collect() };
+        let spec = |program| ContainerSpec::new(name.clone(), program, "/tmp", LogSpec::in_dir("/tmp"));
+        assert_eq!(spec(command(&["true"])).check(), Ok(()));
+        assert_eq!(spec(command(&[])).check(), Err(InvalidSpec::EmptyCommand));
+        let nul = InvalidSpec::NulCharacter { what: "an argument" };
+        assert_eq!(spec(command(&["a", "b\0"])).check(), Err(nul));
+        let mut reserved = spec(command(&["true"]));
+        reserved.env.push(("PROCYON_DOOR_FD".into(), "3".into()));
+        assert!(matches!(reserved.check(), Err(InvalidSpec::EnvironmentName { .. })));
+    }
+}

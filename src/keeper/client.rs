@@ -1,0 +1,424 @@
+//! The agent's side of the keeper's socket: orders with one answer each, and a stream of what happens.
+//!
+//! ```text
+//!  Away -- connect, hello, list --> Connected -- connection lost --> Away (again after 20 ms .. 1 s)
+//! ```
+//!
+//! One task owns the connection. Whenever the view of the containers may have gaps (after connecting, or when the agent
+//! took its events too slowly) the whole list comes as [`KeeperEvent::Connected`].
+
+use std::collections::{HashMap, VecDeque};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket};
+use tokio::io::unix::AsyncFd;
+use tokio::sync::{mpsc, oneshot};
+use tracing::{debug, warn};
+
+use super::protocol::{
+    Answer, ContainerState, Down, Entry, Event, Exited, MAGIC, Order, Stream, Up, VERSION, decode, encode,
+};
+use super::refusal::KeeperRefusal;
+use crate::container::machine::RunId;
+use crate::container::spec::{ContainerName, ContainerSpec, Sha256};
+use crate::sys::fdpass;
+
+/// Orders that wait to be sent; callers wait behind them.
+const ORDERS_WAITING_MAX: usize = 256;
+/// Orders that the keeper has not answered; beyond, callers wait.
+const ORDERS_OPEN_MAX: usize = 256;
+/// Events that the agent has not taken; beyond, they are replaced by one whole list.
+const EVENTS_WAITING_MAX: usize = 1024;
+const RECONNECT_FIRST: Duration = Duration::from_millis(20);
+const RECONNECT_MAX: Duration = Duration::from_secs(1);
+/// For everything but a release and a shutdown, which may take their grace on top.
+const ANSWER_LIMIT: Duration = Duration::from_secs(10);
+
+#[derive(Debug)]
+pub enum KeeperEvent {
+    /// Everything that the keeper holds, with the doors of what runs. Comes after each connect, and again whenever the
+    /// agent has fallen behind: it replaces all that was known.
+    Connected {
+        containers: Vec<(ContainerState, Option<OwnedFd>)>,
+    },
+    Changed(Box<ContainerState>),
+    /// May be repeated for the same run.
+    RunStarted {
+        name: ContainerName,
+        run: RunId,
+        pid: i32,
+        door: OwnedFd,
+    },
+    Exited(Box<Exited>),
+    Mismatch {
+        name: ContainerName,
+        expected: Sha256,
+        found: Sha256,
+    },
+    Released {
+        name: ContainerName,
+    },
+    /// The containers go on; nothing is known of them until the next [`KeeperEvent::Connected`].
+    Lost,
+}
+
+type Reply = Result<(Answer, Vec<OwnedFd>), KeeperRefusal>;
+
+#[derive(Debug)]
+struct Call {
+    order: Order,
+    reply: oneshot::Sender<Reply>,
+}
+
+/// A handle to give orders by; cheap to clone. The connection ends with the last one.
+#[derive(Debug, Clone)]
+pub struct Keeper {
+    calls: mpsc::Sender<Call>,
+}
+
+impl Keeper {
+    /// Begins to connect, and goes on for as long as a handle is there. Must be called within a tokio runtime.
+    pub fn connect(path: PathBuf) -> (Self, mpsc::Receiver<KeeperEvent>) {
+        let (calls, todo) = mpsc::channel(ORDERS_WAITING_MAX);
+        let (events, taken) = mpsc::channel(EVENTS_WAITING_MAX);
+        tokio::spawn(serve(path, todo, events));
+        (Self { calls }, taken)
+    }
+
+    /// Activates: from here on the bytes, arguments, policy and user of the spec are frozen.
+    pub async fn define(&self, spec: ContainerSpec) -> Result<(), KeeperRefusal> {
+        self.done(Order::Define { spec: Box::new(spec) }).await
+    }
+
+    pub async fn start(&self, name: ContainerName) -> Result<(), KeeperRefusal> {
+        self.done(Order::Start { name }).await
+    }
+
+    /// Returns when the stop signal is sent, not when the program has ended.
+    pub async fn stop(&self, name: ContainerName) -> Result<(), KeeperRefusal> {
+        self.done(Order::Stop { name }).await
+    }
+
+    pub async fn kill(&self, name: ContainerName) -> Result<(), KeeperRefusal> {
+        self.done(Order::Kill { name }).await
+    }
+
+    pub async fn restart(&self, name: ContainerName) -> Result<(), KeeperRefusal> {
+        self.done(Order::Restart { name }).await
+    }
+
+    /// Returns when everything that the container held is gone.
+    pub async fn release(&self, name: ContainerName, grace: Duration) -> Result<(), KeeperRefusal> {
+        self.done(Order::Release { name, grace }).await
+    }
+
+    pub async fn set_expected(&self, name: ContainerName, sha256: Option<Sha256>) -> Result<(), KeeperRefusal> {
+        self.done(Order::SetExpected { name, sha256 }).await
+    }
+
+    pub async fn set_checksums(
+        &self,
+        name: ContainerName,
+        checksums: Vec<(String, Sha256)>,
+    ) -> Result<(), KeeperRefusal> {
+        self.done(Order::SetChecksums { name, checksums }).await
+    }
+
+    /// Every container in the order of names, with the door of what runs.
+    pub async fn list(&self) -> Result<Vec<(ContainerState, Option<OwnedFd>)>, KeeperRefusal> {
+        let mut containers = Vec::new();
+        let mut after = None;
+        loop {
+            let (answer, doors) = self.call(Order::List { after }).await?;
+            let Answer::Page { entries, more } = answer else { return Err(KeeperRefusal::WrongAnswer) };
+            after = entries.last().map(|entry| entry.state.name.clone());
+            containers.extend(with_doors(entries, doors));
+            if !more || after.is_none() {
+                return Ok(containers);
+            }
+        }
+    }
+
+    /// A stream socket: what was printed recently, then what is printed.
+    pub async fn attach(&self, name: ContainerName) -> Result<OwnedFd, KeeperRefusal> {
+        match self.call(Order::Attach { name }).await? {
+            (Answer::Attached, fds) => fds.into_iter().next().ok_or(KeeperRefusal::WrongAnswer),
+            _ => Err(KeeperRefusal::WrongAnswer),
+        }
+    }
+
+    pub async fn tail_log(&self, name: ContainerName, stream: Stream, lines: u32) -> Result<Vec<u8>, KeeperRefusal> {
+        match self.call(Order::TailLog { name, stream, lines }).await? {
+            (Answer::Log { bytes }, _) => Ok(bytes),
+            _ => Err(KeeperRefusal::WrongAnswer),
+        }
+    }
+
+    /// Ends every container in order, then the keeper; returns when that is done.
+    pub async fn shutdown(&self, grace: Duration) -> Result<(), KeeperRefusal> {
+        self.done(Order::Shutdown { grace }).await
+    }
+
+    async fn done(&self, order: Order) -> Result<(), KeeperRefusal> {
+        match self.call(order).await? {
+            (Answer::Done, _) => Ok(()),
+            _ => Err(KeeperRefusal::WrongAnswer),
+        }
+    }
+
+    async fn call(&self, order: Order) -> Reply {
+        let limit = match &order {
+            Order::Release { grace, .. } | Order::Shutdown { grace } => ANSWER_LIMIT.saturating_add(*grace),
+            _ => ANSWER_LIMIT,
+        };
+        let bytes = encode(&order).len();
+        if bytes > fdpass::FRAME_BYTES_MAX - 64 {
+            return Err(KeeperRefusal::SpecTooLarge { bytes, bytes_max: super::protocol::SPEC_BYTES_MAX });
+        }
+        let answer = async {
+            let (reply, answer) = oneshot::channel();
+            self.calls.send(Call { order, reply }).await.map_err(|_| KeeperRefusal::Lost)?;
+            answer.await.map_err(|_| KeeperRefusal::Lost)?
+        };
+        match tokio::time::timeout(limit, answer).await {
+            Ok(answer) => answer,
+            Err(_) => Err(KeeperRefusal::NoAnswer { seconds: limit.as_secs() }),
+        }
+    }
+}
+
+fn with_doors(entries: Vec<Entry>, doors: Vec<OwnedFd>) -> Vec<(ContainerState, Option<OwnedFd>)> {
+    let mut doors = doors.into_iter();
+    entries.into_iter().map(|entry| (entry.state, if entry.door { doors.next() } else { None })).collect()
+}
+
+async fn serve(path: PathBuf, mut calls: mpsc::Receiver<Call>, events: mpsc::Sender<KeeperEvent>) {
+    let mut wait = RECONNECT_FIRST;
+    loop {
+        match open(&path).await {
+            Ok(socket) => {
+                wait = RECONNECT_FIRST;
+                let mut session = Session::new(socket);
+                match session.run(&mut calls, &events).await {
+                    Ended::HandlesGone => return,
+                    Ended::Connection => debug!("the connection to the keeper is lost"),
+                }
+                // Those that wait in `session` learn it by their dropped channels.
+                drop(session);
+                if events.send(KeeperEvent::Lost).await.is_err() {
+                    return;
+                }
+            }
+            Err(error) => debug!(path = %path.display(), %error, "the keeper is not there"),
+        }
+        if calls.is_closed() {
+            return;
+        }
+        tokio::time::sleep(wait).await;
+        wait = (wait * 2).min(RECONNECT_MAX);
+    }
+}
+
+async fn open(path: &Path) -> std::io::Result<AsyncFd<OwnedFd>> {
+    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+    let socket = socket(AddressFamily::Unix, SockType::SeqPacket, flags, None)?;
+    connect(socket.as_raw_fd(), &UnixAddr::new(path)?)?;
+    let socket = AsyncFd::new(socket)?;
+    let hello = encode(&Down::Hello { magic: MAGIC, version: VERSION });
+    send(&socket, &hello).await?;
+    let Some(Up::Hello { version, pid }) = receive(&socket).await?.and_then(|frame| decode(&frame.bytes)) else {
+        return Err(std::io::Error::other("no greeting"));
+    };
+    if version != VERSION {
+        warn!(version, own = VERSION, "the keeper speaks another version of the protocol: install both from one build");
+        return Err(std::io::Error::other("another version"));
+    }
+    debug!(pid, "connected to the keeper");
+    Ok(socket)
+}
+
+async fn send(socket: &AsyncFd<OwnedFd>, bytes: &[u8]) -> std::io::Result<()> {
+    let none: [OwnedFd; 0] = [];
+    loop {
+        let mut ready = socket.writable().await?;
+        match fdpass::send(socket.get_ref(), bytes, &none) {
+            Ok(()) => return Ok(()),
+            Err(Errno::EAGAIN) => ready.clear_ready(),
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// One frame; safe to cancel. `None` at the end of the connection.
+async fn receive(socket: &AsyncFd<OwnedFd>) -> std::io::Result<Option<fdpass::Frame>> {
+    loop {
+        let mut ready = socket.readable().await?;
+        match fdpass::receive(socket.get_ref()) {
+            Ok(frame) => return Ok(frame),
+            Err(Errno::EAGAIN) => ready.clear_ready(),
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+enum Ended {
+    HandlesGone,
+    Connection,
+}
+
+enum Pending {
+    Caller(oneshot::Sender<Reply>),
+    /// A page of the whole list, which the task itself asked for.
+    Page,
+}
+
+/// One connection.
+struct Session {
+    socket: AsyncFd<OwnedFd>,
+    next_id: u64,
+    pending: HashMap<u64, Pending>,
+    unsent: VecDeque<Vec<u8>>,
+    /// The list under way.
+    listed: Vec<(ContainerState, Option<OwnedFd>)>,
+    listing: bool,
+    /// Events had to be dropped: a new list is due.
+    behind: bool,
+}
+
+impl Session {
+    fn new(socket: AsyncFd<OwnedFd>) -> Self {
+        let mut session = Self {
+            socket,
+            next_id: 0,
+            pending: HashMap::new(),
+            unsent: VecDeque::new(),
+            listed: Vec::new(),
+            listing: false,
+            behind: false,
+        };
+        session.ask_for_page(None);
+        session
+    }
+
+    async fn run(&mut self, calls: &mut mpsc::Receiver<Call>, events: &mpsc::Sender<KeeperEvent>) -> Ended {
+        loop {
+            let may_call = self.pending.len() < ORDERS_OPEN_MAX && self.unsent.is_empty();
+            tokio::select! {
+                frame = receive(&self.socket) => match frame {
+                    Ok(Some(frame)) => {
+                        if !self.frame_came(frame, events) {
+                            return Ended::Connection;
+                        }
+                    }
+                    Ok(None) | Err(_) => return Ended::Connection,
+                },
+                sent = send_first(&self.socket, &self.unsent), if !self.unsent.is_empty() => {
+                    if sent.is_err() {
+                        return Ended::Connection;
+                    }
+                    self.unsent.pop_front();
+                }
+                call = calls.recv(), if may_call => {
+                    let Some(call) = call else { return Ended::HandlesGone };
+                    self.order(call.order, Pending::Caller(call.reply));
+                }
+                permit = events.reserve(), if self.behind && !self.listing => {
+                    if permit.is_err() {
+                        return Ended::HandlesGone;
+                    }
+                    drop(permit);
+                    self.behind = false;
+                    self.ask_for_page(None);
+                }
+            }
+        }
+    }
+
+    fn order(&mut self, order: Order, pending: Pending) {
+        self.next_id += 1;
+        self.pending.insert(self.next_id, pending);
+        self.unsent.push_back(encode(&Down::Order { id: self.next_id, order }));
+    }
+
+    fn ask_for_page(&mut self, after: Option<ContainerName>) {
+        self.listing = true;
+        self.order(Order::List { after }, Pending::Page);
+    }
+
+    /// Whether the connection is still good.
+    fn frame_came(&mut self, frame: fdpass::Frame, events: &mpsc::Sender<KeeperEvent>) -> bool {
+        match decode::<Up>(&frame.bytes) {
+            Some(Up::Answer { id, answer }) => match self.pending.remove(&id) {
+                // A caller that has given up is no concern.
+                Some(Pending::Caller(reply)) => drop(reply.send(answer.map(|answer| (answer, frame.fds)))),
+                Some(Pending::Page) => return self.page_came(answer, frame.fds, events),
+                None => warn!(id, "an answer that nobody asked for"),
+            },
+            Some(Up::Event(event)) => self.event_came(event, frame.fds, events),
+            Some(Up::Hello { .. }) => {}
+            None => {
+                warn!("a frame from the keeper cannot be read: install both from one build");
+                return false;
+            }
+        }
+        true
+    }
+
+    fn page_came(
+        &mut self,
+        answer: Result<Answer, KeeperRefusal>,
+        doors: Vec<OwnedFd>,
+        events: &mpsc::Sender<KeeperEvent>,
+    ) -> bool {
+        let Ok(Answer::Page { entries, more }) = answer else { return false };
+        let last = entries.last().map(|entry| entry.state.name.clone());
+        self.listed.extend(with_doors(entries, doors));
+        if more && last.is_some() {
+            self.ask_for_page(last);
+            return true;
+        }
+        self.listing = false;
+        let containers = std::mem::take(&mut self.listed);
+        // What happened while the list was fetched page by page may be missing in it.
+        let gap = self.behind;
+        self.behind = false;
+        self.pass_on(KeeperEvent::Connected { containers }, events);
+        self.behind |= gap;
+        true
+    }
+
+    fn event_came(&mut self, event: Event, fds: Vec<OwnedFd>, events: &mpsc::Sender<KeeperEvent>) {
+        let event = match event {
+            Event::Changed(state) => KeeperEvent::Changed(state),
+            Event::RunStarted { name, run, pid } => match fds.into_iter().next() {
+                Some(door) => KeeperEvent::RunStarted { name, run, pid, door },
+                None => return warn!(%name, "a run came without its door"),
+            },
+            Event::Exited(exited) => KeeperEvent::Exited(exited),
+            Event::Mismatch { name, expected, found } => KeeperEvent::Mismatch { name, expected, found },
+            Event::Released { name } => KeeperEvent::Released { name },
+        };
+        if self.listing {
+            // The list that is under way may hold older things: a new one settles it.
+            self.behind = true;
+            return;
+        }
+        self.pass_on(event, events);
+    }
+
+    fn pass_on(&mut self, event: KeeperEvent, events: &mpsc::Sender<KeeperEvent>) {
+        if self.behind || events.try_send(event).is_err() {
+            self.behind = true;
+        }
+    }
+}
+
+async fn send_first(socket: &AsyncFd<OwnedFd>, unsent: &VecDeque<Vec<u8>>) -> std::io::Result<()> {
+    match unsent.front() {
+        Some(bytes) => send(socket, bytes).await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,123 @@
+//! What the keeper hands over for safe keeping, so that its successor goes on where it was.
+//!
+//! One deposit a container: a [`Record`] and the descriptors it lists, renewed at each change and before each exec.
+
+use std::os::fd::{BorrowedFd, OwnedFd};
+
+use serde::{Deserialize, Serialize};
+
+use crate::container::checkpoint::Checkpoint;
+use crate::container::machine::{ExitStatus, RunId};
+use crate::container::spec::{ContainerSpec, Sha256};
+
+const KEY_PREFIX: &str = "container ";
+
+/// Who keeps the deposits: the custodian, or nobody when the keeper runs alone.
+pub trait Deposit {
+    /// Keeps copies under the key, in the place of what was there.
+    fn put(&mut self, key: &str, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> nix::Result<()>;
+    /// Forgets what is under the key.
+    fn take_back(&mut self, key: &str) -> nix::Result<()>;
+    /// Everything that a predecessor has left.
+    fn fetch(&mut self) -> nix::Result<Vec<Deposited>>;
+    /// Readable when [`Self::reaped`] has something to tell.
+    fn notices(&self) -> Option<BorrowedFd<'_>>;
+    /// One child of a predecessor that has ended; `Ok(None)` when there is none now. An error means that the other side
+    /// is gone: the keeper carries on without.
+    fn reaped(&mut self) -> nix::Result<Option<Orphan>>;
+}
+
+#[derive(Debug)]
+pub struct Deposited {
+    pub key: String,
+    pub bytes: Vec<u8>,
+    pub fds: Vec<OwnedFd>,
+}
+
+/// As the custodian has reaped it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Orphan {
+    pub pid: i32,
+    pub raw_status: i32,
+    pub at_unix_ms: u64,
+}
+
+/// Keeps nothing: for a keeper that runs alone.
+#[derive(Debug, Default)]
+pub struct Nobody;
+
+impl Deposit for Nobody {
+    fn put(&mut self, _: &str, _: &[u8], _: &[BorrowedFd<'_>]) -> nix::Result<()> {
+        Ok(())
+    }
+
+    fn take_back(&mut self, _: &str) -> nix::Result<()> {
+        Ok(())
+    }
+
+    fn fetch(&mut self) -> nix::Result<Vec<Deposited>> {
+        Ok(Vec::new())
+    }
+
+    fn notices(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
+
+    fn reaped(&mut self) -> nix::Result<Option<Orphan>> {
+        Ok(None)
+    }
+}
+
+/// What each descriptor of a deposit is, in their order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Role {
+    OutputRead,
+    OutputWrite,
+    ErrorsRead,
+    ErrorsWrite,
+    TerminalMaster,
+    Script,
+    Checksums,
+    /// The memfd into which the child writes its process id before exec.
+    RunRecord,
+    Door,
+    Pidfd,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record {
+    pub spec: ContainerSpec,
+    pub expected: Option<Sha256>,
+    pub frozen: Option<Sha256>,
+    pub checkpoint: Checkpoint,
+    /// On the monotonic clock, which outlives the process.
+    pub taken_at_ms: u64,
+    pub defined_unix_ms: u64,
+    /// Its place in the order of starts.
+    pub place: u64,
+    pub run: Option<RunFacts>,
+    pub last: Option<LastRun>,
+    pub roles: Vec<Role>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunFacts {
+    pub run: RunId,
+    pub started_unix_ms: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LastRun {
+    pub run: RunId,
+    pub started_unix_ms: u64,
+    pub ended_unix_ms: u64,
+    pub exit: ExitStatus,
+}
+
+pub fn key(name: &crate::container::spec::ContainerName) -> String {
+    format!("{KEY_PREFIX}{name}")
+}
+
+pub fn is_container(key: &str) -> bool {
+    key.starts_with(KEY_PREFIX)
+}

@@ -1,0 +1,155 @@
+//! The connections of agents: accepting, greeting, reading orders, sending answers and events.
+
+use std::os::fd::{AsRawFd, OwnedFd};
+
+use nix::errno::Errno;
+use nix::sys::epoll::EpollFlags;
+use nix::sys::socket::{SockFlag, accept4, getsockopt, sockopt::PeerCredentials};
+use tracing::{debug, info, warn};
+
+use super::{Driver, LINKS_MAX, Source};
+use crate::container::spec::ContainerName;
+use crate::keeper::link::Link;
+use crate::keeper::protocol::{Answer, Down, Event, MAGIC, Up, VERSION, decode};
+use crate::keeper::refusal::KeeperRefusal;
+use crate::sys::fdpass;
+
+/// Orders of one agent a turn of the loop.
+const ORDERS_PER_TURN_MAX: usize = 64;
+
+impl Driver {
+    pub(super) fn accept(&mut self) {
+        let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+        let Ok(raw) = accept4(self.listener.as_raw_fd(), flags) else { return };
+        let socket = crate::sys::process::owned(raw);
+        let own = nix::unistd::getuid().as_raw();
+        let allowed = getsockopt(&socket, PeerCredentials).is_ok_and(|peer| peer.uid() == own || peer.uid() == 0);
+        if !allowed || self.links.len() >= LINKS_MAX {
+            warn!(allowed, links = self.links.len(), "a connection is not taken");
+            return;
+        }
+        let id = self.fresh_id();
+        match self.watch(&socket, Source::Link(id), EpollFlags::EPOLLIN) {
+            Ok(()) => drop(self.links.insert(id, Link::new(socket))),
+            Err(error) => warn!(%error, "a connection cannot be watched"),
+        }
+    }
+
+    pub(super) fn link_ready(&mut self, id: u32, flags: EpollFlags) {
+        if flags.intersects(EpollFlags::EPOLLIN | EpollFlags::EPOLLHUP | EpollFlags::EPOLLERR) {
+            for _ in 0..ORDERS_PER_TURN_MAX {
+                let Some(link) = self.links.get(&id) else { return };
+                if !link.takes_orders() {
+                    break;
+                }
+                match fdpass::receive(link) {
+                    // Descriptors that come down are of no use here, and closed.
+                    Ok(Some(frame)) => self.frame_came(id, &frame.bytes),
+                    Err(Errno::EAGAIN) => break,
+                    Ok(None) | Err(_) => return self.end_link(id),
+                }
+            }
+        }
+        self.flush_link(id);
+    }
+
+    fn frame_came(&mut self, id: u32, bytes: &[u8]) {
+        let Some(link) = self.links.get_mut(&id) else { return };
+        match decode::<Down>(bytes) {
+            Some(Down::Hello { magic: MAGIC, version }) if !link.greeted => {
+                let pid = i32::try_from(std::process::id()).unwrap_or(0);
+                link.answer(&Up::Hello { version: VERSION, pid }, vec![]);
+                // An agent of another version reads ours in the answer and goes.
+                link.greeted = version == VERSION;
+                info!(link = id, version, "agent connected");
+            }
+            Some(Down::Order { id: order_id, order }) if link.greeted => self.order(id, order_id, order),
+            Some(Down::Order { id: order_id, .. }) => {
+                let refusal = KeeperRefusal::Version { keeper: VERSION, asked: 0 };
+                self.answer(id, order_id, Err(refusal), vec![]);
+            }
+            Some(Down::Hello { .. }) | None => {
+                warn!(link = id, bytes = bytes.len(), "a frame that is no order: connection closed");
+                self.end_link(id);
+            }
+        }
+    }
+
+    pub(super) fn answer(&mut self, link: u32, id: u64, answer: Result<Answer, KeeperRefusal>, fds: Vec<OwnedFd>) {
+        if let Some(to) = self.links.get_mut(&link) {
+            to.answer(&Up::Answer { id, answer }, fds);
+            self.flush_link(link);
+        }
+    }
+
+    pub(super) fn tell(&mut self, slot: u32, event: &Event, door: Option<&OwnedFd>) {
+        if let Some(name) = self.held.get(&slot).map(|held| held.spec.name.clone()) {
+            self.tell_all(&name, event, door);
+        }
+    }
+
+    pub(super) fn tell_all(&mut self, name: &ContainerName, event: &Event, door: Option<&OwnedFd>) {
+        for id in self.links.keys().copied().collect::<Vec<_>>() {
+            self.tell_one(id, name, event, door);
+            self.flush_link(id);
+        }
+    }
+
+    fn tell_one(&mut self, id: u32, name: &ContainerName, event: &Event, door: Option<&OwnedFd>) {
+        let Some(link) = self.links.get_mut(&id) else { return };
+        match door.map(OwnedFd::try_clone).transpose() {
+            Ok(door) => link.event(name, &Up::Event(event.clone()), door.into_iter().collect()),
+            Err(error) => warn!(%name, %error, "a door cannot be handed over"),
+        }
+    }
+
+    pub(super) fn tell_run_started(&mut self, slot: u32) {
+        for id in self.links.keys().copied().collect::<Vec<_>>() {
+            self.tell_run_started_to(id, slot);
+            self.flush_link(id);
+        }
+    }
+
+    fn tell_run_started_to(&mut self, id: u32, slot: u32) {
+        let Some(held) = self.held.get(&slot) else { return };
+        let (Some((pid, run)), Some(facts)) = (held.machine.process(), &held.run) else { return };
+        let name = held.spec.name.clone();
+        match facts.door.try_clone() {
+            Ok(door) => self.tell_one(id, &name, &Event::RunStarted { name: name.clone(), run, pid }, Some(&door)),
+            Err(error) => warn!(%name, %error, "a door cannot be handed over"),
+        }
+    }
+
+    /// Sends what is queued; an agent that has caught up is told the present state of what it has missed.
+    pub(super) fn flush_link(&mut self, id: u32) {
+        loop {
+            let Some(link) = self.links.get_mut(&id) else { return };
+            if let Err(error) = link.flush() {
+                debug!(link = id, %error, "connection over");
+                return self.end_link(id);
+            }
+            let Some(name) = link.next_behind() else { break };
+            match self.slots.get(&name).copied() {
+                Some(slot) => {
+                    let report = self.held.get(&slot).map(|held| held.report(super::moment()));
+                    if let Some(report) = report {
+                        self.tell_one(id, &name, &Event::Changed(Box::new(report)), None);
+                    }
+                    self.tell_run_started_to(id, slot);
+                }
+                None => self.tell_one(id, &name, &Event::Released { name: name.clone() }, None),
+            }
+        }
+        let link = &self.links[&id];
+        let mut flags = EpollFlags::empty();
+        flags.set(EpollFlags::EPOLLIN, link.takes_orders());
+        flags.set(EpollFlags::EPOLLOUT, link.has_queued());
+        self.rewatch(link, Source::Link(id), flags);
+    }
+
+    fn end_link(&mut self, id: u32) {
+        let Some(link) = self.links.remove(&id) else { return };
+        let _ = self.epoll.delete(&link);
+        info!(link = id, "agent disconnected");
+    }
+}

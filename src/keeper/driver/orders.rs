@@ -1,0 +1,289 @@
+//! What agents order, and the shutdown of everything.
+
+use std::collections::BTreeSet;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::time::Duration;
+
+use nix::sys::epoll::EpollFlags;
+use tracing::{info, warn};
+
+use super::{CONTAINERS_MAX, Driver, Shutdown, Source, moment, runs};
+use crate::container::machine::{Input, Machine};
+use crate::container::spec::{ContainerName, ContainerSpec, Sha256};
+use crate::keeper::gate::Frozen;
+use crate::keeper::held::{Held, committed};
+use crate::keeper::protocol::{
+    Answer, CHECKSUMS_MAX, Entry, Order, PAGE_BYTES_MAX, PAGE_ENTRIES_MAX, SPEC_BYTES_MAX, Stream, TAIL_BYTES_MAX,
+    encode,
+};
+use crate::keeper::refusal::KeeperRefusal;
+use crate::keeper::worker::Job;
+use crate::sys::memfd;
+
+/// Orders that wait for a worker, of all agents.
+const TICKETS_MAX: usize = 512;
+/// A grace longer than a day is a mistake.
+const GRACE_MAX: Duration = Duration::from_secs(24 * 3600);
+
+/// An order that waits for a worker.
+#[derive(Debug)]
+pub(super) struct Ticket {
+    link: u32,
+    id: u64,
+    spec: Option<Arc<ContainerSpec>>,
+}
+
+impl Driver {
+    pub(super) fn order(&mut self, link: u32, id: u64, order: Order) {
+        match self.carry_out(link, id, order) {
+            Ok(Some((answer, fds))) => self.answer(link, id, Ok(answer), fds),
+            Ok(None) => {}
+            Err(refusal) => self.answer(link, id, Err(refusal), vec![]),
+        }
+    }
+
+    /// `None` when the answer comes later.
+    fn carry_out(&mut self, link: u32, id: u64, order: Order) -> Result<Option<(Answer, Vec<OwnedFd>)>, KeeperRefusal> {
+        let done = Ok(Some((Answer::Done, vec![])));
+        if self.shutdown.is_some()
+            && matches!(order, Order::Define { .. } | Order::Start { .. } | Order::Restart { .. })
+        {
+            return Err(KeeperRefusal::ShuttingDown);
+        }
+        match order {
+            Order::Define { spec } => self.define(link, id, *spec).map(|()| None),
+            Order::Start { name } => {
+                let slot = self.slot_to_run(&name)?;
+                self.give(slot, Input::Start);
+                done
+            }
+            Order::Stop { name } => {
+                let slot = self.slot(&name)?;
+                self.give(slot, Input::Stop);
+                done
+            }
+            Order::Kill { name } => {
+                let slot = self.slot(&name)?;
+                self.give(slot, Input::Kill);
+                done
+            }
+            Order::Restart { name } => {
+                let slot = self.slot_to_run(&name)?;
+                self.give(slot, Input::Restart);
+                done
+            }
+            Order::Release { name, grace } => {
+                let slot = self.slot(&name)?;
+                if let Some(held) = self.held.get_mut(&slot) {
+                    held.release_waiters.push((link, id));
+                }
+                self.give(slot, Input::Release { grace: grace.min(GRACE_MAX) });
+                Ok(None)
+            }
+            Order::SetExpected { name, sha256 } => {
+                let slot = self.slot(&name)?;
+                self.set_expected(slot, sha256);
+                done
+            }
+            Order::SetChecksums { name, checksums } => {
+                let slot = self.slot(&name)?;
+                self.set_checksums(slot, &checksums)?;
+                done
+            }
+            Order::List { after } => self.list(after.as_ref()).map(Some),
+            Order::Attach { name } => {
+                let slot = self.slot(&name)?;
+                self.attach(slot).map(|stream| Some((Answer::Attached, vec![stream])))
+            }
+            Order::TailLog { name, stream, lines } => {
+                let slot = self.slot(&name)?;
+                let Some(held) = self.held.get(&slot) else { return Err(KeeperRefusal::NotDefined { name }) };
+                let log = match stream {
+                    Stream::Output => &held.output_log,
+                    Stream::Errors => &held.errors_log,
+                };
+                let path = log.path().to_owned();
+                let ticket = self.ticket(Ticket { link, id, spec: None })?;
+                self.workers.give(Job::Tail { ticket, path, lines, bytes_max: TAIL_BYTES_MAX });
+                Ok(None)
+            }
+            Order::Shutdown { grace } => {
+                self.begin_shutdown(grace.min(GRACE_MAX), Some((link, id)));
+                Ok(None)
+            }
+        }
+    }
+
+    fn slot(&self, name: &ContainerName) -> Result<u32, KeeperRefusal> {
+        self.slots.get(name).copied().ok_or_else(|| KeeperRefusal::NotDefined { name: name.clone() })
+    }
+
+    fn slot_to_run(&self, name: &ContainerName) -> Result<u32, KeeperRefusal> {
+        let slot = self.slot(name)?;
+        match self.held.get(&slot) {
+            Some(held) if held.machine.is_being_released() => Err(KeeperRefusal::BeingReleased { name: name.clone() }),
+            _ => Ok(slot),
+        }
+    }
+
+    fn ticket(&mut self, ticket: Ticket) -> Result<u64, KeeperRefusal> {
+        if self.tickets.len() >= TICKETS_MAX {
+            return Err(KeeperRefusal::Busy { what: format!("{TICKETS_MAX} orders") });
+        }
+        self.next_ticket += 1;
+        self.tickets.insert(self.next_ticket, ticket);
+        Ok(self.next_ticket)
+    }
+
+    fn define(&mut self, link: u32, id: u64, spec: ContainerSpec) -> Result<(), KeeperRefusal> {
+        spec.check().map_err(|why| KeeperRefusal::InvalidSpec { why: why.to_string() })?;
+        let bytes = encode(&spec).len();
+        if bytes > SPEC_BYTES_MAX {
+            return Err(KeeperRefusal::SpecTooLarge { bytes, bytes_max: SPEC_BYTES_MAX });
+        }
+        self.may_define(&spec.name)?;
+        let spec = Arc::new(spec);
+        let ticket = self.ticket(Ticket { link, id, spec: Some(Arc::clone(&spec)) })?;
+        self.workers.give(Job::Freeze { ticket, spec });
+        Ok(())
+    }
+
+    fn may_define(&self, name: &ContainerName) -> Result<(), KeeperRefusal> {
+        if self.slots.contains_key(name) {
+            return Err(KeeperRefusal::AlreadyDefined { name: name.clone() });
+        }
+        if self.held.len() >= CONTAINERS_MAX {
+            return Err(KeeperRefusal::TooManyContainers { count: self.held.len() });
+        }
+        Ok(())
+    }
+
+    pub(super) fn frozen(&mut self, ticket: u64, frozen: Result<Option<Frozen>, KeeperRefusal>) {
+        let Some(Ticket { link, id, spec: Some(spec) }) = self.tickets.remove(&ticket) else { return };
+        let result = frozen.and_then(|frozen| self.hold(spec, frozen));
+        self.answer(link, id, result.map(|()| Answer::Done), vec![]);
+    }
+
+    fn hold(&mut self, spec: Arc<ContainerSpec>, frozen: Option<Frozen>) -> Result<(), KeeperRefusal> {
+        // Another order for the same name may have been quicker, or a shutdown may have begun.
+        self.may_define(&spec.name)?;
+        if self.shutdown.is_some() {
+            return Err(KeeperRefusal::ShuttingDown);
+        }
+        let pipe = || {
+            runs::pipe()
+                .map_err(|error| KeeperRefusal::System { what: "making pipes".into(), reason: error.to_string() })
+        };
+        let machine = Machine::new(spec.restart, spec.holdoff);
+        let mut held = Held::new(spec, machine, frozen, (pipe()?, pipe()?));
+        held.defined_unix_ms = moment().unix_ms;
+        info!(name = %held.spec.name, "defined");
+        let slot = self.take_in_container(held)?;
+        self.publish(slot);
+        Ok(())
+    }
+
+    /// Watches the container's streams and gives it a slot.
+    pub(super) fn take_in_container(&mut self, held: Held) -> Result<u32, KeeperRefusal> {
+        let failed =
+            |error: nix::Error| KeeperRefusal::System { what: "watching output".into(), reason: error.to_string() };
+        let slot = self.fresh_id();
+        self.watch(&held.output.read, Source::Output(slot), EpollFlags::EPOLLIN).map_err(failed)?;
+        self.watch(&held.errors.read, Source::Errors(slot), EpollFlags::EPOLLIN).map_err(failed)?;
+        self.slots.insert(held.spec.name.clone(), slot);
+        self.held.insert(slot, held);
+        Ok(slot)
+    }
+
+    fn set_expected(&mut self, slot: u32, sha256: Option<Sha256>) {
+        let Some(held) = self.held.get_mut(&slot) else { return };
+        let expected = committed(&held.spec).map(|committed| sha256.unwrap_or(committed));
+        if held.expected != expected {
+            held.expected = expected;
+            // Even if the machine does not care now, the report and the deposit do.
+            self.give(slot, Input::ExpectedChanged);
+        }
+    }
+
+    fn set_checksums(&mut self, slot: u32, checksums: &[(String, Sha256)]) -> Result<(), KeeperRefusal> {
+        if checksums.len() > CHECKSUMS_MAX {
+            let what = "the list of checksums".into();
+            return Err(KeeperRefusal::TooMany { what, count: checksums.len(), count_max: CHECKSUMS_MAX });
+        }
+        let map: serde_json::Map<String, serde_json::Value> =
+            checksums.iter().map(|(file, sum)| (file.clone(), sum.to_string().into())).collect();
+        let fd = memfd::sealed("procyon-checksums", serde_json::Value::Object(map).to_string().as_bytes())
+            .map_err(|error| KeeperRefusal::System { what: "sealing checksums".into(), reason: error.to_string() })?;
+        if let Some(held) = self.held.get_mut(&slot) {
+            held.checksums = Some(fd);
+        }
+        self.deposit(slot);
+        Ok(())
+    }
+
+    fn list(&self, after: Option<&ContainerName>) -> Result<(Answer, Vec<OwnedFd>), KeeperRefusal> {
+        use std::ops::Bound;
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let (mut entries, mut doors, mut bytes, mut more) = (Vec::new(), Vec::new(), 0, false);
+        let moment = moment();
+        for slot in self.slots.range::<ContainerName, _>((from, Bound::Unbounded)).map(|(_, slot)| slot) {
+            let Some(held) = self.held.get(slot) else { continue };
+            let state = held.report(moment);
+            bytes += encode(&state).len() + 1;
+            if entries.len() >= PAGE_ENTRIES_MAX || bytes > PAGE_BYTES_MAX {
+                more = true;
+                break;
+            }
+            let door = held.machine.process().and(held.run.as_ref()).map(|run| run.door.try_clone()).transpose();
+            let door = door.map_err(|error| KeeperRefusal::System {
+                what: "handing over doors".into(),
+                reason: error.to_string(),
+            })?;
+            entries.push(Entry { state, door: door.is_some() });
+            doors.extend(door);
+        }
+        Ok((Answer::Page { entries, more }, doors))
+    }
+
+    pub(super) fn tail_came(&mut self, ticket: u64, bytes: Result<Vec<u8>, KeeperRefusal>) {
+        if let Some(Ticket { link, id, .. }) = self.tickets.remove(&ticket) {
+            self.answer(link, id, bytes.map(|bytes| Answer::Log { bytes }), vec![]);
+        }
+    }
+
+    pub(super) fn begin_shutdown(&mut self, grace: Duration, waiter: Option<(u32, u64)>) {
+        let shutdown = self.shutdown.get_or_insert_with(|| {
+            info!(containers = self.held.len(), "ending everything");
+            Shutdown { grace, waiters: Vec::new(), asked: BTreeSet::new() }
+        });
+        shutdown.waiters.extend(waiter);
+        self.go_on_with_shutdown();
+    }
+
+    /// Ends every container that no other still needs, in the reverse order of their starts.
+    pub(super) fn go_on_with_shutdown(&mut self) {
+        let Some(shutdown) = &self.shutdown else { return };
+        let mut left: Vec<(u64, u32)> = self.held.iter().map(|(slot, held)| (held.place, *slot)).collect();
+        left.sort_unstable_by(|one, other| other.cmp(one));
+        let needed: BTreeSet<&ContainerName> = self.held.values().flat_map(|held| &held.spec.after).collect();
+        let not_asked = |slot: &u32| !shutdown.asked.contains(slot);
+        let mut next: Vec<u32> = left
+            .iter()
+            .map(|(_, slot)| *slot)
+            .filter(|slot| not_asked(slot) && !needed.contains(&self.held[slot].spec.name))
+            .collect();
+        let none_under_way = left.iter().all(|(_, slot)| not_asked(slot));
+        if next.is_empty() && none_under_way && !left.is_empty() {
+            warn!("containers need each other in a circle: all are ended at once");
+            next = left.into_iter().map(|(_, slot)| slot).collect();
+        }
+        let grace = shutdown.grace;
+        if let Some(shutdown) = &mut self.shutdown {
+            shutdown.asked.extend(&next);
+        }
+        for slot in next {
+            self.give(slot, Input::Release { grace });
+        }
+    }
+}

@@ -1,0 +1,269 @@
+//! A container as the keeper holds it: the machine, its descriptors and logs, and what is reported of it.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::deposits::{LastRun, Record, Role, RunFacts};
+use super::gate::Frozen;
+use super::log::{LogFile, last_lines};
+use super::protocol::{ContainerState, ERROR_LINE_BYTES_MAX, ERROR_LINES_MAX, Phase, Reason};
+use super::refusal::KeeperRefusal;
+use super::viewer::{HISTORY_BYTES_MAX, Recent};
+use crate::container::machine::{Machine, RunId, State};
+use crate::container::spec::{ContainerSpec, Program, Sha256};
+use crate::sys::spawn::Account;
+
+/// Enough for [`ERROR_LINES_MAX`] lines.
+const ERROR_TAIL_BYTES_MAX: usize = ERROR_LINES_MAX * ERROR_LINE_BYTES_MAX;
+
+/// One moment on the clocks that matter.
+#[derive(Debug, Clone, Copy)]
+pub struct Moment {
+    pub now: Instant,
+    pub unix_ms: u64,
+    pub monotonic_ms: u64,
+}
+
+#[derive(Debug)]
+pub struct Pipe {
+    pub read: OwnedFd,
+    /// Kept, so that there is no end of file between runs; each run gets a description of its own.
+    pub write: OwnedFd,
+}
+
+#[derive(Debug)]
+pub struct Run {
+    pub run: RunId,
+    pub started_unix_ms: u64,
+    /// The agent's end; kept for an agent that comes later.
+    pub door: OwnedFd,
+    pub record: OwnedFd,
+    pub pidfd: Option<OwnedFd>,
+    pub terminal: Option<OwnedFd>,
+    /// Started by an earlier keeper: somebody else reaps it.
+    pub adopted: bool,
+    /// When to look again for the end of an adopted run, and how often that has been done.
+    pub look_again: Option<(Instant, u32)>,
+}
+
+#[derive(Debug)]
+pub struct Held {
+    pub spec: Arc<ContainerSpec>,
+    pub machine: Machine,
+    pub frozen: Option<Frozen>,
+    pub expected: Option<Sha256>,
+    pub checksums: Option<OwnedFd>,
+    pub output: Pipe,
+    pub errors: Pipe,
+    pub output_log: LogFile,
+    pub errors_log: LogFile,
+    pub history: Recent,
+    pub error_tail: Recent,
+    pub run: Option<Run>,
+    pub last: Option<LastRun>,
+    pub start_failure: Option<KeeperRefusal>,
+    /// Looked up for the start under way.
+    pub account: Option<Account>,
+    pub defined_unix_ms: u64,
+    /// Its place in the order of starts.
+    pub place: u64,
+    pub kill_serial: u64,
+    /// Set while a look for what is left of the tree is due.
+    pub kill_again: Option<Instant>,
+    /// Orders that wait for the release: link and id.
+    pub release_waiters: Vec<(u32, u64)>,
+    pub viewers: Vec<u32>,
+    pub published: Option<ContainerState>,
+    /// The entry among the driver's timers.
+    pub timer: Option<Instant>,
+}
+
+impl Held {
+    pub fn new(spec: Arc<ContainerSpec>, machine: Machine, frozen: Option<Frozen>, pipes: (Pipe, Pipe)) -> Self {
+        let log = |name: &str| LogFile::new(spec.logs.dir.join(name), spec.logs.bytes_max, spec.logs.files_max);
+        Self {
+            output_log: log("stdout.log"),
+            errors_log: log("stderr.log"),
+            expected: committed(&spec),
+            machine,
+            frozen,
+            checksums: None,
+            output: pipes.0,
+            errors: pipes.1,
+            history: Recent::new(HISTORY_BYTES_MAX),
+            error_tail: Recent::new(ERROR_TAIL_BYTES_MAX),
+            run: None,
+            last: None,
+            start_failure: None,
+            account: None,
+            defined_unix_ms: 0,
+            place: 0,
+            kill_serial: 0,
+            kill_again: None,
+            release_waiters: Vec::new(),
+            viewers: Vec::new(),
+            published: None,
+            timer: None,
+            spec,
+        }
+    }
+
+    /// The next moment at which something is to be done for this container.
+    pub fn deadline(&self) -> Option<Instant> {
+        let look_again = self.run.as_ref().and_then(|run| run.look_again).map(|(at, _)| at);
+        [self.machine.deadline(), self.kill_again, look_again].into_iter().flatten().min()
+    }
+
+    pub fn report(&self, moment: Moment) -> ContainerState {
+        let (phase, reason) = self.phase();
+        let ahead = |at: Instant| {
+            let ahead = u64::try_from(at.saturating_duration_since(moment.now).as_millis()).unwrap_or(u64::MAX);
+            moment.unix_ms.saturating_add(ahead)
+        };
+        let frozen = self.frozen.as_ref().map(|frozen| frozen.sha256);
+        let run = self.run.as_ref();
+        ContainerState {
+            name: self.spec.name.clone(),
+            phase,
+            reason,
+            policy: self.spec.restart,
+            pid: self.machine.process().map(|(pid, _)| pid),
+            run: run.map(|run| run.run).or(self.last.map(|last| last.run)),
+            restarts: self.machine.restarts(),
+            defined_unix_ms: self.defined_unix_ms,
+            started_unix_ms: run.map(|run| run.started_unix_ms).or(self.last.map(|last| last.started_unix_ms)),
+            ended_unix_ms: self.last.map(|last| last.ended_unix_ms),
+            last_exit: self.last.map(|last| last.exit),
+            next_restart_unix_ms: match self.machine.state() {
+                State::Backoff { until } => Some(ahead(*until)),
+                _ => None,
+            },
+            frozen_sha256: frozen,
+            expected_sha256: self.expected,
+            config_pending: frozen.is_some() && frozen != self.expected,
+            error_lines: self.error_lines(),
+            logs: self.spec.logs.clone(),
+            log_bytes_dropped: self.output_log.dropped().saturating_add(self.errors_log.dropped()),
+        }
+    }
+
+    fn phase(&self) -> (Phase, Reason) {
+        let failed = || match &self.start_failure {
+            Some(why) => Reason::StartFailed { why: why.clone() },
+            None => Reason::None,
+        };
+        match self.machine.state() {
+            State::NotStarted => (Phase::NotStarted, Reason::None),
+            State::Starting => (Phase::Starting, failed()),
+            State::Running { .. } => (Phase::Running, Reason::None),
+            State::StopRequested { .. } => (Phase::StopRequested, Reason::None),
+            State::KillRequested { .. } => (Phase::KillRequested, Reason::None),
+            State::Backoff { .. } => (Phase::Backoff, failed()),
+            State::Stopped | State::Released => (Phase::Stopped, Reason::None),
+            State::Killed => (Phase::Killed, Reason::None),
+            State::Exited { status, .. } if status.is_success() => (Phase::ExitSuccess, Reason::PolicyHolds),
+            State::Exited { .. } if self.start_failure.is_some() => (Phase::ExitFailure, failed()),
+            State::Exited { retries_spent: true, .. } => {
+                (Phase::ExitFailure, Reason::RetriesSpent { retries: self.machine.restarts() })
+            }
+            State::Exited { .. } => (Phase::ExitFailure, Reason::PolicyHolds),
+            State::Mismatch { expected, found } => {
+                (Phase::Mismatch, Reason::ChecksumMismatch { expected: *expected, found: *found })
+            }
+        }
+    }
+
+    pub fn error_lines(&self) -> Vec<String> {
+        let bytes = self.error_tail.to_vec();
+        let lines = String::from_utf8_lossy(last_lines(&bytes, ERROR_LINES_MAX)).into_owned();
+        lines.lines().map(|line| clip(line, ERROR_LINE_BYTES_MAX)).collect()
+    }
+
+    pub fn record(&self, moment: Moment) -> (Record, Vec<BorrowedFd<'_>>) {
+        let run = self.run.as_ref();
+        let fds: Vec<(Role, BorrowedFd<'_>)> = [
+            Some((Role::OutputRead, self.output.read.as_fd())),
+            Some((Role::OutputWrite, self.output.write.as_fd())),
+            Some((Role::ErrorsRead, self.errors.read.as_fd())),
+            Some((Role::ErrorsWrite, self.errors.write.as_fd())),
+            self.frozen.as_ref().map(|frozen| (Role::Script, frozen.fd.as_fd())),
+            self.checksums.as_ref().map(|fd| (Role::Checksums, fd.as_fd())),
+            run.map(|run| (Role::RunRecord, run.record.as_fd())),
+            run.map(|run| (Role::Door, run.door.as_fd())),
+            run.and_then(|run| run.pidfd.as_ref()).map(|fd| (Role::Pidfd, fd.as_fd())),
+            run.and_then(|run| run.terminal.as_ref()).map(|fd| (Role::TerminalMaster, fd.as_fd())),
+        ]
+        .into_iter()
+        .flatten()
+        .collect();
+        let record = Record {
+            spec: (*self.spec).clone(),
+            expected: self.expected,
+            frozen: self.frozen.as_ref().map(|frozen| frozen.sha256),
+            checkpoint: self.machine.checkpoint(moment.now),
+            taken_at_ms: moment.monotonic_ms,
+            defined_unix_ms: self.defined_unix_ms,
+            place: self.place,
+            run: run.map(|run| RunFacts { run: run.run, started_unix_ms: run.started_unix_ms }),
+            last: self.last,
+            roles: fds.iter().map(|(role, _)| *role).collect(),
+        };
+        (record, fds.into_iter().map(|(_, fd)| fd).collect())
+    }
+
+    /// The container that a predecessor has left; `None` if a descriptor it cannot be without is missing.
+    pub fn restore(record: Record, fds: Vec<OwnedFd>, moment: Moment) -> Option<Self> {
+        if fds.len() != record.roles.len() {
+            return None;
+        }
+        let mut fds: Vec<(Role, OwnedFd)> = record.roles.into_iter().zip(fds).collect();
+        let mut take = |role: Role| {
+            let at = fds.iter().position(|(has, _)| *has == role)?;
+            Some(fds.swap_remove(at).1)
+        };
+        let output = Pipe { read: take(Role::OutputRead)?, write: take(Role::OutputWrite)? };
+        let errors = Pipe { read: take(Role::ErrorsRead)?, write: take(Role::ErrorsWrite)? };
+        let frozen = match record.frozen {
+            Some(sha256) => Some(Frozen { fd: take(Role::Script)?, sha256 }),
+            None => None,
+        };
+        let elapsed = Duration::from_millis(moment.monotonic_ms.saturating_sub(record.taken_at_ms));
+        let machine = Machine::restore(record.checkpoint, elapsed, moment.now);
+        let mut held = Self::new(Arc::new(record.spec), machine, frozen, (output, errors));
+        held.expected = record.expected;
+        held.checksums = take(Role::Checksums);
+        held.defined_unix_ms = record.defined_unix_ms;
+        held.place = record.place;
+        held.last = record.last;
+        if let Some(facts) = record.run {
+            held.run = Some(Run {
+                run: facts.run,
+                started_unix_ms: facts.started_unix_ms,
+                door: take(Role::Door)?,
+                record: take(Role::RunRecord)?,
+                pidfd: take(Role::Pidfd),
+                terminal: take(Role::TerminalMaster),
+                adopted: true,
+                look_again: None,
+            });
+        }
+        Some(held)
+    }
+}
+
+/// The checksum of the activation.
+pub fn committed(spec: &ContainerSpec) -> Option<Sha256> {
+    match &spec.program {
+        Program::Script { sha256, .. } => Some(*sha256),
+        Program::Command { .. } => None,
+    }
+}
+
+fn clip(line: &str, bytes_max: usize) -> String {
+    let mut end = line.len().min(bytes_max);
+    while !line.is_char_boundary(end) {
+        end -= 1;
+    }
+    line[..end].to_owned()
+}

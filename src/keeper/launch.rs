@@ -1,0 +1,125 @@
+//! How a container's program is called: words, environment, limits. Pure.
+
+use std::os::fd::RawFd;
+
+use crate::container::machine::RunId;
+use crate::container::spec::{ContainerName, ContainerSpec, Program, Rlimits};
+use crate::sys::spawn::{Account, Limit};
+
+/// Compiles the sealed bytes under their device path and runs them as `__main__`.
+pub const LAUNCHER: &str = include_str!("../../scripts/python/procyon_launcher.py");
+
+const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+/// Every process of a container carries it; its value is `NAME/RUN`.
+const MARK: &str = "PROCYON_CONTAINER";
+
+/// The numbers under which the program finds its descriptors.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Inherited {
+    pub door: RawFd,
+    pub script: Option<RawFd>,
+    pub launcher: Option<RawFd>,
+    pub checksums: Option<RawFd>,
+}
+
+impl Inherited {
+    pub fn all(self) -> Vec<RawFd> {
+        [Some(self.door), self.script, self.launcher, self.checksums].into_iter().flatten().collect()
+    }
+}
+
+/// The beginning of the environment entry by which a container's processes are known.
+pub fn mark(name: &ContainerName) -> String {
+    format!("{MARK}={name}/")
+}
+
+pub fn argv(spec: &ContainerSpec, inherited: Inherited) -> Vec<String> {
+    match &spec.program {
+        Program::Command { argv } => argv.clone(),
+        Program::Script { device_path, args, interpreter, .. } => {
+            let launcher = inherited.launcher.map_or_else(String::new, |fd| format!("/proc/self/fd/{fd}"));
+            let script = inherited.script.map_or_else(String::new, |fd| fd.to_string());
+            // -u: what is printed reaches the log at once; -s: no packages of the account's home.
+            let fixed = [interpreter.to_string_lossy().into_owned(), "-u".into(), "-s".into(), launcher, script];
+            fixed.into_iter().chain([device_path.clone()]).chain(args.iter().cloned()).collect()
+        }
+    }
+}
+
+pub fn env(spec: &ContainerSpec, account: Option<&Account>, run: RunId, inherited: Inherited) -> Vec<(String, String)> {
+    let mut env = vec![("PATH".to_owned(), PATH.to_owned()), ("LANG".to_owned(), "C.UTF-8".to_owned())];
+    if let Some(account) = account {
+        env.push(("USER".into(), account.name.clone()));
+        env.push(("LOGNAME".into(), account.name.clone()));
+        env.push(("HOME".into(), account.home.to_string_lossy().into_owned()));
+        env.push(("SHELL".into(), account.shell.to_string_lossy().into_owned()));
+    } else {
+        env.push(("HOME".into(), spec.cwd.to_string_lossy().into_owned()));
+    }
+    env.extend(spec.env.iter().cloned());
+    env.push((MARK.into(), format!("{}/{}", spec.name, run.0)));
+    env.push(("PROCYON_DOOR_FD".into(), inherited.door.to_string()));
+    if let Program::Script { path, library, .. } = &spec.program {
+        env.push(("PROCYON_LIBRARY".into(), library.to_string_lossy().into_owned()));
+        if let Some(folder) = path.parent() {
+            env.push(("PROCYON_REPOSITORY".into(), folder.to_string_lossy().into_owned()));
+        }
+        if let Some(checksums) = inherited.checksums {
+            env.push(("PROCYON_CHECKSUMS_FD".into(), checksums.to_string()));
+        }
+    }
+    env
+}
+
+pub fn limits(rlimits: &Rlimits) -> Vec<Limit> {
+    [
+        (libc::RLIMIT_CORE, rlimits.core_bytes),
+        (libc::RLIMIT_NOFILE, rlimits.open_files),
+        (libc::RLIMIT_AS, rlimits.address_space_bytes),
+        (libc::RLIMIT_FSIZE, rlimits.file_bytes),
+        (libc::RLIMIT_NPROC, rlimits.processes),
+        (libc::RLIMIT_CPU, rlimits.cpu_seconds),
+    ]
+    .into_iter()
+    .filter_map(|(resource, value)| value.map(|value| Limit { resource, value }))
+    .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::container::spec::{LogSpec, Sha256};
+
+    #[test]
+    fn a_script_is_called_by_the_launcher_on_its_sealed_bytes() {
+        let program = Program::Script {
+            device_path: "/harddisk:/mirror/script-mgmt/process/x.py".into(),
+            path: "/root/process/x.py".into(),
+            sha256: Sha256::of(b""),
+            args: vec!["--threshold".into(), "5".into()],
+            interpreter: "/usr/bin/python3".into(),
+            library: "/usr/lib/procyon/python".into(),
+        };
+        let name = ContainerName::parse("app").unwrap();
+        let mut spec = ContainerSpec::new(name, program, "/work", LogSpec::in_dir("/logs"));
+        spec.env.push(("PATH".into(), "/opt/bin".into()));
+        let inherited = Inherited { door: 7, script: Some(8), launcher: Some(9), checksums: Some(10) };
+        assert_eq!(
+            argv(&spec, inherited).join(" "),
+            "/usr/bin/python3 -u -s /proc/self/fd/9 8 /harddisk:/mirror/script-mgmt/process/x.py --threshold 5"
+        );
+        let text: Vec<String> =
+            env(&spec, None, RunId(3), inherited).into_iter().map(|(name, value)| format!("{name}={value}")).collect();
+        insta::assert_snapshot!(text.join("\n"), @r"
+        PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+        LANG=C.UTF-8
+        HOME=/work
+        PATH=/opt/bin
+        PROCYON_CONTAINER=app/3
+        PROCYON_DOOR_FD=7
+        PROCYON_LIBRARY=/usr/lib/procyon/python
+        PROCYON_REPOSITORY=/root/process
+        PROCYON_CHECKSUMS_FD=10
+        ");
+    }
+}

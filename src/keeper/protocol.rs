@@ -1,0 +1,265 @@
+//! What crosses the socket between agent and keeper: one postcard value a frame, descriptors beside it.
+//!
+//! The agent says [`Down::Hello`] first and is answered by [`Up::Hello`]; then orders go down, each with an id that its
+//! one answer repeats, and events come up by themselves. Variants are only ever added at the end.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+use super::refusal::KeeperRefusal;
+use crate::container::machine::{ExitStatus, RunId};
+use crate::container::spec::{ContainerName, ContainerSpec, LogSpec, RestartPolicy, Sha256};
+use crate::sys::fdpass::FRAME_BYTES_MAX;
+use crate::sys::process::Usage;
+
+pub const VERSION: u16 = 1;
+/// So that a stray client is told from an agent.
+pub const MAGIC: u32 = 0x5072_6f43;
+
+/// A definition must also fit a deposit of the custodian, with its record.
+pub const SPEC_BYTES_MAX: usize = 24 * 1024;
+/// Lines of standard error that go with an end.
+pub const ERROR_LINES_MAX: usize = 10;
+pub const ERROR_LINE_BYTES_MAX: usize = 256;
+/// What a page of the list may take: the frame, less the envelope.
+pub const PAGE_BYTES_MAX: usize = FRAME_BYTES_MAX - 1024;
+pub const PAGE_ENTRIES_MAX: usize = 64;
+/// What a look at a log returns at most.
+pub const TAIL_BYTES_MAX: u32 = 48 * 1024;
+/// Files of a shelf whose checksums the keeper passes on to the programs.
+pub const CHECKSUMS_MAX: usize = 500;
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Down {
+    Hello { magic: u32, version: u16 },
+    Order { id: u64, order: Order },
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Order {
+    /// Activates: freezes the bytes and everything else of the spec. Nothing runs yet.
+    Define {
+        spec: Box<ContainerSpec>,
+    },
+    Start {
+        name: ContainerName,
+    },
+    Stop {
+        name: ContainerName,
+    },
+    Kill {
+        name: ContainerName,
+    },
+    Restart {
+        name: ContainerName,
+    },
+    /// Answered when everything is gone.
+    Release {
+        name: ContainerName,
+        grace: Duration,
+    },
+    /// The checksum that is committed now; `None` goes back to the one of the activation.
+    SetExpected {
+        name: ContainerName,
+        sha256: Option<Sha256>,
+    },
+    /// The committed checksums of the files beside the script, passed on at each start.
+    SetChecksums {
+        name: ContainerName,
+        checksums: Vec<(String, Sha256)>,
+    },
+    /// In order of names, from behind `after`.
+    List {
+        after: Option<ContainerName>,
+    },
+    /// A stream of what the program prints; with it comes the socket.
+    Attach {
+        name: ContainerName,
+    },
+    TailLog {
+        name: ContainerName,
+        stream: Stream,
+        lines: u32,
+    },
+    /// Ends everything in order, then the keeper. Answered before the keeper goes.
+    Shutdown {
+        grace: Duration,
+    },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Stream {
+    Output,
+    Errors,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Up {
+    Hello { version: u16, pid: i32 },
+    Answer { id: u64, answer: Result<Answer, KeeperRefusal> },
+    Event(Event),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Answer {
+    Done,
+    /// One descriptor comes for each entry whose `door` is true, in their order.
+    Page {
+        entries: Vec<Entry>,
+        more: bool,
+    },
+    /// One descriptor: the stream.
+    Attached,
+    Log {
+        bytes: Vec<u8>,
+    },
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Entry {
+    pub state: ContainerState,
+    pub door: bool,
+}
+
+/// Events may be thinned out for an agent that reads slowly: then the latest [`Event::Changed`] of each container comes
+/// (and [`Event::RunStarted`] again, for the door), while [`Event::Exited`] and [`Event::Mismatch`] may be left out;
+/// the state carries what they would have said.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Event {
+    Changed(Box<ContainerState>),
+    /// One descriptor: the door. May be repeated; the run id tells.
+    RunStarted {
+        name: ContainerName,
+        run: RunId,
+        pid: i32,
+    },
+    Exited(Box<Exited>),
+    Mismatch {
+        name: ContainerName,
+        expected: Sha256,
+        found: Sha256,
+    },
+    Released {
+        name: ContainerName,
+    },
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Exited {
+    pub name: ContainerName,
+    pub run: RunId,
+    pub pid: i32,
+    pub status: ExitStatus,
+    pub at_unix_ms: u64,
+    pub ran: Duration,
+    /// Not known for a run that an earlier keeper had started.
+    pub usage: Option<Usage>,
+    pub error_lines: Vec<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Phase {
+    NotStarted,
+    Starting,
+    Running,
+    StopRequested,
+    KillRequested,
+    /// Waits for its next restart.
+    Backoff,
+    Stopped,
+    Killed,
+    ExitSuccess,
+    ExitFailure,
+    Mismatch,
+}
+
+/// Why the container is in its phase, as a fact.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Reason {
+    None,
+    /// The policy does not restart after this end.
+    PolicyHolds,
+    RetriesSpent {
+        retries: u32,
+    },
+    ChecksumMismatch {
+        expected: Sha256,
+        found: Sha256,
+    },
+    StartFailed {
+        why: KeeperRefusal,
+    },
+}
+
+/// Everything operational about one container.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ContainerState {
+    pub name: ContainerName,
+    pub phase: Phase,
+    pub reason: Reason,
+    pub policy: RestartPolicy,
+    pub pid: Option<i32>,
+    /// Of the current run, or else of the last.
+    pub run: Option<RunId>,
+    /// Automatic ones since activation.
+    pub restarts: u32,
+    pub defined_unix_ms: u64,
+    pub started_unix_ms: Option<u64>,
+    pub ended_unix_ms: Option<u64>,
+    pub last_exit: Option<ExitStatus>,
+    pub next_restart_unix_ms: Option<u64>,
+    /// Of the frozen bytes.
+    pub frozen_sha256: Option<Sha256>,
+    pub expected_sha256: Option<Sha256>,
+    /// The committed file is another than the frozen one: it runs from the next activation on.
+    pub config_pending: bool,
+    /// Last lines of standard error of the current run, or else of the last.
+    pub error_lines: Vec<String>,
+    pub logs: LogSpec,
+    /// Bytes of output that could not be written to the log files.
+    pub log_bytes_dropped: u64,
+}
+
+/// # Panics
+/// Never: the types hold nothing that postcard cannot write.
+pub fn encode<T: Serialize>(value: &T) -> Vec<u8> {
+    postcard::to_stdvec(value).expect("plain data encodes")
+}
+
+/// `None` for bytes that are no such value, or are followed by others.
+pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Option<T> {
+    match postcard::take_from_bytes(bytes) {
+        Ok((value, [])) => Some(value),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn an_order_survives_the_socket() {
+        let name = ContainerName::parse("app").unwrap();
+        let order = Down::Order { id: 7, order: Order::Release { name, grace: Duration::from_secs(10) } };
+        assert_eq!(decode(&encode(&order)), Some(order));
+    }
+
+    #[test]
+    fn a_name_is_checked_on_arrival() {
+        let good = encode(&Down::Order { id: 1, order: Order::Start { name: ContainerName::parse("abc").unwrap() } });
+        let bad: Vec<u8> = good.iter().map(|byte| if *byte == b'b' { b'/' } else { *byte }).collect();
+        assert_eq!(decode::<Down>(&bad), None);
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_taken_or_refused_without_a_panic(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
+            let _ = decode::<Down>(&bytes);
+            let _ = decode::<Up>(&bytes);
+        }
+    }
+}

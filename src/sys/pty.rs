@@ -1,0 +1,56 @@
+//! Pseudo terminals.
+
+use std::os::fd::{AsRawFd, OwnedFd};
+
+use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl, open};
+use nix::pty::{grantpt, posix_openpt, ptsname_r, unlockpt};
+use nix::sys::stat::Mode;
+
+/// A new terminal: our end (non-blocking) and the path of the child's end.
+pub fn open_master() -> nix::Result<(OwnedFd, String)> {
+    let master = posix_openpt(OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC)?;
+    grantpt(&master)?;
+    unlockpt(&master)?;
+    let path = ptsname_r(&master)?;
+    // PtyMaster closes on drop with a panic on failure; a plain descriptor does not.
+    let copy = nix::unistd::dup(&master)?;
+    fcntl(&copy, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))?;
+    Ok((copy, path))
+}
+
+/// The child's end of a terminal that [`open_master`] made.
+pub fn open_slave(path: &str) -> nix::Result<OwnedFd> {
+    open(path, OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC, Mode::empty())
+}
+
+/// The path of the child's end, from our end.
+pub fn slave_path(master: &OwnedFd) -> nix::Result<String> {
+    pty_number(master).map(|number| format!("/dev/pts/{number}"))
+}
+
+fn pty_number(master: &OwnedFd) -> nix::Result<i32> {
+    let mut number: libc::c_int = 0;
+    // SAFETY: TIOCGPTN writes one int through the pointer, which lives for the call.
+    #[expect(unsafe_code, reason = "no safe wrapper of TIOCGPTN on a plain descriptor")]
+    let result = unsafe { libc::ioctl(master.as_raw_fd(), libc::TIOCGPTN, &raw mut number) };
+    nix::errno::Errno::result(result).map(|_| number)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+    use std::io::{Read, Write};
+
+    use super::*;
+
+    #[test]
+    fn what_the_child_writes_comes_out_of_the_master() {
+        let (master, path) = open_master().unwrap();
+        assert_eq!(slave_path(&master).unwrap(), path);
+        let mut slave = File::from(open_slave(&path).unwrap());
+        slave.write_all(b"hello\n").unwrap();
+        let mut bytes = [0; 64];
+        let length = File::from(master).read(&mut bytes).unwrap();
+        assert_eq!(&bytes[..length], b"hello\r\n");
+    }
+}

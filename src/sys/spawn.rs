@@ -1,0 +1,224 @@
+//! Starts a program in a clean process of its own: own session, fresh signals, only the named descriptors, limits, user.
+//!
+//! Everything that may allocate, look up or fail slowly is done before the fork; between fork and exec only calls that
+//! are safe there run.
+
+use std::ffi::CString;
+use std::io;
+use std::os::fd::{OwnedFd, RawFd};
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use nix::errno::Errno;
+
+/// Soft and hard limit alike, by the kernel's resource number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limit {
+    pub resource: libc::__rlimit_resource_t,
+    pub value: u64,
+}
+
+/// An account, looked up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Account {
+    pub name: String,
+    pub uid: u32,
+    pub gid: u32,
+    pub groups: Vec<u32>,
+    pub home: PathBuf,
+    pub shell: PathBuf,
+}
+
+/// What to start and with what.
+#[derive(Debug)]
+pub struct Launch {
+    pub argv: Vec<String>,
+    pub env: Vec<(String, String)>,
+    pub cwd: PathBuf,
+    pub stdin: Option<OwnedFd>,
+    pub stdout: OwnedFd,
+    pub stderr: OwnedFd,
+    /// The program's terminal is its standard input.
+    pub controlling_terminal: bool,
+    /// Stay open in the program under the numbers they have here.
+    pub inherited: Vec<RawFd>,
+    /// A memfd into which the child writes its process id before it becomes the program.
+    pub record: Option<RawFd>,
+    /// The `cgroup.procs` file that the child enters.
+    pub cgroup: Option<RawFd>,
+    pub account: Option<Account>,
+    pub umask: u32,
+    pub limits: Vec<Limit>,
+    pub no_new_privs: bool,
+}
+
+/// Starts it; the process id of the new session's leader. An error is the exec's own (`ENOENT`, `EACCES`, ...).
+pub fn spawn(launch: Launch) -> io::Result<i32> {
+    let Some((program, arguments)) = launch.argv.split_first() else {
+        return Err(io::Error::from(io::ErrorKind::InvalidInput));
+    };
+    let mut command = Command::new(program);
+    command.args(arguments).env_clear().envs(launch.env).current_dir(&launch.cwd);
+    command.stdin(launch.stdin.map_or_else(Stdio::null, Stdio::from));
+    command.stdout(launch.stdout).stderr(launch.stderr);
+    let inside = Inside {
+        controlling_terminal: launch.controlling_terminal,
+        inherited: launch.inherited,
+        record: launch.record,
+        cgroup: launch.cgroup,
+        account: launch.account.map(|account| (account.uid, account.gid, account.groups)),
+        umask: launch.umask,
+        limits: launch.limits,
+        no_new_privs: launch.no_new_privs,
+    };
+    // SAFETY: `Inside::enter` only makes system calls that are async-signal-safe and neither allocates nor locks.
+    #[expect(unsafe_code, reason = "what must happen between fork and exec")]
+    unsafe {
+        command.pre_exec(move || inside.enter());
+    }
+    let child = command.spawn()?;
+    i32::try_from(child.id()).map_err(io::Error::other)
+    // `child` is dropped unwaited on purpose: the caller reaps it by SIGCHLD.
+}
+
+struct Inside {
+    controlling_terminal: bool,
+    inherited: Vec<RawFd>,
+    record: Option<RawFd>,
+    cgroup: Option<RawFd>,
+    account: Option<(u32, u32, Vec<u32>)>,
+    umask: u32,
+    limits: Vec<Limit>,
+    no_new_privs: bool,
+}
+
+impl Inside {
+    #[expect(unsafe_code, reason = "plain system calls between fork and exec")]
+    fn enter(&self) -> io::Result<()> {
+        // SAFETY: every call takes integers or pointers to memory owned by `self` or the stack; none of them allocates,
+        // and this process has a single thread now.
+        unsafe {
+            if let Some(record) = self.record {
+                let pid = libc::getpid().to_ne_bytes();
+                libc::pwrite(record, pid.as_ptr().cast(), pid.len(), 0);
+            }
+            if let Some(cgroup) = self.cgroup {
+                // Entering may fail (a cgroup being removed); the program runs all the same.
+                libc::write(cgroup, b"0".as_ptr().cast(), 1);
+            }
+            check(libc::setsid())?;
+            if self.controlling_terminal {
+                check(libc::ioctl(0, libc::TIOCSCTTY, 0))?;
+            }
+            for signal in 1..=libc::SIGRTMAX() {
+                // SIGKILL, SIGSTOP and the two of the C library refuse; that is as it should be.
+                libc::signal(signal, libc::SIG_DFL);
+            }
+            let mut none: libc::sigset_t = std::mem::zeroed();
+            libc::sigemptyset(&raw mut none);
+            check(libc::sigprocmask(libc::SIG_SETMASK, &raw const none, std::ptr::null_mut()))?;
+            let score = libc::open(c"/proc/self/oom_score_adj".as_ptr(), libc::O_WRONLY | libc::O_CLOEXEC);
+            if score >= 0 {
+                libc::write(score, b"0".as_ptr().cast(), 1);
+                libc::close(score);
+            }
+            for limit in &self.limits {
+                let value = libc::rlimit { rlim_cur: limit.value, rlim_max: limit.value };
+                check(libc::setrlimit(limit.resource, &raw const value))?;
+            }
+            // Whatever this process inherited itself without close-on-exec does not leak into the program.
+            let cloexec = libc::CLOSE_RANGE_CLOEXEC as libc::c_int;
+            libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, cloexec);
+            for fd in &self.inherited {
+                check(libc::fcntl(*fd, libc::F_SETFD, 0))?;
+            }
+            libc::umask(self.umask);
+            if let Some((uid, gid, groups)) = &self.account {
+                check(libc::setgroups(groups.len(), groups.as_ptr()))?;
+                check(libc::setgid(*gid))?;
+                check(libc::setuid(*uid))?;
+            }
+            if self.no_new_privs {
+                check(libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn check(result: libc::c_int) -> io::Result<()> {
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// Looks an account up by name. May ask the network where the machine is set up so.
+pub fn account(name: &str) -> Result<Option<Account>, Errno> {
+    let Some(user) = nix::unistd::User::from_name(name)? else { return Ok(None) };
+    let c_name = CString::new(name).map_err(|_| Errno::EINVAL)?;
+    let groups = nix::unistd::getgrouplist(&c_name, user.gid)?;
+    Ok(Some(Account {
+        name: user.name,
+        uid: user.uid.as_raw(),
+        gid: user.gid.as_raw(),
+        groups: groups.into_iter().map(nix::unistd::Gid::as_raw).collect(),
+        home: user.dir,
+        shell: user.shell,
+    }))
+}
+
+/// Sends a signal to every process of a group.
+pub fn signal_group(leader: i32, signal: i32) -> nix::Result<()> {
+    let signal = nix::sys::signal::Signal::try_from(signal)?;
+    nix::sys::signal::killpg(nix::unistd::Pid::from_raw(leader), signal)
+}
+
+/// Makes reads of the descriptor return at once.
+pub fn set_nonblocking(fd: &OwnedFd) -> nix::Result<()> {
+    use nix::fcntl::{FcntlArg, OFlag, fcntl};
+    let flags = OFlag::from_bits_truncate(fcntl(fd, FcntlArg::F_GETFL)?);
+    fcntl(fd, FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK)).map(drop)
+}
+
+/// Gives the object behind the descriptor (a pipe, a terminal) to an account, so that the program can reopen it.
+pub fn give_to(fd: &OwnedFd, account: &Account) -> nix::Result<()> {
+    nix::unistd::fchown(fd, Some(account.uid.into()), Some(account.gid.into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+    use std::io::Read;
+
+    use super::*;
+
+    #[test]
+    fn the_program_gets_its_environment_its_folder_and_no_foreign_descriptor() {
+        let folder = tempfile::tempdir().unwrap();
+        let (reader, writer) = nix::unistd::pipe().unwrap();
+        let stderr = writer.try_clone().unwrap();
+        let script = "pwd; echo $WHO; umask; ulimit -c; ls /proc/self/fd | wc -l";
+        let pid = spawn(Launch {
+            argv: ["sh", "-c", script].map(str::to_owned).to_vec(),
+            env: vec![("WHO".into(), "me".into()), ("PATH".into(), "/usr/bin:/bin".into())],
+            cwd: folder.path().to_owned(),
+            stdin: None,
+            stdout: writer,
+            stderr,
+            controlling_terminal: false,
+            inherited: vec![],
+            record: None,
+            cgroup: None,
+            account: None,
+            umask: 0o027,
+            limits: vec![Limit { resource: libc::RLIMIT_CORE, value: 0 }],
+            no_new_privs: true,
+        })
+        .unwrap();
+        let mut text = String::new();
+        File::from(reader).read_to_string(&mut text).unwrap();
+        nix::sys::wait::waitpid(nix::unistd::Pid::from_raw(pid), None).unwrap();
+        let path = folder.path().canonicalize().unwrap();
+        // ls itself opens the fourth.
+        assert_eq!(text, format!("{}\nme\n0027\n0\n4\n", path.display()));
+    }
+}
