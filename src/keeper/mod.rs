@@ -1,1 +1,4 @@
 //! (module under construction)
+
+pub mod custodian;
+pub mod deposit;

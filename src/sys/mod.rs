@@ -4,3 +4,5 @@
 //! descriptor is for.
 
 pub mod fdpass;
+pub mod inherited;
+pub mod reap;
