@@ -1,3 +1,24 @@
 //! YANG data: schema, trees, paths and values (RFC 7950). The only folder that names libyang.
+//!
+//! ```text
+//!  XML bytes -> xml -> build / edit (datastore) -> Tree -> select -> Tree -> bytes
+//!                                                   |-- diff -> commit record, Changes
+//!                                                   `-- validate -> Refusals (errors.rs)
+//! ```
+//! One thread owns all trees; a [`schema::Schema`] may be asked from anywhere.
+//!
+//! Must not know: sessions, datastores, files.
 
+mod ffi;
+
+pub mod build;
+pub mod diff;
+pub mod errors;
+pub mod path;
+pub mod prefix;
+pub mod rpc;
+pub mod schema;
+pub mod select;
+pub mod tree;
 pub mod value;
+pub mod xml;

@@ -1,0 +1,125 @@
+//! What turns one tree into another: the commit record, and the changes that providers hear.
+//!
+//! A record speaks of written nodes only; defaults follow from the schema when the result is validated. Providers hear
+//! effective values: when a leaf goes back to its default, that is a change to the default's value.
+
+use bytes::Bytes;
+use libyang5_sys as sys;
+
+use super::errors;
+use super::ffi::{Node, Tree};
+use super::schema::{NodeKind, Schema};
+use crate::northbound::provider::{Change, Edit};
+use crate::northbound::{Kind, Refusal};
+
+/// The difference between two configurations, in written nodes.
+#[derive(Debug)]
+pub struct Diff {
+    tree: Tree,
+}
+
+impl Diff {
+    pub fn between(old: &Tree, new: &Tree) -> Diff {
+        Diff { tree: old.difference(new, 0).expect("trees of one schema can be compared") }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.tree.is_empty()
+    }
+
+    /// XML that [`Diff::parse`] reads again: the touched nodes with `yang:operation` on them.
+    pub fn print_xml(&self) -> Bytes {
+        self.tree.print(false, sys::LYD_PRINT_WD_ALL)
+    }
+
+    pub fn parse(schema: &'static Schema, bytes: &[u8]) -> Result<Diff, Refusal> {
+        let tree = Tree::parse(schema, bytes, 0).map_err(|faults| {
+            errors::from_other(Kind::OperationFailed, "the commit record does not fit the YANG modules", &faults)
+        })?;
+        Ok(Diff { tree })
+    }
+
+    /// Makes the change in a tree without defaults (see [`Tree::strip_defaults`]). On refusal the tree is half changed.
+    pub fn apply_to_written(&self, tree: &mut Tree) -> Result<(), Refusal> {
+        tree.apply(&self.tree).map_err(|faults| {
+            errors::from_other(Kind::OperationFailed, "the change does not fit the configuration", &faults)
+        })
+    }
+
+    /// Makes the change in a copy; defaults are those of the schema again.
+    pub fn applied_to(&self, tree: &Tree) -> Result<Tree, Refusal> {
+        let mut next = tree.duplicate();
+        next.strip_defaults();
+        self.apply_to_written(&mut next)?;
+        next.add_defaults();
+        Ok(next)
+    }
+
+    /// What undoes it.
+    pub fn reverse(&self) -> Diff {
+        Diff { tree: self.tree.reversed().expect("a diff that libyang made or read can be turned round") }
+    }
+
+    /// The written nodes that it changes, in document order.
+    pub fn changes(&self) -> Vec<Change> {
+        collect(&self.tree)
+    }
+}
+
+/// What providers hear: all nodes that changed their effective value, in document order.
+pub fn changes(old: &Tree, new: &Tree) -> Vec<Change> {
+    let flag = u16::try_from(sys::LYD_DIFF_DEFAULTS).expect("a flag of two bytes");
+    collect(&old.difference(new, flag).expect("trees of one schema can be compared"))
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Operation {
+    None,
+    Create,
+    Delete,
+    Replace,
+}
+
+fn collect(diff: &Tree) -> Vec<Change> {
+    let mut changes = Vec::new();
+    for root in diff.roots() {
+        walk(root, Operation::None, &mut changes);
+    }
+    changes
+}
+
+fn walk(node: Node<'_>, inherited: Operation, changes: &mut Vec<Change>) {
+    let operation = match node.meta("yang", "operation").as_deref() {
+        Some("create") => Operation::Create,
+        Some("delete") => Operation::Delete,
+        Some("replace") => Operation::Replace,
+        Some("none") => Operation::None,
+        _ => inherited,
+    };
+    let schema = node.schema();
+    let value = || node.value().map(str::to_owned).or_else(|| node.any_text());
+    match operation {
+        Operation::Create => changes.push(Change { path: node.path(), edit: Edit::Create { value: value() } }),
+        Operation::Delete => {
+            changes.push(Change { path: node.path(), edit: Edit::Delete });
+            return;
+        }
+        Operation::Replace => {
+            let edit = match schema.kind() {
+                NodeKind::List | NodeKind::LeafList => Edit::Move,
+                _ => Edit::Modify { value: value().unwrap_or_default() },
+            };
+            changes.push(Change { path: node.path(), edit });
+        }
+        Operation::None => {}
+    }
+    // What stands below a moved entry has not changed unless it says so itself.
+    let below = if operation == Operation::Replace { Operation::None } else { operation };
+    for child in node.children() {
+        // A key of an entry that only leads to a change is not a change.
+        if child.schema().is_key() && operation != Operation::Create {
+            continue;
+        }
+        walk(child, below, changes);
+    }
+}

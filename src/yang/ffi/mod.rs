@@ -1,0 +1,17 @@
+//! The thin layer over libyang's C functions: the only unsafe code of this folder.
+//!
+//! Everything below hangs from one leaked context, so schema pointers live as long as the process. Data trees are owned
+//! by [`Tree`]; a [`Node`] borrows from its tree; an [`At`] is a position inside a tree that is being changed.
+//! libyang keeps its errors per thread and per context: each wrapper takes them right after the call that failed.
+//!
+//! Must not know: what the trees mean, NETCONF, files.
+
+mod context;
+mod node;
+mod schema;
+mod tree;
+
+pub(super) use self::context::{Context, Fault, PrintFormat};
+pub use self::node::{Children, Node};
+pub use self::schema::{ModuleRef, NodeKind, SchemaNode};
+pub use self::tree::{At, Tree};

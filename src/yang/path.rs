@@ -1,0 +1,120 @@
+//! libyang's data paths as text: `/module:container/list[key='v']/leaf`.
+
+use super::ffi::{Node, SchemaNode};
+
+/// One step of a path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Step<'a> {
+    pub module: Option<&'a str>,
+    pub name: &'a str,
+    /// The predicates as written, brackets included; empty when there are none.
+    pub predicates: &'a str,
+}
+
+/// Cuts a path into its steps; `None` when it is not an absolute path.
+pub fn steps(path: &str) -> Option<Vec<Step<'_>>> {
+    let mut rest = path.strip_prefix('/')?;
+    let mut steps = Vec::new();
+    loop {
+        let end = step_end(rest)?;
+        let (step, after) = rest.split_at(end);
+        let (qualified, predicates) = step.split_at(step.find('[').unwrap_or(step.len()));
+        let (module, name) = match qualified.split_once(':') {
+            Some((module, name)) => (Some(module), name),
+            None => (None, qualified),
+        };
+        if name.is_empty() || module == Some("") {
+            return None;
+        }
+        steps.push(Step { module, name, predicates });
+        match after.strip_prefix('/') {
+            Some(next) => rest = next,
+            None => return Some(steps),
+        }
+    }
+}
+
+/// The byte where the first step of `text` ends: at a slash outside of brackets and quotes, or at the end.
+fn step_end(text: &str) -> Option<usize> {
+    let mut quote = None;
+    let mut inside = false;
+    for (index, byte) in text.bytes().enumerate() {
+        match (quote, byte) {
+            (Some(open), _) if byte == open => quote = None,
+            (Some(_), _) => {}
+            (None, b'\'' | b'"') if inside => quote = Some(byte),
+            (None, b'[') => inside = true,
+            (None, b']') => inside = false,
+            (None, b'/') if !inside => return Some(index),
+            (None, _) => {}
+        }
+    }
+    (quote.is_none() && !inside).then_some(text.len())
+}
+
+/// A value as a predicate literal; `None` when it holds both kinds of quotes, which XPath 1.0 cannot write.
+pub fn quoted(value: &str) -> Option<String> {
+    if !value.contains('\'') {
+        Some(format!("'{value}'"))
+    } else if !value.contains('"') {
+        Some(format!("\"{value}\""))
+    } else {
+        None
+    }
+}
+
+/// `[k1='v'][k2='w']` for the keys of a list.
+pub fn key_predicate(keys: &[SchemaNode], values: &[&str]) -> Option<String> {
+    let mut text = String::new();
+    for (key, value) in keys.iter().zip(values) {
+        text.push('[');
+        text.push_str(key.name());
+        text.push('=');
+        text.push_str(&quoted(value)?);
+        text.push(']');
+    }
+    Some(text)
+}
+
+/// The path of a child that need not exist.
+pub fn child_path(parent: Option<Node<'_>>, child: SchemaNode, predicate: &str) -> String {
+    let above = parent.map(Node::path).unwrap_or_default();
+    extend(&above, parent.map(Node::schema), child, predicate)
+}
+
+/// `above` with one more step: the module is named where it changes, as libyang does.
+pub fn extend(above: &str, parent: Option<SchemaNode>, child: SchemaNode, predicate: &str) -> String {
+    let module = child.module();
+    if parent.is_some_and(|parent| parent.module() == module) {
+        format!("{above}/{}{predicate}", child.name())
+    } else {
+        format!("{above}/{}:{}{predicate}", module.name(), child.name())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slashes_inside_of_quotes_do_not_end_a_step() {
+        let found = steps("/m:top/list[name='a/b]']/leaf").unwrap();
+        assert_eq!(found.len(), 3);
+        assert_eq!(found[0], Step { module: Some("m"), name: "top", predicates: "" });
+        assert_eq!(found[1].predicates, "[name='a/b]']");
+        assert_eq!(found[2].name, "leaf");
+    }
+
+    #[test]
+    fn broken_paths_are_no_paths() {
+        for text in ["", "relative", "/", "/a//b", "/:x", "/m:list[name='open", "/m:list[x"] {
+            assert_eq!(steps(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_value_with_both_quotes_has_no_literal() {
+        assert_eq!(quoted("it's").as_deref(), Some("\"it's\""));
+        assert_eq!(quoted("'\""), None);
+    }
+}

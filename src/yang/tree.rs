@@ -1,0 +1,119 @@
+//! Trees as the rest of the house uses them: in and out as XML, JSON and plain values, and validated.
+
+use bytes::Bytes;
+use libyang5_sys as sys;
+
+use super::build::{self, Accept};
+pub use super::ffi::{At, Children, Node, Tree};
+use super::schema::{NodeKind, Schema};
+use super::value::Element;
+use super::{errors, xml};
+use crate::northbound::provider::Configuration;
+use crate::northbound::{Kind, Refusal, WithDefaults};
+
+impl Tree {
+    /// Configuration from outside: unknown names, state and bad values are refused, each with its path.
+    pub fn parse_config(schema: &'static Schema, bytes: &[u8]) -> Result<Tree, Vec<Refusal>> {
+        Self::from_xml(schema, bytes, Accept::Config)
+    }
+
+    /// Configuration and state.
+    pub fn parse_state(schema: &'static Schema, bytes: &[u8]) -> Result<Tree, Vec<Refusal>> {
+        Self::from_xml(schema, bytes, Accept::Everything)
+    }
+
+    fn from_xml(schema: &'static Schema, bytes: &[u8], accept: Accept) -> Result<Tree, Vec<Refusal>> {
+        let elements = xml::parse(bytes).map_err(|refusal| vec![refusal])?;
+        let mut tree = Tree::new(schema);
+        build::add_all(&mut tree, None, &elements, accept)?;
+        Ok(tree)
+    }
+
+    /// What [`Tree::print_xml`] wrote: a snapshot. Not validated.
+    pub fn parse_stored(schema: &'static Schema, bytes: &[u8]) -> Result<Tree, Refusal> {
+        Tree::parse(schema, bytes, 0).map_err(|faults| {
+            errors::from_other(Kind::OperationFailed, "the stored configuration does not fit the YANG modules", &faults)
+        })
+    }
+
+    /// State as providers tell it.
+    pub fn from_elements(schema: &'static Schema, elements: &[Element]) -> Result<Tree, Vec<Refusal>> {
+        let mut tree = Tree::new(schema);
+        build::add_all(&mut tree, None, elements, Accept::Everything)?;
+        Ok(tree)
+    }
+
+    /// Compact XML of all top nodes, with default namespaces.
+    pub fn print_xml(&self, with_defaults: WithDefaults) -> Bytes {
+        self.print(false, defaults_option(with_defaults))
+    }
+
+    pub fn print_json(&self, with_defaults: WithDefaults) -> Bytes {
+        self.print(true, defaults_option(with_defaults))
+    }
+
+    /// The node at `path` with everything below it, defaults included.
+    pub fn to_element(&self, path: &str) -> Option<Element> {
+        self.find(path).map(|node| element(node, true))
+    }
+
+    /// RFC 7950 section 8 in full: every mistake is told. Defaults come, data whose `when` became false goes.
+    pub fn validate_config(&mut self) -> Result<(), Vec<Refusal>> {
+        let schema = self.schema;
+        self.validate().map_err(|faults| errors::from_validation(schema, faults))
+    }
+
+    /// Without what is there by default only.
+    pub fn strip_defaults(&mut self) {
+        let tops: Vec<At> = self.roots().map(|node| self.at(node)).collect();
+        for top in tops {
+            self.strip(top);
+        }
+    }
+
+    fn strip(&mut self, at: At) {
+        let node = self.node(at);
+        if node.is_default() {
+            self.remove(at);
+            return;
+        }
+        let children: Vec<At> = node.children().map(|child| self.at(child)).collect();
+        for child in children {
+            self.strip(child);
+        }
+    }
+}
+
+impl Configuration for Tree {
+    fn subtree(&self, path: &str) -> Option<Element> {
+        self.to_element(path)
+    }
+}
+
+/// A node as a plain value. `on_top` names the module even where a parent has the same.
+pub fn element(node: Node<'_>, on_top: bool) -> Element {
+    let schema = node.schema();
+    let module = schema.module();
+    let differs = on_top || node.parent().is_none_or(|parent| parent.schema().module() != module);
+    let text = match schema.kind() {
+        NodeKind::Leaf | NodeKind::LeafList if schema.is_empty_type() => None,
+        NodeKind::Leaf | NodeKind::LeafList => node.value().map(str::to_owned),
+        NodeKind::AnyData => node.any_text(),
+        _ => None,
+    };
+    Element {
+        module: differs.then(|| module.name().into()),
+        name: node.name().into(),
+        text,
+        children: node.children().map(|child| element(child, false)).collect(),
+    }
+}
+
+pub(super) fn defaults_option(with_defaults: WithDefaults) -> u32 {
+    match with_defaults {
+        WithDefaults::Explicit => sys::LYD_PRINT_WD_EXPLICIT,
+        WithDefaults::ReportAll => sys::LYD_PRINT_WD_ALL,
+        WithDefaults::ReportAllTagged => sys::LYD_PRINT_WD_ALL_TAG,
+        WithDefaults::Trim => sys::LYD_PRINT_WD_TRIM,
+    }
+}

@@ -1,0 +1,282 @@
+//! XML as a plain tree with namespaces resolved: what edits, rpc inputs and configurations are read from.
+//!
+//! libyang's own parser tells neither which attribute stood where nor every mistake with its path; a tree of our own
+//! does. Knows no schema.
+
+use std::borrow::Cow;
+use std::fmt::Write as _;
+use std::rc::Rc;
+
+use quick_xml::Reader;
+use quick_xml::events::{BytesStart, Event};
+
+use crate::northbound::{Kind, Refusal};
+
+/// No YANG module nests this deep; a message that does is an attack on the stack.
+pub const XML_DEPTH_MAX: usize = 256;
+
+/// Namespace declarations in force; inner ones first.
+#[derive(Debug, Clone, Default)]
+pub struct Scope(Option<Rc<Binding>>);
+
+#[derive(Debug)]
+struct Binding {
+    /// Empty for the default namespace.
+    prefix: Box<str>,
+    namespace: Rc<str>,
+    outer: Scope,
+}
+
+#[derive(Debug, Clone)]
+pub struct XmlElement {
+    pub namespace: Option<Rc<str>>,
+    pub name: Box<str>,
+    pub attributes: Vec<XmlAttribute>,
+    /// All character data directly inside, joined.
+    pub text: String,
+    pub children: Vec<XmlElement>,
+    pub scope: Scope,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct XmlAttribute {
+    pub namespace: Option<Rc<str>>,
+    pub name: Box<str>,
+    pub value: String,
+}
+
+impl Scope {
+    fn bind(&self, prefix: &str, namespace: &str) -> Self {
+        // The same declaration again (one on each of many siblings) costs nothing.
+        if self.lookup(prefix).is_some_and(|known| &**known == namespace) {
+            return self.clone();
+        }
+        Self(Some(Rc::new(Binding { prefix: prefix.into(), namespace: namespace.into(), outer: self.clone() })))
+    }
+
+    /// What a prefix stands for; the empty prefix is the default namespace.
+    pub fn lookup(&self, prefix: &str) -> Option<&Rc<str>> {
+        let mut at = self.0.as_ref();
+        while let Some(binding) = at {
+            if &*binding.prefix == prefix {
+                return (!binding.namespace.is_empty()).then_some(&binding.namespace);
+            }
+            at = binding.outer.0.as_ref();
+        }
+        None
+    }
+
+    fn prefixes(&self) -> Vec<(&str, &str)> {
+        let mut seen: Vec<(&str, &str)> = Vec::new();
+        let mut at = self.0.as_ref();
+        while let Some(binding) = at {
+            if !seen.iter().any(|(prefix, _)| *prefix == &*binding.prefix) {
+                seen.push((&binding.prefix, &binding.namespace));
+            }
+            at = binding.outer.0.as_ref();
+        }
+        seen
+    }
+}
+
+impl XmlElement {
+    pub fn attribute(&self, namespace: &str, name: &str) -> Option<&str> {
+        self.attributes
+            .iter()
+            .find(|attribute| attribute.namespace.as_deref() == Some(namespace) && &*attribute.name == name)
+            .map(|attribute| attribute.value.as_str())
+    }
+
+    /// The content as XML that can be parsed alone.
+    pub fn inner_xml(&self) -> String {
+        let mut text = String::new();
+        if self.children.is_empty() {
+            text.push_str(&quick_xml::escape::escape(self.text.as_str()));
+        }
+        for child in &self.children {
+            child.write(&mut text, None, true);
+        }
+        text
+    }
+
+    fn write(&self, out: &mut String, around: Option<&str>, on_top: bool) {
+        let escape = |text: &str| quick_xml::escape::escape(text.to_owned()).into_owned();
+        let _ = write!(out, "<{}", self.name);
+        let namespace = self.namespace.as_deref();
+        if namespace != around || on_top {
+            let _ = write!(out, " xmlns=\"{}\"", escape(namespace.unwrap_or("")));
+        }
+        if on_top {
+            // Values inside may use any prefix that was in force.
+            for (prefix, namespace) in self.scope.prefixes() {
+                if !prefix.is_empty() && !namespace.is_empty() {
+                    let _ = write!(out, " xmlns:{prefix}=\"{}\"", escape(namespace));
+                }
+            }
+        }
+        for (index, attribute) in self.attributes.iter().enumerate() {
+            match &attribute.namespace {
+                Some(namespace) => {
+                    let namespace = escape(namespace);
+                    let _ = write!(out, " xmlns:a{index}=\"{namespace}\" a{index}:{}", attribute.name);
+                }
+                None => {
+                    let _ = write!(out, " {}", attribute.name);
+                }
+            }
+            let _ = write!(out, "=\"{}\"", escape(&attribute.value));
+        }
+        if self.children.is_empty() && self.text.is_empty() {
+            out.push_str("/>");
+            return;
+        }
+        out.push('>');
+        if self.children.is_empty() {
+            out.push_str(&escape(&self.text));
+        }
+        for child in &self.children {
+            child.write(out, namespace, false);
+        }
+        let _ = write!(out, "</{}>", self.name);
+    }
+}
+
+/// Zero or more sibling elements; comments and processing instructions are passed over, a DTD is refused.
+pub fn parse(bytes: &[u8]) -> Result<Vec<XmlElement>, Refusal> {
+    let text = std::str::from_utf8(bytes).map_err(|_| malformed("the XML is not UTF-8"))?;
+    let mut reader = Reader::from_str(text);
+    let mut open: Vec<XmlElement> = Vec::new();
+    let mut tops = Vec::new();
+    loop {
+        let event = reader.read_event().map_err(|error| {
+            malformed(format!("the XML is not well-formed at byte {}: {error}", reader.buffer_position()))
+        })?;
+        match event {
+            Event::Start(start) => {
+                if open.len() >= XML_DEPTH_MAX {
+                    return Err(Refusal::new(Kind::TooBig, format!("the XML is nested deeper than {XML_DEPTH_MAX}")));
+                }
+                let element = begin(&start, open.last())?;
+                open.push(element);
+            }
+            Event::Empty(start) => {
+                let element = begin(&start, open.last())?;
+                finish(element, &mut open, &mut tops);
+            }
+            Event::End(_) => {
+                let element = open.pop().ok_or_else(|| malformed("an element ends that was not begun"))?;
+                finish(element, &mut open, &mut tops);
+            }
+            Event::Text(text) => add_text(&text.xml10_content(), &mut open)?,
+            Event::CData(text) => add_text(&text.xml10_content(), &mut open)?,
+            Event::GeneralRef(reference) => {
+                let resolved = match reference.resolve_char_ref() {
+                    Ok(Some(character)) => Some(character.to_string()),
+                    Ok(None) => quick_xml::escape::resolve_xml_entity(&reference.xml10_content()).map(str::to_owned),
+                    Err(_) => None,
+                };
+                let resolved = resolved.ok_or_else(|| malformed("the XML refers to an entity that is not known"))?;
+                add_text(&resolved, &mut open)?;
+            }
+            Event::Comment(_) | Event::PI(_) | Event::Decl(_) => {}
+            Event::DocType(_) => return Err(malformed("the XML has a document type declaration")),
+            Event::Eof => break,
+        }
+    }
+    if open.is_empty() { Ok(tops) } else { Err(malformed("the XML ends inside of an element")) }
+}
+
+fn begin(start: &BytesStart<'_>, parent: Option<&XmlElement>) -> Result<XmlElement, Refusal> {
+    let mut scope = parent.map(|parent| parent.scope.clone()).unwrap_or_default();
+    let mut raw = Vec::new();
+    for attribute in start.attributes() {
+        let attribute = attribute.map_err(|error| malformed(format!("the XML has a bad attribute: {error}")))?;
+        let value = attribute
+            .normalized_value(quick_xml::XmlVersion::Implicit1_0)
+            .map_err(|error| malformed(format!("the XML has a bad attribute value: {error}")))?;
+        let name: &str = attribute.key.0;
+        match name.split_once(':') {
+            Some(("xmlns", prefix)) => scope = scope.bind(prefix, &value),
+            None if name == "xmlns" => scope = scope.bind("", &value),
+            _ => raw.push((name.to_owned(), value.into_owned())),
+        }
+    }
+    let mut attributes = Vec::with_capacity(raw.len());
+    for (name, value) in raw {
+        let (namespace, name) = match name.split_once(':') {
+            Some(("xml", local)) => (Some(Rc::from("http://www.w3.org/XML/1998/namespace")), local),
+            Some((prefix, local)) => (Some(bound(&scope, prefix)?), local),
+            None => (None, name.as_str()),
+        };
+        attributes.push(XmlAttribute { namespace, name: name.into(), value });
+    }
+    let name = start.name();
+    let (namespace, name) = match name.0.split_once(':') {
+        Some((prefix, local)) => (Some(bound(&scope, prefix)?), local),
+        None => (scope.lookup("").cloned(), name.0),
+    };
+    Ok(XmlElement { namespace, name: name.into(), attributes, text: String::new(), children: Vec::new(), scope })
+}
+
+fn bound(scope: &Scope, prefix: &str) -> Result<Rc<str>, Refusal> {
+    scope.lookup(prefix).cloned().ok_or_else(|| malformed(format!("the XML prefix {prefix} is not declared")))
+}
+
+fn finish(element: XmlElement, open: &mut [XmlElement], tops: &mut Vec<XmlElement>) {
+    match open.last_mut() {
+        Some(parent) => parent.children.push(element),
+        None => tops.push(element),
+    }
+}
+
+fn add_text(text: &str, open: &mut [XmlElement]) -> Result<(), Refusal> {
+    match open.last_mut() {
+        Some(element) => element.text.push_str(text),
+        None if text.trim_matches([' ', '\t', '\r', '\n']).is_empty() => {}
+        None => return Err(malformed("there is text between the elements")),
+    }
+    Ok(())
+}
+
+fn malformed(message: impl Into<Cow<'static, str>>) -> Refusal {
+    Refusal::new(Kind::MalformedMessage, message.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn namespaces_are_those_in_force() {
+        let tops = parse(b"<a xmlns='urn:a' xmlns:b='urn:b'><b:c b:x='1' y='2'>t&lt;&#65;</b:c><d xmlns=''/></a>").unwrap();
+        let a = &tops[0];
+        assert_eq!(a.namespace.as_deref(), Some("urn:a"));
+        let c = &a.children[0];
+        assert_eq!((c.namespace.as_deref(), &*c.name, c.text.as_str()), (Some("urn:b"), "c", "t<A"));
+        assert_eq!(c.attribute("urn:b", "x"), Some("1"));
+        assert_eq!(c.attributes[1].namespace, None);
+        assert_eq!(a.children[1].namespace, None);
+    }
+
+    #[test]
+    fn broken_and_hostile_xml_is_malformed() {
+        let deep = "<a>".repeat(XML_DEPTH_MAX + 1);
+        for text in ["<a>", "<a></b>", "</a>", "text", "<p:a/>", "<a x='1' x='2'/>", "<!DOCTYPE a><a/>", "<a>&huge;</a>"] {
+            let refusal = parse(text.as_bytes()).unwrap_err();
+            assert_eq!(refusal.kind, Kind::MalformedMessage, "{text}");
+        }
+        assert_eq!(parse(deep.as_bytes()).unwrap_err().kind, Kind::TooBig);
+        assert_eq!(parse(b"<a>\xff</a>").unwrap_err().kind, Kind::MalformedMessage);
+    }
+
+    #[test]
+    fn the_inside_of_an_element_parses_alone() {
+        let tops = parse(b"<a xmlns='urn:a' xmlns:b='urn:b'><c k='&amp;'>b:x</c><b:d/></a>").unwrap();
+        let inner = tops[0].inner_xml();
+        let again = parse(inner.as_bytes()).unwrap();
+        assert_eq!(again[0].namespace.as_deref(), Some("urn:a"));
+        assert_eq!(again[0].scope.lookup("b").map(|namespace| &**namespace), Some("urn:b"));
+        assert_eq!(again[1].namespace.as_deref(), Some("urn:b"));
+        assert_eq!(again[0].attributes[0].value, "&");
+    }
+}
