@@ -1,0 +1,215 @@
+use tokio::io::{DuplexStream, duplex};
+use tokio::sync::mpsc;
+
+use super::*;
+use crate::netconf::capability::{BASE_1_0, BASE_1_1};
+use crate::netconf::error::BaseNamespaces;
+use crate::northbound::handle::Input as Northbound;
+use crate::northbound::{Caller, Client, Request, Response};
+
+/// No test waits longer than this for anything.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+const HELLO: &str = "<hello xmlns=\"urn:ietf:params:xml:ns:netconf:base:1.0\"><capabilities>\
+    <capability>urn:ietf:params:netconf:base:1.1</capability></capabilities></hello>]]>]]>";
+
+fn rpc(id: usize, inside: &str) -> String {
+    let message = format!("<rpc xmlns=\"urn:ietf:params:xml:ns:netconf:base:1.0\" message-id=\"{id}\">{inside}</rpc>");
+    format!("\n#{}\n{message}\n##\n", message.len())
+}
+
+/// A northbound that opens one session, answers with `answer` and tells how the session ended, each time it is told.
+struct Fake {
+    handle: Handle,
+    ends: mpsc::Receiver<SessionEnd>,
+    kill: watch::Sender<Option<SessionId>>,
+}
+
+fn fake(answer: impl Fn(&Request) -> Option<Answer> + Send + 'static) -> Fake {
+    let (handle, mut inputs) = Handle::new();
+    let (ended, ends) = mpsc::channel(8);
+    let (kill, killed) = watch::channel(None);
+    tokio::spawn(async move {
+        let mut unanswered = Vec::new();
+        while let Some(input) = inputs.recv().await {
+            match input {
+                Northbound::Open { opening, reply } => {
+                    let caller = Caller {
+                        session: SessionId(12),
+                        user: opening.user,
+                        groups: opening.groups,
+                        client: opening.client,
+                        origin: opening.origin,
+                    };
+                    let capabilities = vec![BASE_1_0.to_owned(), BASE_1_1.to_owned()];
+                    let ticket = Ticket { caller, killed: killed.clone(), capabilities };
+                    reply.send(Ok(ticket)).expect("the session waits for its ticket");
+                }
+                Northbound::Ask { request, reply, .. } => match answer(&request) {
+                    Some(answer) => drop(reply.send(answer)),
+                    None => unanswered.push(reply),
+                },
+                Northbound::Close { session, end } => {
+                    assert_eq!(session, SessionId(12));
+                    ended.send(end).await.expect("the test listens");
+                }
+                other => panic!("unexpected {other:?}"),
+            }
+        }
+    });
+    Fake { handle, ends, kill }
+}
+
+fn opening() -> Opening {
+    Opening { user: "fred".to_owned(), groups: vec![], client: Client::Netconf, origin: "test".to_owned() }
+}
+
+fn options() -> ServeOptions {
+    ServeOptions::new(Arc::new(BaseNamespaces), Arc::new(Counters::default()))
+}
+
+fn start(fake: &Fake, options: ServeOptions, buffer: usize) -> (DuplexStream, tokio::task::JoinHandle<SessionEnd>) {
+    let (client, server) = duplex(buffer);
+    (client, tokio::spawn(serve(server, fake.handle.clone(), opening(), options)))
+}
+
+async fn within<T>(what: impl Future<Output = T>) -> T {
+    timeout(PATIENCE, what).await.expect("done in time")
+}
+
+async fn read_until(client: &mut DuplexStream, marker: &str) -> String {
+    let mut text = Vec::new();
+    while !text.ends_with(marker.as_bytes()) {
+        let mut byte = [0];
+        assert_eq!(within(client.read(&mut byte)).await.unwrap(), 1, "{}", String::from_utf8_lossy(&text));
+        text.push(byte[0]);
+    }
+    String::from_utf8(text).unwrap()
+}
+
+async fn read_all(client: &mut DuplexStream) -> String {
+    let mut text = String::new();
+    within(client.read_to_string(&mut text)).await.unwrap();
+    text
+}
+
+#[tokio::test]
+async fn a_session_from_hello_to_close() {
+    let mut fake = fake(|_| Some(Ok(Response::Data("<a xmlns=\"urn:a\"/>".into()))));
+    let (mut client, task) = start(&fake, options(), 4096);
+    let hello = read_until(&mut client, "]]>]]>").await;
+    assert!(hello.contains("<session-id>12</session-id>"), "{hello}");
+    client.write_all([HELLO, &rpc(1, "<get/>"), &rpc(2, "<close-session/>")].concat().as_bytes()).await.unwrap();
+    let replies = read_all(&mut client).await;
+    assert!(replies.contains("message-id=\"1\"><data>") && replies.contains("<a xmlns=\"urn:a\"/>"), "{replies}");
+    assert!(replies.ends_with("<ok/></rpc-reply>\n##\n"), "{replies}");
+    assert_eq!(within(task).await.unwrap(), SessionEnd::Closed);
+    assert_eq!(within(fake.ends.recv()).await, Some(SessionEnd::Closed));
+}
+
+#[tokio::test]
+async fn tens_of_thousands_of_pipelined_requests_are_answered_in_order() {
+    const COUNT: usize = 20_000;
+    let fake = fake(|_| Some(Ok(Response::Ok)));
+    let (client, task) = start(&fake, options(), 64 * 1024);
+    let (mut reader, mut writer) = tokio::io::split(client);
+    let mut text = HELLO.to_owned();
+    for id in 0..COUNT {
+        text.push_str(&rpc(id, "<discard-changes/>"));
+    }
+    text.push_str(&rpc(COUNT, "<close-session/>"));
+    // The client writes everything before it reads anything: only a session that always reads survives this.
+    within(writer.write_all(text.as_bytes())).await.unwrap();
+    let mut replies = String::new();
+    within(reader.read_to_string(&mut replies)).await.unwrap();
+    let ids: Vec<usize> = replies
+        .split("message-id=\"")
+        .skip(1)
+        .map(|rest| rest.split_once('"').expect("a value ends").0.parse().unwrap())
+        .collect();
+    assert_eq!(ids, (0..=COUNT).collect::<Vec<_>>());
+    assert_eq!(within(task).await.unwrap(), SessionEnd::Closed);
+}
+
+#[tokio::test]
+async fn a_killed_session_ends_while_its_request_is_under_way() {
+    let mut fake = fake(|_| None);
+    let (mut client, task) = start(&fake, options(), 4096);
+    read_until(&mut client, "]]>]]>").await;
+    client.write_all([HELLO, &rpc(1, "<get/>")].concat().as_bytes()).await.unwrap();
+    fake.kill.send(Some(SessionId(3))).unwrap();
+    let end = SessionEnd::Killed { by: SessionId(3) };
+    assert_eq!(within(fake.ends.recv()).await, Some(end));
+    assert_eq!(read_all(&mut client).await, "");
+    assert_eq!(within(task).await.unwrap(), end);
+}
+
+#[tokio::test]
+async fn a_silent_client_is_let_go_after_the_hello_timeout() {
+    let mut fake = fake(|_| None);
+    let options = ServeOptions { hello_timeout: Duration::from_millis(1), ..options() };
+    let (mut client, task) = start(&fake, options, 4096);
+    assert_eq!(within(fake.ends.recv()).await, Some(SessionEnd::Timeout));
+    read_until(&mut client, "]]>]]>").await;
+    assert_eq!(read_all(&mut client).await, "");
+    assert_eq!(within(task).await.unwrap(), SessionEnd::Timeout);
+}
+
+#[tokio::test]
+async fn a_client_that_disappears_is_closed_once() {
+    let mut fake = fake(|_| Some(Ok(Response::Ok)));
+    let options = options();
+    let counters = options.counters.clone();
+    let (mut client, task) = start(&fake, options, 4096);
+    client.write_all([HELLO, &rpc(1, "<get/>"), "\n#40\n<rp"].concat().as_bytes()).await.unwrap();
+    drop(client);
+    assert_eq!(within(task).await.unwrap(), SessionEnd::Dropped);
+    assert_eq!(within(fake.ends.recv()).await, Some(SessionEnd::Dropped));
+    assert_eq!(counters.totals().dropped_sessions, 1);
+    assert!(fake.ends.try_recv().is_err());
+}
+
+#[tokio::test]
+async fn a_half_closed_client_still_gets_its_reply() {
+    let fake = fake(|_| Some(Ok(Response::Ok)));
+    let (mut client, task) = start(&fake, options(), 4096);
+    client.write_all([HELLO, &rpc(1, "<get/>")].concat().as_bytes()).await.unwrap();
+    client.shutdown().await.unwrap();
+    assert!(read_all(&mut client).await.contains("message-id=\"1\"><ok/>"));
+    assert_eq!(within(task).await.unwrap(), SessionEnd::Dropped);
+}
+
+#[tokio::test]
+async fn a_client_that_never_reads_is_let_go_when_it_sends_no_more() {
+    let mut fake = fake(|_| Some(Ok(Response::Data(vec![b' '; 100_000].into()))));
+    let options = ServeOptions { stalled_timeout: Duration::from_millis(1), ..options() };
+    let (mut client, task) = start(&fake, options, 512);
+    let text = HELLO.to_owned() + &rpc(1, "<get/>").repeat(50);
+    within(client.write_all(text.as_bytes())).await.unwrap();
+    within(client.shutdown()).await.unwrap();
+    assert_eq!(within(fake.ends.recv()).await, Some(SessionEnd::Dropped));
+    drop(client);
+    assert_eq!(within(task).await.unwrap(), SessionEnd::Dropped);
+}
+
+#[tokio::test]
+async fn the_end_is_told_when_the_task_is_torn_down() {
+    let mut fake = fake(|_| None);
+    let (mut client, task) = start(&fake, options(), 4096);
+    read_until(&mut client, "]]>]]>").await;
+    task.abort();
+    assert_eq!(within(fake.ends.recv()).await, Some(SessionEnd::Dropped));
+}
+
+#[tokio::test]
+async fn a_refused_opening_closes_the_stream_and_nothing_else() {
+    let (handle, mut inputs) = Handle::new();
+    let (mut client, server) = duplex(64);
+    let task = tokio::spawn(serve(server, handle, opening(), options()));
+    let Some(Northbound::Open { reply, .. }) = within(inputs.recv()).await else { panic!("an opening is asked") };
+    let refusal = crate::northbound::Refusal::new(crate::northbound::Kind::ResourceDenied, "full");
+    reply.send(Err(refusal)).unwrap();
+    assert_eq!(within(task).await.unwrap(), SessionEnd::Other);
+    assert_eq!(read_all(&mut client).await, "");
+    assert!(within(inputs.recv()).await.is_none());
+}

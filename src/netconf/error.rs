@@ -1,0 +1,205 @@
+//! The one place where a [`Refusal`] becomes an `<rpc-error>` (RFC 6241 section 4.3 and appendix A).
+//!
+//! Must not know: who refused, or why.
+
+use std::fmt::Write as _;
+
+use super::path;
+use super::xml::escape_into;
+use crate::northbound::refusal::Layer;
+use crate::northbound::{Kind, Refusal};
+
+/// Tells what a module's name stands for in XML. Asked for error paths.
+pub trait Namespaces: Send + Sync {
+    /// The namespace of a module and the prefix it gives itself.
+    fn of_module(&self, module: &str) -> Option<(String, String)>;
+}
+
+/// Knows the modules of NETCONF itself only.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct BaseNamespaces;
+
+impl Namespaces for BaseNamespaces {
+    fn of_module(&self, module: &str) -> Option<(String, String)> {
+        (module == "ietf-netconf").then(|| (super::hello::BASE.to_owned(), "nc".to_owned()))
+    }
+}
+
+/// Appends one `<rpc-error>`. `base_1_1` tells whether the peers agreed on it: malformed-message must not be said to
+/// older clients.
+pub fn write(out: &mut String, refusal: &Refusal, names: &dyn Namespaces, base_1_1: bool) {
+    out.push_str("<rpc-error>");
+    leaf(out, "error-type", layer(refusal.layer));
+    leaf(out, "error-tag", tag(&refusal.kind, base_1_1));
+    leaf(out, "error-severity", "error");
+    if let Some(app_tag) = &refusal.app_tag {
+        leaf(out, "error-app-tag", app_tag);
+    }
+    if let Some(located) = refusal.path.as_deref().and_then(|path| path::to_xpath(path, names)) {
+        out.push_str("<error-path");
+        for (prefix, namespace) in &located.declarations {
+            // Writing to a string cannot fail.
+            let _ = write!(out, " xmlns:{prefix}=\"");
+            escape_into(out, namespace);
+            out.push('"');
+        }
+        out.push('>');
+        escape_into(out, &located.xpath);
+        out.push_str("</error-path>");
+    }
+    out.push_str("<error-message xml:lang=\"en\">");
+    escape_into(out, &refusal.to_string());
+    out.push_str("</error-message>");
+    write_info(out, &refusal.kind);
+    out.push_str("</rpc-error>");
+}
+
+fn layer(layer: Layer) -> &'static str {
+    match layer {
+        Layer::Transport => "transport",
+        Layer::Rpc => "rpc",
+        Layer::Protocol => "protocol",
+        Layer::Application => "application",
+    }
+}
+
+fn tag(kind: &Kind, base_1_1: bool) -> &'static str {
+    match kind {
+        Kind::InUse => "in-use",
+        Kind::InvalidValue => "invalid-value",
+        Kind::TooBig => "too-big",
+        Kind::MissingAttribute { .. } => "missing-attribute",
+        Kind::BadAttribute { .. } => "bad-attribute",
+        Kind::UnknownAttribute { .. } => "unknown-attribute",
+        Kind::MissingElement { .. } => "missing-element",
+        Kind::BadElement { .. } => "bad-element",
+        Kind::UnknownElement { .. } => "unknown-element",
+        Kind::UnknownNamespace { .. } => "unknown-namespace",
+        Kind::AccessDenied => "access-denied",
+        Kind::LockDenied { .. } => "lock-denied",
+        Kind::ResourceDenied => "resource-denied",
+        Kind::RollbackFailed => "rollback-failed",
+        Kind::DataExists => "data-exists",
+        Kind::DataMissing => "data-missing",
+        Kind::OperationNotSupported => "operation-not-supported",
+        Kind::MalformedMessage if base_1_1 => "malformed-message",
+        Kind::OperationFailed | Kind::MalformedMessage => "operation-failed",
+    }
+}
+
+fn write_info(out: &mut String, kind: &Kind) {
+    let holder;
+    let leaves: [Option<(&str, &str)>; 2] = match kind {
+        Kind::MissingAttribute { element, attribute }
+        | Kind::BadAttribute { element, attribute }
+        | Kind::UnknownAttribute { element, attribute } => {
+            [Some(("bad-attribute", attribute)), Some(("bad-element", element))]
+        }
+        Kind::MissingElement { element } | Kind::BadElement { element } | Kind::UnknownElement { element } => {
+            [Some(("bad-element", element)), None]
+        }
+        Kind::UnknownNamespace { element, namespace } => {
+            [Some(("bad-element", element)), Some(("bad-namespace", namespace))]
+        }
+        Kind::LockDenied { holder: session } => {
+            holder = session.to_string();
+            [Some(("session-id", &holder)), None]
+        }
+        Kind::InUse
+        | Kind::InvalidValue
+        | Kind::TooBig
+        | Kind::AccessDenied
+        | Kind::ResourceDenied
+        | Kind::RollbackFailed
+        | Kind::DataExists
+        | Kind::DataMissing
+        | Kind::OperationNotSupported
+        | Kind::OperationFailed
+        | Kind::MalformedMessage => return,
+    };
+    out.push_str("<error-info>");
+    for (name, value) in leaves.into_iter().flatten() {
+        leaf(out, name, value);
+    }
+    out.push_str("</error-info>");
+}
+
+fn leaf(out: &mut String, name: &str, value: &str) {
+    // Writing to a string cannot fail.
+    let _ = write!(out, "<{name}>");
+    escape_into(out, value);
+    let _ = write!(out, "</{name}>");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::northbound::SessionId;
+
+    fn written(refusal: &Refusal) -> String {
+        let mut out = String::new();
+        write(&mut out, refusal, &BaseNamespaces, true);
+        out
+    }
+
+    /// Tag and error-info: what is left when the parts that every error has are taken away.
+    fn tag_and_info(kind: Kind) -> String {
+        let text = written(&Refusal::new(kind, "no"));
+        let text = text.strip_prefix("<rpc-error><error-type>application</error-type><error-tag>").unwrap();
+        let (tag, rest) = text.split_once("</error-tag><error-severity>error</error-severity>").unwrap();
+        let info = rest.strip_prefix("<error-message xml:lang=\"en\">no</error-message>").unwrap();
+        format!("{tag} {}", info.strip_suffix("</rpc-error>").unwrap()).trim_end().to_owned()
+    }
+
+    #[test]
+    fn every_kind_has_its_tag_and_info() {
+        let (element, attribute, namespace) = ("e".to_owned(), "a".to_owned(), "urn:<n>".to_owned());
+        let kinds = [
+            Kind::InUse,
+            Kind::InvalidValue,
+            Kind::TooBig,
+            Kind::MissingAttribute { element: element.clone(), attribute: attribute.clone() },
+            Kind::BadAttribute { element: element.clone(), attribute: attribute.clone() },
+            Kind::UnknownAttribute { element: element.clone(), attribute },
+            Kind::MissingElement { element: element.clone() },
+            Kind::BadElement { element: element.clone() },
+            Kind::UnknownElement { element: element.clone() },
+            Kind::UnknownNamespace { element, namespace },
+            Kind::AccessDenied,
+            Kind::LockDenied { holder: SessionId(0) },
+            Kind::LockDenied { holder: SessionId(454) },
+            Kind::ResourceDenied,
+            Kind::RollbackFailed,
+            Kind::DataExists,
+            Kind::DataMissing,
+            Kind::OperationNotSupported,
+            Kind::OperationFailed,
+            Kind::MalformedMessage,
+        ];
+        let lines: Vec<String> = kinds.into_iter().map(tag_and_info).collect();
+        insta::assert_snapshot!(lines.join("\n"), @"");
+    }
+
+    #[test]
+    fn all_parts_come_in_the_order_of_the_rfc() {
+        let refusal = Refusal::new(Kind::InvalidValue, "`x<y` is no \"value\"")
+            .at_layer(Layer::Protocol)
+            .mend("write y > x")
+            .at("/ietf-netconf:rpc/edit-config[a='<&>']/target")
+            .tagged("too-<few>");
+        insta::assert_snapshot!(written(&refusal), @"");
+    }
+
+    #[test]
+    fn what_xml_cannot_hold_is_replaced() {
+        let text = written(&Refusal::new(Kind::OperationFailed, "bell \u{7} and nul \0"));
+        assert!(text.contains("bell \u{fffd} and nul \u{fffd}"), "{text}");
+    }
+
+    #[test]
+    fn an_old_client_is_not_told_malformed_message() {
+        let mut out = String::new();
+        write(&mut out, &Refusal::new(Kind::MalformedMessage, "no"), &BaseNamespaces, false);
+        assert!(out.contains("<error-tag>operation-failed</error-tag>"), "{out}");
+    }
+}

@@ -1,0 +1,421 @@
+//! The operations of RFC 6241 section 7, get-schema of RFC 6022 and YANG actions, from XML to a
+//! [`Request`]; any other operation is handed on as it stands.
+//!
+//! Parameters are taken in any order and with any prefix; each at most once. What belongs to a capability that this
+//! agent does not have is refused by name.
+//!
+//! Must not know: which modules are loaded, whether a datastore may be written.
+
+use bytes::Bytes;
+
+use super::filter;
+use super::hello::BASE;
+use super::rpc::Operation;
+use super::xml::{Cut, Parsed, Scanner, Tag, Token, quote};
+use crate::northbound::filter::Filter;
+use crate::northbound::refusal::Layer;
+use crate::northbound::{
+    Datastore, DefaultOperation, ErrorOption, Fragment, Kind, Refusal, Request, SessionId, Source, TestOption,
+    WithDefaults,
+};
+
+const MONITORING: &str = "urn:ietf:params:xml:ns:yang:ietf-netconf-monitoring";
+const WITH_DEFAULTS: &str = "urn:ietf:params:xml:ns:yang:ietf-netconf-with-defaults";
+const YANG: &str = "urn:ietf:params:xml:ns:yang:1";
+
+/// Reads the operation that `tag` has opened, to its end.
+pub(super) fn parse<'m>(scanner: &mut Scanner<'m>, message: &Bytes, tag: &Tag<'m>) -> Parsed<Operation> {
+    let mut reader = Reader { operation: tag.name, scanner, message };
+    let request = match (tag.namespace.as_deref(), tag.name) {
+        (Some(BASE), "get") => reader.get()?,
+        (Some(BASE), "get-config") => reader.get_config()?,
+        (Some(BASE), "edit-config") => reader.edit_config()?,
+        (Some(BASE), "copy-config") => reader.copy_config()?,
+        (Some(BASE), "delete-config") => Request::DeleteConfig { target: reader.only_target()? },
+        (Some(BASE), "lock") => Request::Lock { target: reader.only_target()? },
+        (Some(BASE), "unlock") => Request::Unlock { target: reader.only_target()? },
+        (Some(BASE), "validate") => reader.validate()?,
+        (Some(BASE), "commit") => {
+            reader.parameters(|reader, tag| Err(reader.not_of_commit(tag)))?;
+            Request::Commit
+        }
+        (Some(BASE), "discard-changes") => {
+            reader.parameters(|reader, tag| Err(reader.unknown(tag)))?;
+            Request::DiscardChanges
+        }
+        (Some(BASE), "close-session") => {
+            reader.parameters(|reader, tag| Err(reader.unknown(tag)))?;
+            return Ok(Operation::CloseSession);
+        }
+        (Some(BASE), "kill-session") => reader.kill_session()?,
+        (Some(MONITORING), "get-schema") => reader.get_schema()?,
+        (Some(YANG), "action") => reader.action()?,
+        (Some(BASE | MONITORING | YANG), name) => {
+            let message = format!("the operation `{}` is not supported", quote(name));
+            return Err(refuse(Kind::OperationNotSupported, message));
+        }
+        (Some(_), _) => Request::Invoke { operation: reader.scanner.cut_element(message, tag)?.fragment },
+        (None, name) => {
+            let element = quote(name).into_owned();
+            let message = format!("the operation `{element}` is in no namespace");
+            return Err(refuse(Kind::UnknownNamespace { element, namespace: String::new() }, message));
+        }
+    };
+    Ok(Operation::Ask(request))
+}
+
+/// A refusal of the operations layer.
+pub(super) fn refuse(kind: Kind, message: impl Into<String>) -> Box<Refusal> {
+    Box::new(Refusal::new(kind, message).at_layer(Layer::Protocol))
+}
+
+/// The walk inside of one operation.
+struct Reader<'r, 'm> {
+    operation: &'m str,
+    scanner: &'r mut Scanner<'m>,
+    message: &'r Bytes,
+}
+
+impl<'m> Reader<'_, 'm> {
+    fn get(&mut self) -> Parsed<Request> {
+        let (mut filter, mut with_defaults) = (None, None);
+        self.parameters(|reader, tag| reader.retrieval(tag, &mut filter, &mut with_defaults))?;
+        Ok(Request::Get { filter, with_defaults: with_defaults.unwrap_or_default() })
+    }
+
+    fn get_config(&mut self) -> Parsed<Request> {
+        let (mut source, mut filter, mut with_defaults) = (None, None, None);
+        self.parameters(|reader, tag| match reader.base_name(tag) {
+            "source" => {
+                let read = reader.datastore(tag)?;
+                reader.once(&mut source, read, tag)
+            }
+            _ => reader.retrieval(tag, &mut filter, &mut with_defaults),
+        })?;
+        let source = source.ok_or_else(|| self.missing("source"))?;
+        Ok(Request::GetConfig { source, filter, with_defaults: with_defaults.unwrap_or_default() })
+    }
+
+    fn edit_config(&mut self) -> Parsed<Request> {
+        let (mut target, mut default_operation, mut test_option, mut error_option, mut config) =
+            (None, None, None, None, None);
+        self.parameters(|reader, tag| match reader.base_name(tag) {
+            "target" => {
+                let read = reader.datastore(tag)?;
+                reader.once(&mut target, read, tag)
+            }
+            "default-operation" => {
+                let read = reader.one_of(
+                    tag,
+                    &[
+                        ("merge", DefaultOperation::Merge),
+                        ("replace", DefaultOperation::Replace),
+                        ("none", DefaultOperation::None),
+                    ],
+                )?;
+                reader.once(&mut default_operation, read, tag)
+            }
+            "test-option" => {
+                let read = reader.one_of(
+                    tag,
+                    &[
+                        ("test-then-set", TestOption::TestThenSet),
+                        ("set", TestOption::Set),
+                        ("test-only", TestOption::TestOnly),
+                    ],
+                )?;
+                reader.once(&mut test_option, read, tag)
+            }
+            "error-option" => {
+                let read = reader.one_of(
+                    tag,
+                    &[
+                        ("stop-on-error", ErrorOption::StopOnError),
+                        ("continue-on-error", ErrorOption::ContinueOnError),
+                        ("rollback-on-error", ErrorOption::RollbackOnError),
+                    ],
+                )?;
+                reader.once(&mut error_option, read, tag)
+            }
+            "config" => {
+                let read = reader.config()?;
+                reader.once(&mut config, read, tag)
+            }
+            "url" => Err(reader.no_url()),
+            _ => Err(reader.unknown(tag)),
+        })?;
+        Ok(Request::EditConfig {
+            target: target.ok_or_else(|| self.missing("target"))?,
+            default_operation: default_operation.unwrap_or_default(),
+            test_option: test_option.unwrap_or_default(),
+            error_option: error_option.unwrap_or_default(),
+            config: config.ok_or_else(|| self.missing("config"))?,
+        })
+    }
+
+    fn copy_config(&mut self) -> Parsed<Request> {
+        let (mut target, mut source) = (None, None);
+        self.parameters(|reader, tag| match reader.base_name(tag) {
+            "target" => {
+                let read = reader.datastore(tag)?;
+                reader.once(&mut target, read, tag)
+            }
+            "source" => {
+                let read = reader.source(tag)?;
+                reader.once(&mut source, read, tag)
+            }
+            _ if is_with_defaults(tag) => Err(refuse(
+                Kind::OperationNotSupported,
+                "copy-config copies what is explicitly set; with-defaults is for get and get-config",
+            )),
+            _ => Err(reader.unknown(tag)),
+        })?;
+        Ok(Request::CopyConfig {
+            target: target.ok_or_else(|| self.missing("target"))?,
+            source: source.ok_or_else(|| self.missing("source"))?,
+        })
+    }
+
+    fn validate(&mut self) -> Parsed<Request> {
+        let mut source = None;
+        self.parameters(|reader, tag| match reader.base_name(tag) {
+            "source" => {
+                let read = reader.source(tag)?;
+                reader.once(&mut source, read, tag)
+            }
+            _ => Err(reader.unknown(tag)),
+        })?;
+        Ok(Request::Validate { source: source.ok_or_else(|| self.missing("source"))? })
+    }
+
+    fn only_target(&mut self) -> Parsed<Datastore> {
+        let mut target = None;
+        self.parameters(|reader, tag| match reader.base_name(tag) {
+            "target" => {
+                let read = reader.datastore(tag)?;
+                reader.once(&mut target, read, tag)
+            }
+            _ => Err(reader.unknown(tag)),
+        })?;
+        target.ok_or_else(|| self.missing("target"))
+    }
+
+    fn kill_session(&mut self) -> Parsed<Request> {
+        let mut session = None;
+        self.parameters(|reader, tag| match reader.base_name(tag) {
+            "session-id" => {
+                let text = reader.text(tag)?;
+                let id = text.parse().ok().filter(|&id| id > 0);
+                let id =
+                    id.ok_or_else(|| reader.invalid(tag, &text, "a session id is a number from 1 to 4294967295"))?;
+                reader.once(&mut session, SessionId(id), tag)
+            }
+            _ => Err(reader.unknown(tag)),
+        })?;
+        Ok(Request::KillSession { session: session.ok_or_else(|| self.missing("session-id"))? })
+    }
+
+    fn get_schema(&mut self) -> Parsed<Request> {
+        let (mut identifier, mut version, mut format) = (None, None, None);
+        self.parameters(|reader, tag| {
+            let slot = match tag.name {
+                _ if tag.namespace.as_deref() != Some(MONITORING) => return Err(reader.unknown(tag)),
+                "identifier" => &mut identifier,
+                "version" => &mut version,
+                "format" => &mut format,
+                _ => return Err(reader.unknown(tag)),
+            };
+            let read = reader.text(tag)?;
+            reader.once(slot, read, tag)
+        })?;
+        // An identity may carry a prefix; the names of the formats are unique without.
+        let format = format.map(|format| format.rsplit(':').next().unwrap_or_default().to_owned());
+        Ok(Request::GetSchema { identifier: identifier.ok_or_else(|| self.missing("identifier"))?, version, format })
+    }
+
+    fn action(&mut self) -> Parsed<Request> {
+        let cut = self.scanner.cut_content(self.message)?;
+        match cut {
+            Cut { has_text: true, .. } => Err(text_in("action")),
+            Cut { elements: 0, .. } => Err(refuse(
+                Kind::MissingElement { element: "action".to_owned() },
+                "<action> does not say which action of which node",
+            )),
+            Cut { elements: 1, fragment, .. } => Ok(Request::Action { action: fragment }),
+            Cut { .. } => Err(refuse(
+                Kind::BadElement { element: "action".to_owned() },
+                "an action names one node, below one top element",
+            )),
+        }
+    }
+
+    /// filter and with-defaults, which both retrievals have.
+    fn retrieval(
+        &mut self,
+        tag: &Tag<'m>,
+        filter: &mut Option<Filter>,
+        with_defaults: &mut Option<WithDefaults>,
+    ) -> Parsed<()> {
+        if self.base_name(tag) == "filter" {
+            let read = filter::parse(self.scanner, tag)?;
+            return self.once(filter, read, tag);
+        }
+        if is_with_defaults(tag) {
+            let read = self.one_of(
+                tag,
+                &[
+                    ("explicit", WithDefaults::Explicit),
+                    ("report-all", WithDefaults::ReportAll),
+                    ("report-all-tagged", WithDefaults::ReportAllTagged),
+                    ("trim", WithDefaults::Trim),
+                ],
+            )?;
+            return self.once(with_defaults, read, tag);
+        }
+        Err(self.unknown(tag))
+    }
+
+    /// Hands every child element of the element that the walk is in to `each`, which reads it to its end.
+    fn parameters(&mut self, mut each: impl FnMut(&mut Self, &Tag<'m>) -> Parsed<()>) -> Parsed<()> {
+        loop {
+            match self.scanner.next()? {
+                Token::Open(tag) => each(self, &tag)?,
+                Token::Text(text) if text.trim().is_empty() => {}
+                Token::Text(_) => return Err(text_in(self.operation)),
+                Token::Close | Token::End => return Ok(()),
+            }
+        }
+    }
+
+    /// The content of `<source>` or `<target>` where only a datastore may stand.
+    fn datastore(&mut self, within: &Tag<'m>) -> Parsed<Datastore> {
+        match self.source(within)? {
+            Source::Datastore(datastore) => Ok(datastore),
+            Source::Inline(_) => {
+                Err(refuse(Kind::BadElement { element: "config".to_owned() }, "a datastore is due here, not <config>"))
+            }
+        }
+    }
+
+    fn source(&mut self, within: &Tag<'m>) -> Parsed<Source> {
+        let mut found = None;
+        self.parameters(|reader, tag| {
+            let source = match reader.base_name(tag) {
+                "running" => Source::Datastore(Datastore::Running),
+                "candidate" => Source::Datastore(Datastore::Candidate),
+                "startup" => {
+                    return Err(Box::new(
+                        refuse(Kind::OperationNotSupported, "this agent has no startup datastore")
+                            .mend("commit to running, which outlives a restart"),
+                    ));
+                }
+                "config" => Source::Inline(reader.config()?),
+                "url" => return Err(reader.no_url()),
+                _ => return Err(reader.unknown(tag)),
+            };
+            if matches!(source, Source::Datastore(_)) {
+                reader.parameters(|reader, tag| Err(reader.unknown(tag)))?;
+            }
+            reader.once(&mut found, source, tag)
+        })?;
+        found.ok_or_else(|| {
+            let message = format!("<{}> names no datastore", quote(within.name));
+            refuse(Kind::MissingElement { element: quote(within.name).into_owned() }, message)
+        })
+    }
+
+    fn config(&mut self) -> Parsed<Fragment> {
+        let cut = self.scanner.cut_content(self.message)?;
+        if cut.has_text { Err(text_in("config")) } else { Ok(cut.fragment) }
+    }
+
+    /// Reads a leaf to its end.
+    fn text(&mut self, tag: &Tag<'m>) -> Parsed<String> {
+        let mut text = String::new();
+        loop {
+            match self.scanner.next()? {
+                Token::Text(piece) => text.push_str(&piece),
+                Token::Open(inner) => {
+                    let message = format!("<{}> holds text, not elements", quote(tag.name));
+                    return Err(refuse(Kind::UnknownElement { element: quote(inner.name).into_owned() }, message));
+                }
+                Token::Close | Token::End => break,
+            }
+        }
+        Ok(text.trim().to_owned())
+    }
+
+    fn one_of<T: Copy>(&mut self, tag: &Tag<'m>, values: &[(&str, T)]) -> Parsed<T> {
+        let text = self.text(tag)?;
+        let found = values.iter().find(|(name, _)| *name == text).map(|&(_, value)| value);
+        found.ok_or_else(|| {
+            let names: Vec<&str> = values.iter().map(|&(name, _)| name).collect();
+            self.invalid(tag, &text, &format!("write one of {}", names.join(", ")))
+        })
+    }
+
+    fn once<T>(&self, slot: &mut Option<T>, value: T, tag: &Tag<'m>) -> Parsed<()> {
+        if slot.replace(value).is_some() {
+            let element = quote(tag.name).into_owned();
+            let message = format!("<{element}> leaves more than one choice in `{}`", self.operation);
+            return Err(refuse(Kind::BadElement { element }, message));
+        }
+        Ok(())
+    }
+
+    /// The name of a parameter in the base namespace; empty for one of another.
+    fn base_name(&self, tag: &Tag<'m>) -> &'m str {
+        if tag.namespace.as_deref() == Some(BASE) { tag.name } else { "" }
+    }
+
+    fn unknown(&self, tag: &Tag<'m>) -> Box<Refusal> {
+        let element = quote(tag.name).into_owned();
+        match tag.namespace.as_deref() {
+            Some(BASE | MONITORING) => {
+                let message = format!("<{element}> is not a parameter of `{}`", self.operation);
+                refuse(Kind::UnknownElement { element }, message)
+            }
+            namespace => {
+                let namespace = quote(namespace.unwrap_or_default()).into_owned();
+                let message =
+                    format!("<{element}> of namespace `{namespace}` is not a parameter of `{}`", self.operation);
+                refuse(Kind::UnknownNamespace { element, namespace }, message)
+            }
+        }
+    }
+
+    fn not_of_commit(&self, tag: &Tag<'m>) -> Box<Refusal> {
+        match self.base_name(tag) {
+            "confirmed" | "confirm-timeout" | "persist" | "persist-id" => Box::new(
+                self.unknown(tag).mend("the confirmed-commit capability is not announced; commit without parameters"),
+            ),
+            _ => self.unknown(tag),
+        }
+    }
+
+    fn no_url(&self) -> Box<Refusal> {
+        let message = "the url capability is not announced, so <url> cannot be read or written";
+        Box::new(refuse(Kind::OperationNotSupported, message).mend("send the configuration inside <config>"))
+    }
+
+    fn missing(&self, element: &str) -> Box<Refusal> {
+        let message = format!("`{}` lacks <{element}>", self.operation);
+        refuse(Kind::MissingElement { element: element.to_owned() }, message)
+    }
+
+    fn invalid(&self, tag: &Tag<'m>, text: &str, remedy: &str) -> Box<Refusal> {
+        let message = format!("`{}` is not a value of <{}>", quote(text), quote(tag.name));
+        let refusal = refuse(Kind::InvalidValue, message).mend(remedy);
+        Box::new(refusal.at(format!("/ietf-netconf:rpc/{}/{}", self.operation, tag.name)))
+    }
+}
+
+fn is_with_defaults(tag: &Tag<'_>) -> bool {
+    tag.name == "with-defaults" && tag.namespace.as_deref() == Some(WITH_DEFAULTS)
+}
+
+fn text_in(element: &str) -> Box<Refusal> {
+    let element = quote(element).into_owned();
+    let message = format!("text stands inside <{element}> where only elements may");
+    refuse(Kind::BadElement { element }, message)
+}

@@ -1,0 +1,127 @@
+//! One message of a client, from bytes to an operation (RFC 6241 section 4).
+//!
+//! Knows the envelope; the operations are in `operation.rs`. Never fails: what cannot be understood is an envelope
+//! with a refusal in it, which is answered like any other.
+
+use bytes::Bytes;
+
+use super::hello::BASE;
+use super::operation;
+use super::xml::{Parsed, Scanner, Tag, Token, malformed, quote};
+use crate::northbound::refusal::Layer;
+use crate::northbound::{Kind, Refusal, Request};
+
+/// Attributes of an rpc, all of which come back in its reply.
+pub const ECHO_BYTES_MAX: usize = 16 * 1024;
+
+/// An rpc as far as it could be understood.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Envelope {
+    pub echo: Echo,
+    pub operation: Result<Operation, Box<Refusal>>,
+}
+
+/// The attributes of the reply (RFC 6241 section 4.2): those of the rpc, declarations included, unchanged. They begin
+/// with the declaration of the base namespace, in which the reply itself is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Echo(pub(super) String);
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum Operation {
+    Ask(Request),
+    /// Ends the session; answered here, after everything asked before.
+    CloseSession,
+}
+
+impl Echo {
+    /// For a message whose rpc element could not be read.
+    pub fn unknown() -> Self {
+        Self(format!(" xmlns=\"{BASE}\""))
+    }
+
+    fn of(tag: &Tag<'_>) -> Parsed<(Self, bool)> {
+        let mut echo = Self::unknown().0;
+        let mut has_message_id = false;
+        for (name, raw) in Scanner::written_attributes(tag)? {
+            // The default namespace of the reply is the base one, whatever the rpc used it for.
+            if name == "xmlns" {
+                continue;
+            }
+            has_message_id |= name == "message-id";
+            let quote = if raw.contains('"') { '\'' } else { '"' };
+            echo.push(' ');
+            echo.push_str(name);
+            echo.push('=');
+            echo.push(quote);
+            echo.push_str(raw);
+            echo.push(quote);
+            if echo.len() > ECHO_BYTES_MAX {
+                let message = format!("the attributes of the rpc are larger than {ECHO_BYTES_MAX} bytes");
+                return Err(Box::new(Refusal::new(Kind::TooBig, message).at_layer(Layer::Rpc)));
+            }
+        }
+        Ok((Self(echo), has_message_id))
+    }
+}
+
+/// Reads one message.
+pub fn parse(message: &Bytes) -> Envelope {
+    let mut echo = Echo::unknown();
+    let operation = read(message, &mut echo);
+    Envelope { echo, operation }
+}
+
+fn read(message: &Bytes, echo: &mut Echo) -> Parsed<Operation> {
+    let mut scanner = Scanner::new(message)?;
+    let Token::Open(root) = scanner.next()? else { return Err(malformed("the message holds no element")) };
+    if root.name != "rpc" {
+        let kind = Kind::UnknownElement { element: quote(root.name).into_owned() };
+        let message = format!("<{}> is not a message that a client may send here; <rpc> is", quote(root.name));
+        return Err(Box::new(Refusal::new(kind, message).at_layer(Layer::Rpc)));
+    }
+    let (attributes, has_message_id) = Echo::of(&root)?;
+    *echo = attributes;
+    if root.namespace.as_deref() != Some(BASE) {
+        let namespace = quote(root.namespace.as_deref().unwrap_or_default()).into_owned();
+        let refusal = Refusal::new(
+            Kind::UnknownNamespace { element: "rpc".to_owned(), namespace },
+            "<rpc> is not in the NETCONF base namespace",
+        );
+        return Err(Box::new(
+            refusal.at_layer(Layer::Rpc).mend(format!("write <rpc xmlns=\"{BASE}\" message-id=\"…\">")),
+        ));
+    }
+    if !has_message_id {
+        let kind = Kind::MissingAttribute { element: "rpc".to_owned(), attribute: "message-id".to_owned() };
+        return Err(Box::new(Refusal::new(kind, "<rpc> has no attribute message-id").at_layer(Layer::Rpc)));
+    }
+    let mut operation = None;
+    loop {
+        match scanner.next()? {
+            Token::Open(tag) => {
+                if operation.is_some() {
+                    let kind = Kind::UnknownElement { element: quote(tag.name).into_owned() };
+                    let message = format!("an rpc carries one operation; <{}> is a second one", quote(tag.name));
+                    return Err(Box::new(Refusal::new(kind, message).at_layer(Layer::Rpc)));
+                }
+                operation = Some(operation::parse(&mut scanner, message, &tag)?);
+            }
+            Token::Text(text) if text.trim().is_empty() => {}
+            Token::Text(_) => {
+                let kind = Kind::BadElement { element: "rpc".to_owned() };
+                return Err(Box::new(
+                    Refusal::new(kind, "text stands where the operation is due").at_layer(Layer::Rpc),
+                ));
+            }
+            Token::Close => {}
+            Token::End => break,
+        }
+    }
+    operation.ok_or_else(|| {
+        let kind = Kind::MissingElement { element: "operation".to_owned() };
+        Box::new(Refusal::new(kind, "the rpc carries no operation").at_layer(Layer::Rpc))
+    })
+}
+
+#[cfg(test)]
+mod tests;
