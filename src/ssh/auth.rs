@@ -25,7 +25,7 @@ pub const KEYS_PER_ACCOUNT_MAX: usize = 64;
 
 /// Verified when there is no hash to verify: the work of an ordinary account. The outcome is thrown away.
 const DECOY: &str =
-    "$6$saltstring$svn8UoSVapNtMuq1ukKS4tPQd8iKwSMHWjlO/O817G3uBnIFNjnQJuesI68OTLiBFdcbYEdFCoEOfaS35inz1";
+    "$6$saltstring$svn8UoSVapNtMuq1ukKS4tPQd8iKwSMHWjl/O817G3uBnIFNjnQJuesI68u4OTLiBFdcbYEdFCoEOfaS35inz1";
 
 /// The accounts as the configuration has them, swapped whole when it changes; a login reads the state of its moment.
 #[derive(Debug, Clone, Default)]
@@ -249,9 +249,9 @@ mod tests {
     fn hashes_that_libc_makes_are_verified() {
         // The published vectors of the algorithms.
         for (hash, password) in [
-            ("$5$saltstring$5B8vYYiY.CVt1RlTTf8KbXBH3hsxY/GNooZaBBGWEc8", "Hello world!"),
+            ("$5$saltstring$5B8vYYiY.CVt1RlTTf8KbXBH3hsxY/GNooZaBBGWEc5", "Hello world!"),
             (
-                "$6$saltstring$svn8UoSVapNtMuq1ukKS4tPQd8iKwSMHWjlO/O817G3uBnIFNjnQJuesI68OTLiBFdcbYEdFCoEOfaS35inz1",
+                "$6$saltstring$svn8UoSVapNtMuq1ukKS4tPQd8iKwSMHWjl/O817G3uBnIFNjnQJuesI68u4OTLiBFdcbYEdFCoEOfaS35inz1",
                 "Hello world!",
             ),
         ] {
@@ -292,7 +292,7 @@ mod tests {
 
     #[test]
     fn the_decoy_can_be_verified_and_is_as_slow_as_the_slowest_account() {
-        let slow = "$5$rounds=9000$saltstring$5B8vYYiY.CVt1RlTTf8KbXBH3hsxY/GNooZaBBGWEc8";
+        let slow = "$5$rounds=9000$saltstring$5B8vYYiY.CVt1RlTTf8KbXBH3hsxY/GNooZaBBGWEc5";
         assert_eq!(accounts(slow).password_check("nobody", "x").hash, slow);
         let decoy = ShaCrypt::SHA512.verify_password(b"Hello world!", DECOY);
         assert!(decoy.is_ok(), "it must get as far as the comparison");

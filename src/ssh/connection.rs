@@ -16,7 +16,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use russh::keys::PublicKey;
 use russh::server::{Auth, ChannelOpenHandle, Handler, Msg, PublicKeyOffer, Session, VerifiedPublicKey};
-use russh::{Channel, ChannelId, ChannelOpenFailure, ChannelWriteHalf, Pty};
+use russh::{Channel, ChannelId, ChannelOpenFailure, ChannelWriteHalf, MethodKind, MethodSet, Pty};
 use tokio::sync::{Semaphore, watch};
 use tokio_util::task::TaskTracker;
 use tracing::{debug, error, info, warn};
@@ -105,7 +105,7 @@ impl Connection {
 
     fn refused(&self, user: &str, method: &str) -> Auth {
         info!(user = cut(user, USER_BYTES_MAX), peer = %self.peer, method, "login failed");
-        Auth::reject()
+        reject()
     }
 
     fn asked(&self) {
@@ -196,7 +196,7 @@ impl Handler for Connection {
 
     async fn auth_none(&mut self, _user: &str) -> Result<Auth, Self::Error> {
         self.asked();
-        Ok(Auth::reject())
+        Ok(reject())
     }
 
     async fn auth_publickey_offered(&mut self, user: &str, offer: PublicKeyOffer<'_>) -> Result<Auth, Self::Error> {
@@ -384,6 +384,16 @@ impl Handler for Connection {
     ) -> Result<(), Self::Error> {
         Ok(session.channel_failure(channel)?)
     }
+}
+
+/// Says the same to everybody, and leaves every method open: a mistyped password may be typed again.
+fn reject() -> Auth {
+    Auth::Reject { proceed_with_methods: Some(methods()), partial_success: false }
+}
+
+/// What a user has configured is not for strangers to learn, so it does not show here.
+pub(super) fn methods() -> MethodSet {
+    MethodSet::from(&[MethodKind::PublicKey, MethodKind::Password][..])
 }
 
 /// At most `max` bytes of `text`, for logs and memory.

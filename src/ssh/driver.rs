@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use russh::keys::PrivateKey;
 use russh::server::Config;
-use russh::{Disconnect, MethodKind, MethodSet, Preferred, SshId};
+use russh::{Disconnect, Preferred, SshId};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::time::{sleep, sleep_until, timeout};
@@ -20,7 +20,7 @@ use tracing::{debug, info, warn};
 
 use super::admission::{Admission, ConnectionId, Stage, Verdict};
 use super::auth::SharedAccounts;
-use super::connection::{Connection, ConnectionError, Login, Shared};
+use super::connection::{Connection, ConnectionError, Login, Shared, methods};
 use super::flow::{Gate, Transport};
 use super::{Limits, Services, SshConfig, SshError};
 use crate::sys::beneath::Root;
@@ -251,8 +251,7 @@ impl Drop for Place {
 fn ssh_config(keys: Vec<PrivateKey>, limits: &Limits) -> Config {
     Config {
         server_id: SshId::Standard(concat!("SSH-2.0-Procyon_", env!("CARGO_PKG_VERSION")).into()),
-        // The same for everybody: what a user has configured is not for strangers to learn.
-        methods: MethodSet::from(&[MethodKind::PublicKey, MethodKind::Password][..]),
+        methods: methods(),
         auth_rejection_time: limits.refusal_time,
         auth_rejection_time_initial: Some(Duration::ZERO),
         max_auth_attempts: limits.authentication_attempts,
