@@ -3,6 +3,7 @@
 //! All `unsafe` outside the YANG bindings lives in this folder, each block with its reason. Must not know: what a
 //! descriptor is for.
 
+pub mod beneath;
 pub mod fdpass;
 pub mod inherited;
 pub mod memfd;

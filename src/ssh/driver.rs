@@ -1,0 +1,282 @@
+//! Accepts connections, watches their logins and ends them. One task a connection.
+//!
+//! Must not know: what a client asks once it is in (`connection.rs`).
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use russh::keys::PrivateKey;
+use russh::server::Config;
+use russh::{Disconnect, Preferred, SshId};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio::time::{sleep, sleep_until, timeout};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{debug, info, warn};
+
+use super::admission::{Admission, ConnectionId, Stage, Verdict};
+use super::auth::SharedAccounts;
+use super::connection::{Connection, ConnectionError, Login, Shared, methods};
+use super::flow::{Gate, Transport};
+use super::{Limits, Services, SshConfig, SshError};
+use crate::sys::beneath::Root;
+
+/// Between tries when the system has no descriptor or memory for another connection.
+const ACCEPT_BACKOFF: Duration = Duration::from_millis(200);
+
+/// What a client may have in flight on a channel before it hears from us.
+const WINDOW_BYTES: u32 = 2 << 20;
+
+const PACKET_BYTES: u32 = 32 * 1024;
+
+/// Messages of all channels on their way to the client; a service waits when they are this many.
+const MESSAGES_QUEUED_MAX: usize = 64;
+
+/// For a farewell to a client that does not take it.
+const FAREWELL_TIME: Duration = Duration::from_secs(1);
+
+/// Serves `listener` until `shutdown`. The accounts may change meanwhile; each login sees them as they are then.
+pub async fn serve(
+    listener: TcpListener,
+    config: SshConfig,
+    accounts: SharedAccounts,
+    services: Arc<dyn Services>,
+    shutdown: CancellationToken,
+) -> Result<(), SshError> {
+    if config.host_keys.is_empty() {
+        return Err(SshError::NoHostKeys);
+    }
+    let root =
+        Root::open(&config.harddisk).map_err(|source| SshError::Harddisk { path: config.harddisk.clone(), source })?;
+    let limits = config.limits;
+    let listening = Arc::new(Listening {
+        ssh: Arc::new(ssh_config(config.host_keys, &limits)),
+        door: Mutex::new(Door { admission: Admission::new(&limits), waiting: BTreeMap::new() }),
+        shared: Arc::new(Shared {
+            password_checks: Semaphore::new(limits.password_checks),
+            accounts,
+            services,
+            root: Arc::new(root),
+            tasks: TaskTracker::new(),
+            limits,
+        }),
+        shutdown,
+    });
+    listening.accept(listener).await;
+    let tasks = &listening.shared.tasks;
+    tasks.close();
+    if timeout(listening.shared.limits.shutdown_grace * 2, tasks.wait()).await.is_err() {
+        warn!(tasks = tasks.len(), "ssh services are still running at shutdown");
+    }
+    Ok(())
+}
+
+struct Listening {
+    ssh: Arc<Config>,
+    shared: Arc<Shared>,
+    door: Mutex<Door>,
+    shutdown: CancellationToken,
+}
+
+/// Who waits at the door and how to send them away.
+struct Door {
+    admission: Admission,
+    waiting: BTreeMap<ConnectionId, Waiting>,
+}
+
+struct Waiting {
+    gate: Arc<Gate>,
+    asked: bool,
+}
+
+impl Listening {
+    async fn accept(self: &Arc<Self>, listener: TcpListener) {
+        let mut failing = false;
+        loop {
+            let accepted = tokio::select! {
+                accepted = listener.accept() => accepted,
+                () = self.shutdown.cancelled() => return,
+            };
+            match accepted {
+                Ok((stream, peer)) => {
+                    failing = false;
+                    self.receive(stream, peer);
+                }
+                // A client that has gone before we looked says nothing about the next.
+                Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+                Err(error) => {
+                    if !failing {
+                        warn!(%error, "cannot accept ssh connections; trying on (see `ulimit -n` if files have run out)");
+                    }
+                    failing = true;
+                    tokio::select! {
+                        () = sleep(ACCEPT_BACKOFF) => {}
+                        () = self.shutdown.cancelled() => return,
+                    }
+                }
+            }
+        }
+    }
+
+    fn receive(self: &Arc<Self>, stream: TcpStream, peer: SocketAddr) {
+        let gate = Arc::new(Gate::default());
+        let Some(place) = self.place(peer, &gate) else { return };
+        if let Err(error) = stream.set_nodelay(true) {
+            debug!(%peer, %error, "no TCP_NODELAY");
+        }
+        self.shared.tasks.spawn(async move {
+            let outcome = place.listening.clone().connection(stream, peer, gate, &place).await;
+            match outcome {
+                Ok(()) => debug!(%peer, "ssh connection closed"),
+                Err(error) => debug!(%peer, %error, "ssh connection ended"),
+            }
+        });
+    }
+
+    fn place(self: &Arc<Self>, peer: SocketAddr, gate: &Arc<Gate>) -> Option<Place> {
+        let mut door = lock(&self.door);
+        let Door { admission, waiting } = &mut *door;
+        let id = match admission.arrive(peer.ip(), |id| waiting.get(&id).map_or(Stage::Silent, Waiting::stage)) {
+            Verdict::Admit(id) => id,
+            Verdict::AdmitInsteadOf { admitted, ended } => {
+                if let Some(ended) = waiting.remove(&ended) {
+                    ended.gate.end();
+                }
+                debug!(%peer, "took the place of an older connection that had not logged in");
+                admitted
+            }
+            Verdict::TurnAway(full) => {
+                info!(%peer, reason = %full, "ssh connection turned away");
+                return None;
+            }
+        };
+        waiting.insert(id, Waiting { gate: gate.clone(), asked: false });
+        Some(Place { listening: self.clone(), id })
+    }
+
+    async fn connection(
+        self: Arc<Self>,
+        stream: TcpStream,
+        peer: SocketAddr,
+        gate: Arc<Gate>,
+        place: &Place,
+    ) -> Result<(), ConnectionError> {
+        let limits = &self.shared.limits;
+        let deadline = now() + limits.authentication_time;
+        let (handler, mut progress) = Connection::new(peer, self.shared.clone(), gate.clone());
+        let starting = russh::server::run_stream(self.ssh.clone(), Transport::new(stream, gate.clone()), handler);
+        let mut session = tokio::select! {
+            session = starting => session?,
+            () = sleep_until(deadline) => {
+                info!(%peer, "ssh connection ended: no login in time");
+                return Ok(());
+            }
+            () = self.shutdown.cancelled() => return Ok(()),
+        };
+        let mut waiting = true;
+        loop {
+            tokio::select! {
+                outcome = &mut session => return outcome,
+                changed = progress.changed(), if waiting => match (changed.is_ok(), *progress.borrow()) {
+                    (true, Some(Login::Asked)) => place.asked(),
+                    // Sent away while it logged in: the gate is closed already.
+                    (true, Some(Login::Proven)) => waiting = !place.proven(),
+                    (true, None) => {}
+                    (false, _) => waiting = false,
+                },
+                () = sleep_until(deadline), if waiting => {
+                    info!(%peer, "ssh connection ended: no login in time");
+                    gate.end();
+                    waiting = false;
+                }
+                () = self.shutdown.cancelled() => break,
+            }
+        }
+        let farewell = session.handle();
+        let _ = timeout(
+            FAREWELL_TIME,
+            farewell.disconnect(Disconnect::ByApplication, "the agent is shutting down".to_owned(), "en".to_owned()),
+        )
+        .await;
+        if timeout(limits.shutdown_grace, &mut session).await.is_err() {
+            gate.end();
+        }
+        Ok(())
+    }
+}
+
+impl Waiting {
+    fn stage(&self) -> Stage {
+        match (self.asked, self.gate.spoke()) {
+            (true, _) => Stage::Asking,
+            (false, true) => Stage::Talking,
+            (false, false) => Stage::Silent,
+        }
+    }
+}
+
+/// A connection's entry at the door; gone with it, however it ends.
+struct Place {
+    listening: Arc<Listening>,
+    id: ConnectionId,
+}
+
+impl Place {
+    fn asked(&self) {
+        if let Some(waiting) = lock(&self.listening.door).waiting.get_mut(&self.id) {
+            waiting.asked = true;
+        }
+    }
+
+    /// False when the connection has had to give way.
+    fn proven(&self) -> bool {
+        let mut door = lock(&self.listening.door);
+        door.waiting.remove(&self.id);
+        door.admission.prove(self.id)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut door = lock(&self.listening.door);
+        door.waiting.remove(&self.id);
+        door.admission.leave(self.id);
+    }
+}
+
+fn ssh_config(keys: Vec<PrivateKey>, limits: &Limits) -> Config {
+    Config {
+        server_id: SshId::Standard(concat!("SSH-2.0-Procyon_", env!("CARGO_PKG_VERSION")).into()),
+        methods: methods(),
+        auth_rejection_time: limits.refusal_time,
+        auth_rejection_time_initial: Some(Duration::ZERO),
+        max_auth_attempts: limits.authentication_attempts,
+        keys,
+        window_size: WINDOW_BYTES,
+        maximum_packet_size: PACKET_BYTES,
+        // Unused: see `Connection::channel_open_session`.
+        channel_buffer_size: 1,
+        event_buffer_size: MESSAGES_QUEUED_MAX,
+        limits: russh::Limits::new(limits.rekey_bytes, limits.rekey_bytes, Duration::from_secs(3600)),
+        // A compressed stream can be a thousand times what it seems.
+        preferred: Preferred { compression: (&[russh::compression::NONE][..]).into(), ..Preferred::DEFAULT },
+        keepalive_interval: Some(limits.keepalive_interval),
+        keepalive_max: limits.keepalive_missed,
+        // The library counts no keepalives while a write waits: this ends a client that takes nothing at all.
+        inactivity_timeout: Some(limits.keepalive_interval * (u32::try_from(limits.keepalive_missed).unwrap_or(4) + 2)),
+        ..Config::default()
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "drivers read the clock")]
+fn now() -> tokio::time::Instant {
+    tokio::time::Instant::from_std(std::time::Instant::now())
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
