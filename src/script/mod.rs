@@ -1,1 +1,22 @@
-//! (module under construction)
+//! The script repository: which scripts there are, where they came from, and whether they may run.
+//!
+//! ```text
+//!   add (http, https, harddisk:) --stage--> .staging --rename all--> shelf <--- copied or removed by hand
+//!                                                                     |  inotify, rescan
+//!                     committed checksums --> status <-- inventory <--+--> history, events
+//! ```
+//! Must not know: apps, processes, NETCONF. What runs is asked of [`plan::InUse`].
+
+pub mod checksum;
+pub mod docstring;
+pub mod driver;
+pub mod fetch;
+pub mod handle;
+pub mod history;
+pub mod history_file;
+pub mod name;
+pub mod plan;
+pub mod repository;
+pub mod shelves;
+pub mod source;
+mod watching;
