@@ -5,13 +5,19 @@
 //!
 //! Must not know: framing, SSH, process ids, ptys.
 
+mod access;
+mod calling;
+mod committing;
 pub mod driver;
 pub mod filter;
 pub mod handle;
+pub mod own_state;
 pub mod provider;
+mod reading;
 pub mod refusal;
 pub mod router;
 pub mod sessions;
+mod writing;
 
 use std::fmt;
 
