@@ -8,6 +8,7 @@
 pub mod driver;
 pub mod filter;
 pub mod handle;
+pub mod nacm;
 pub mod provider;
 pub mod refusal;
 
