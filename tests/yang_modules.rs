@@ -19,7 +19,8 @@ struct Module {
 
 fn load() -> (Implemented, Context) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("yang");
-    let table: Implemented = toml::from_str(&std::fs::read_to_string(folder.join("implemented.toml")).unwrap()).unwrap();
+    let table: Implemented =
+        toml::from_str(&std::fs::read_to_string(folder.join("implemented.toml")).unwrap()).unwrap();
     let mut context = Context::new(ContextFlags::empty()).unwrap();
     context.set_searchdir(&folder).unwrap();
     for module in &table.module {

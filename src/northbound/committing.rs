@@ -38,7 +38,7 @@ impl Northbound {
         let Some(writer) = self.access.writer(caller) else { return Ok(()) };
         let changes = proposal.diff.changes();
         let refusals: Vec<Refusal> =
-            changes.iter().filter_map(|change| writer.may_change(self.schema, change).err()).collect();
+            changes.iter().filter_map(|change| writer.may_change(change).err()).collect();
         if refusals.is_empty() { Ok(()) } else { Err(refusals) }
     }
 
@@ -93,8 +93,8 @@ impl Northbound {
                 }
                 Action::Swap => {
                     if let Some(proposal) = proposal.take() {
+                        self.access.refresh(&next, &proposal.changes);
                         self.datastores.accept(proposal);
-                        self.access.refresh(self.schema, &next, &shares);
                     }
                     None
                 }

@@ -11,6 +11,7 @@ mod committing;
 pub mod driver;
 pub mod filter;
 pub mod handle;
+pub mod nacm;
 pub mod own_state;
 pub mod provider;
 mod reading;

@@ -77,7 +77,7 @@ impl Northbound {
             // RFC 8341 section 3.2.6: what the copy would change is what the caller must be allowed to change.
             let changes = crate::yang::diff::Diff::between(self.datastores.candidate(id), &tree).changes();
             let refusals: Vec<Refusal> =
-                changes.iter().filter_map(|change| writer.may_change(self.schema, change).err()).collect();
+                changes.iter().filter_map(|change| writer.may_change(change).err()).collect();
             if !refusals.is_empty() {
                 return Err(refusals);
             }

@@ -1,0 +1,242 @@
+//! NACM at the front door: who asks, what the rules say, and how a denial is worded.
+//!
+//! The rules themselves are `nacm.rs`, which knows no schema; here a request, a node or a change is put to them. Must not
+//! know: how a request is carried out.
+
+use std::cell::Cell;
+
+use super::handle;
+use super::nacm::{self, Counters, DataPath, DefaultDeny, Nacm, ReadScope, Step, Subject};
+use super::provider::{Change, Edit};
+use super::refusal::Layer;
+use super::{Caller, Client, Kind, Refusal, Request};
+use crate::datastore::{Touched, TouchedAccess};
+use crate::yang::rpc::Operation;
+use crate::yang::schema::{NacmDefault, Schema, SchemaNode};
+use crate::yang::tree::{Node, Tree};
+use crate::yang::value::Element;
+
+pub(super) const NACM_ROOT: &str = "/ietf-netconf-acm:nacm";
+
+/// The rules in force, and how often they said no.
+pub struct Access {
+    schema: &'static Schema,
+    nacm: Nacm,
+    counters: Cell<Counters>,
+}
+
+impl Access {
+    /// The rules as running has them.
+    pub fn read(schema: &'static Schema, running: &Tree) -> Self {
+        Self { schema, nacm: compiled(running), counters: Cell::default() }
+    }
+
+    /// After a commit: rules that changed hold for the next request of every session.
+    pub fn refresh(&mut self, running: &Tree, changed: &[Change]) {
+        if changed.iter().any(|change| change.path.starts_with(NACM_ROOT)) {
+            self.nacm = compiled(running);
+        }
+    }
+
+    /// The counters of `/ietf-netconf-acm:nacm`.
+    pub fn state(&self) -> Element {
+        self.counters.get().state()
+    }
+
+    /// May `caller` call this operation at all? What it touches is asked for later.
+    pub fn may_ask(&self, caller: &Caller, request: &Request) -> Result<(), Refusal> {
+        let (module, operation) = match request {
+            Request::Get { .. } => ("ietf-netconf", "get"),
+            Request::GetConfig { .. } => ("ietf-netconf", "get-config"),
+            Request::EditConfig { .. } => ("ietf-netconf", "edit-config"),
+            Request::CopyConfig { .. } => ("ietf-netconf", "copy-config"),
+            Request::DeleteConfig { .. } => ("ietf-netconf", "delete-config"),
+            Request::Lock { .. } => ("ietf-netconf", "lock"),
+            Request::Unlock { .. } => ("ietf-netconf", "unlock"),
+            Request::Validate { .. } => ("ietf-netconf", "validate"),
+            Request::Commit => ("ietf-netconf", "commit"),
+            Request::DiscardChanges => ("ietf-netconf", "discard-changes"),
+            Request::KillSession { .. } => ("ietf-netconf", "kill-session"),
+            Request::GetSchema { .. } => ("ietf-netconf-monitoring", "get-schema"),
+            // Asked when the operation is parsed and its name is known.
+            Request::Invoke { .. } | Request::Action { .. } => return Ok(()),
+        };
+        self.may_exec(caller, module, operation)
+    }
+
+    /// May `caller` invoke this rpc, or this action where it stands?
+    pub fn may_invoke(&self, caller: &Caller, operation: &Operation) -> Result<(), Refusal> {
+        let node = operation.schema();
+        let Some(above) = operation.data_path() else {
+            return self.may_exec(caller, node.module().name(), node.name());
+        };
+        // RFC 8341 section 3.4.5: an action needs read access to the nodes it stands on, and exec access to itself.
+        let subject = self.subject(caller);
+        let mut path = DataPath::parse(above).map_err(|_| unreadable(above))?;
+        let readable = self.nacm.data(&subject, nacm::Access::Read, &path, deny_above(self.schema.node(above)));
+        path.push(Step::new(node.module().name(), node.name()));
+        let executable = self.nacm.data(&subject, nacm::Access::Exec, &path, deny_of(node));
+        if readable.is_permit() && executable.is_permit() {
+            return Ok(());
+        }
+        self.count(Counters::operation_denied);
+        Err(denied(caller, &format!("action {}", operation.path()), Layer::Application).at(above))
+    }
+
+    /// RFC 8341 access for a door that is not NETCONF.
+    pub fn permits(&self, caller: &Caller, path: &str, access: handle::Access) -> Result<(), Refusal> {
+        let (wanted, verb) = match access {
+            handle::Access::Read => (nacm::Access::Read, "read"),
+            handle::Access::Update => (nacm::Access::Update, "update"),
+        };
+        let target = DataPath::parse(path).map_err(|_| unreadable(path))?;
+        let deny = deny_above(self.schema.node(path));
+        if self.nacm.data(&self.subject(caller), wanted, &target, deny).is_permit() {
+            return Ok(());
+        }
+        if access == handle::Access::Update {
+            self.count(Counters::data_write_denied);
+        }
+        Err(denied(caller, &format!("{verb} access to {path}"), Layer::Application).at(path))
+    }
+
+    /// Who decides what `caller` sees; `None` when nothing is hidden.
+    pub fn reader(&self, caller: &Caller) -> Option<Reader<'_>> {
+        let subject = self.subject(caller);
+        let scope = self.nacm.read_scope(&subject);
+        (scope != ReadScope::Everything).then_some(Reader { nacm: &self.nacm, subject, scope })
+    }
+
+    /// Who decides what `caller` may change; `None` when no rule concerns the caller.
+    pub fn writer<'a>(&'a self, caller: &'a Caller) -> Option<Writer<'a>> {
+        (!is_recovery(caller)).then(|| Writer { access: self, caller, subject: self.subject(caller) })
+    }
+
+    fn may_exec(&self, caller: &Caller, module: &str, operation: &str) -> Result<(), Refusal> {
+        let deny = self.schema.top(module, operation).map_or(DefaultDeny::Nothing, deny_of);
+        if self.nacm.exec(&self.subject(caller), module, operation, deny).is_permit() {
+            return Ok(());
+        }
+        self.count(Counters::operation_denied);
+        Err(denied(caller, &format!("operation {operation}"), Layer::Protocol))
+    }
+
+    fn subject(&self, caller: &Caller) -> Subject {
+        self.nacm.subject(&caller.user, &caller.groups, is_recovery(caller))
+    }
+
+    fn count(&self, what: fn(&mut Counters)) {
+        let mut counters = self.counters.get();
+        what(&mut counters);
+        self.counters.set(counters);
+    }
+}
+
+/// Sees for one caller which nodes are readable.
+pub struct Reader<'a> {
+    nacm: &'a Nacm,
+    subject: Subject,
+    scope: ReadScope,
+}
+
+impl Reader<'_> {
+    pub fn may_read(&self, node: Node<'_>) -> bool {
+        let deny = deny_of(node.schema());
+        if self.scope == ReadScope::AllButDefaultDenied && deny != DefaultDeny::All {
+            return true;
+        }
+        let Ok(path) = DataPath::parse(&node.path()) else { return false };
+        self.nacm.data(&self.subject, nacm::Access::Read, &path, deny).is_permit()
+    }
+}
+
+/// Sees for one caller which changes are permitted.
+pub struct Writer<'a> {
+    access: &'a Access,
+    caller: &'a Caller,
+    subject: Subject,
+}
+
+impl Writer<'_> {
+    pub fn may_write(&self, touched: &Touched) -> Result<(), Refusal> {
+        let access = match touched.access {
+            TouchedAccess::Create => nacm::Access::Create,
+            TouchedAccess::Update => nacm::Access::Update,
+            TouchedAccess::Delete => nacm::Access::Delete,
+        };
+        self.decide(access, &touched.path, deny_of(touched.schema))
+    }
+
+    pub fn may_change(&self, change: &Change) -> Result<(), Refusal> {
+        let access = match &change.edit {
+            Edit::Create { .. } => nacm::Access::Create,
+            Edit::Delete => nacm::Access::Delete,
+            Edit::Modify { .. } | Edit::Move => nacm::Access::Update,
+        };
+        self.decide(access, &change.path, deny_above(self.access.schema.node(&change.path)))
+    }
+
+    fn decide(&self, access: nacm::Access, path: &str, deny: DefaultDeny) -> Result<(), Refusal> {
+        let target = DataPath::parse(path).map_err(|_| unreadable(path))?;
+        if self.access.nacm.data(&self.subject, access, &target, deny).is_permit() {
+            return Ok(());
+        }
+        self.access.count(Counters::data_write_denied);
+        let verb = match access {
+            nacm::Access::Create => "create",
+            nacm::Access::Update => "update",
+            nacm::Access::Delete => "delete",
+            nacm::Access::Read => "read",
+            nacm::Access::Exec => "exec",
+        };
+        Err(denied(self.caller, &format!("{verb} access to {path}"), Layer::Application).at(path))
+    }
+}
+
+fn compiled(running: &Tree) -> Nacm {
+    let nacm = Nacm::from_element(running.to_element(NACM_ROOT).as_ref());
+    for problem in nacm.problems() {
+        tracing::warn!("{problem}");
+    }
+    nacm
+}
+
+/// The local socket lets in the account that could read and write all files of this agent anyway.
+fn is_recovery(caller: &Caller) -> bool {
+    matches!(caller.client, Client::Local | Client::Agent)
+}
+
+fn denied(caller: &Caller, what: &str, layer: Layer) -> Refusal {
+    let refusal = Refusal::new(Kind::AccessDenied, format!("{what} is denied to user `{}`", caller.user)).at_layer(layer);
+    match &caller.client {
+        Client::Script { app, .. } if caller.groups.iter().any(|group| group == "scripts") => refusal.mend(format!(
+            "configure `appmgr process-script {app} username NAME` with the name of a user who may, commit, and activate again"
+        )),
+        Client::Script { .. } | Client::Netconf | Client::Shell | Client::Local | Client::Agent => {
+            refusal.mend("a rule in /ietf-netconf-acm:nacm must permit it")
+        }
+    }
+}
+
+fn unreadable(path: &str) -> Refusal {
+    Refusal::new(Kind::OperationFailed, format!("the path {path} cannot be judged"))
+}
+
+fn deny_above(node: Option<SchemaNode>) -> DefaultDeny {
+    node.map_or(DefaultDeny::Nothing, deny_of)
+}
+
+/// What the schema says of this node and of those above it; the strictest word counts.
+fn deny_of(node: SchemaNode) -> DefaultDeny {
+    let mut strictest = DefaultDeny::Nothing;
+    let mut at = Some(node);
+    while let Some(node) = at {
+        match node.nacm() {
+            NacmDefault::DenyAll => return DefaultDeny::All,
+            NacmDefault::DenyWrite => strictest = DefaultDeny::Write,
+            NacmDefault::None => {}
+        }
+        at = node.parent();
+    }
+    strictest
+}
