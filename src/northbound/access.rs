@@ -10,7 +10,7 @@ use super::nacm::{self, Counters, DataPath, DefaultDeny, Nacm, ReadScope, Step, 
 use super::provider::{Change, Edit};
 use super::refusal::Layer;
 use super::{Caller, Client, Kind, Refusal, Request};
-use crate::datastore::{Touched, TouchedAccess};
+use crate::datastore::edit::{self, Touch};
 use crate::yang::rpc::Operation;
 use crate::yang::schema::{NacmDefault, Schema, SchemaNode};
 use crate::yang::tree::{Node, Tree};
@@ -66,7 +66,7 @@ impl Access {
 
     /// May `caller` invoke this rpc, or this action where it stands?
     pub fn may_invoke(&self, caller: &Caller, operation: &Operation) -> Result<(), Refusal> {
-        let node = operation.schema();
+        let node = operation.schema_node();
         let Some(above) = operation.data_path() else {
             return self.may_exec(caller, node.module().name(), node.name());
         };
@@ -158,13 +158,13 @@ pub struct Writer<'a> {
 }
 
 impl Writer<'_> {
-    pub fn may_write(&self, touched: &Touched) -> Result<(), Refusal> {
-        let access = match touched.access {
-            TouchedAccess::Create => nacm::Access::Create,
-            TouchedAccess::Update => nacm::Access::Update,
-            TouchedAccess::Delete => nacm::Access::Delete,
+    pub fn may_touch(&self, touch: &Touch<'_>) -> Result<(), Refusal> {
+        let access = match touch.access {
+            edit::Access::Create => nacm::Access::Create,
+            edit::Access::Update => nacm::Access::Update,
+            edit::Access::Delete => nacm::Access::Delete,
         };
-        self.decide(access, &touched.path, deny_of(touched.schema))
+        self.decide(access, &touch.node.path(), deny_of(touch.node.schema()))
     }
 
     pub fn may_change(&self, change: &Change) -> Result<(), Refusal> {

@@ -19,7 +19,8 @@ pub struct PendingCall {
 
 impl Northbound {
     pub(super) fn invoke(&mut self, caller: &Caller, fragment: &Fragment, reply: oneshot::Sender<Answer>) {
-        match Operation::parse_rpc(self.schema, fragment) {
+        let running = Rc::clone(self.datastores.running());
+        match Operation::parse_rpc(self.schema, fragment, Some(&running)) {
             Ok(operation) => self.dispatch(caller, operation, reply),
             Err(refusals) => drop(reply.send(Err(refusals))),
         }
@@ -38,11 +39,11 @@ impl Northbound {
             return drop(reply.send(Err(vec![refusal])));
         }
         let path = operation.path().to_owned();
-        let Some(index) = self.router.call(operation.schema().path().as_str()) else {
+        let Some(index) = self.router.call(operation.schema_node().path().as_str()) else {
             let refusal = Refusal::new(Kind::OperationNotSupported, format!("nobody here carries out {path}"));
             return drop(reply.send(Err(vec![refusal])));
         };
-        let call = Call { caller: caller.clone(), path, input: operation.input() };
+        let call = Call { caller: caller.clone(), path, input: operation.input().clone() };
         let future = self.providers[index.0].call(call);
         let id = self.next_pending();
         self.calls.insert(id, PendingCall { operation, reply });
@@ -59,7 +60,7 @@ impl Northbound {
         let Some(PendingCall { operation, reply }) = self.calls.remove(&id) else { return };
         let answer = match outcome {
             Ok(output) if output.is_empty() => Ok(Response::Ok),
-            Ok(output) => operation.output(output).map(Response::Output),
+            Ok(output) => operation.output(&output).map(Response::Output),
             Err(refusal) => Err(vec![refusal]),
         };
         drop(reply.send(answer));

@@ -5,7 +5,7 @@
 //!         \________\____________\-> abort* -> reply (refused)
 //! ```
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use tracing::{error, info};
 
@@ -14,22 +14,22 @@ use super::provider::{Change, Proposal as Share};
 use super::router::ProviderIndex;
 use super::{Answer, Caller, Client, Kind, Refusal, Response};
 use crate::datastore::Proposal;
-use crate::datastore::commit::{Action, Commit, Input};
+use crate::datastore::CandidateId;
+use crate::datastore::commit::{Action, Commit, Input, ProviderId};
 use crate::store::CommitMeta;
 
 impl Northbound {
     pub(super) fn commit(&mut self, caller: &Caller) -> Answer {
-        self.locks.may_commit(caller.session).map_err(|refusal| vec![refusal])?;
         let id = Self::candidate_of(caller);
+        self.locks.may_commit(caller.session, id == CandidateId::Shared).map_err(|refusal| vec![refusal])?;
         let proposal = self.datastores.propose(id)?;
         self.authorise_commit(caller, &proposal)?;
-        if proposal.diff.is_empty() {
+        if proposal.is_empty() {
             // Nothing to record. What differed in form only (an explicit default, say) is no difference.
             self.datastores.discard(id);
             return Ok(Response::Ok);
         }
-        self.carry_out(caller, proposal, "")?;
-        self.datastores.discard(id);
+        self.carry_out(caller, &proposal, "")?;
         Ok(Response::Ok)
     }
 
@@ -56,8 +56,8 @@ impl Northbound {
         };
         let outcome = self
             .datastores
-            .propose_tree(initial)
-            .and_then(|proposal| self.carry_out(&caller, proposal, "initial configuration"));
+            .propose_tree(initial, None)
+            .and_then(|proposal| self.carry_out(&caller, &proposal, "initial configuration"));
         outcome.map_err(|refusals| {
             let said: Vec<String> = refusals.iter().map(ToString::to_string).collect();
             anyhow::anyhow!("the initial configuration cannot be committed: {}", said.join("; "))
@@ -65,42 +65,34 @@ impl Northbound {
     }
 
     /// Takes a validated proposal through the commit machine.
-    pub fn carry_out(&mut self, caller: &Caller, proposal: Proposal, comment: &str) -> Result<(), Vec<Refusal>> {
+    pub fn carry_out(&mut self, caller: &Caller, proposal: &Proposal, comment: &str) -> Result<(), Vec<Refusal>> {
         let shares = self.router.shares(&proposal.changes);
-        let (mut machine, actions) = Commit::new(shares.keys().map(|index| index.0).collect());
-        let mut actions: std::collections::VecDeque<Action> = actions.into();
-        let mut proposal = Some(proposal);
-        let next = proposal.as_ref().map(|proposal| proposal.next.clone());
-        let Some(next) = next else { return Ok(()) };
+        let providers = shares.keys().map(|index| ProviderId(index.0)).collect();
+        let (mut machine, actions) = Commit::begin(providers, true);
+        let mut actions: VecDeque<Action> = actions.into();
         let mut committed = None;
         while let Some(action) = actions.pop_front() {
             let input = match action {
                 Action::Validate(at) => {
-                    Some(Input::Validated(at, self.providers[at].validate(&share(&shares, at, &next))))
+                    Input::Validated(at, self.providers[at.0].validate(&share(&shares, at, proposal)))
                 }
-                Action::Prepare(at) => {
-                    Some(Input::Prepared(at, self.providers[at].prepare(&share(&shares, at, &next))))
-                }
+                Action::Prepare(at) => Input::Prepared(at, self.providers[at.0].prepare(&share(&shares, at, proposal))),
                 Action::Abort(at) => {
-                    self.providers[at].abort();
-                    Some(Input::Aborted(at))
+                    self.providers[at.0].abort();
+                    Input::Aborted(at)
                 }
                 Action::Record => {
-                    let recorded = proposal.as_ref().map_or(Ok(None), |proposal| {
-                        self.record(caller, comment, &proposal.diff.print_xml()).map(Some)
-                    });
-                    Some(Input::Recorded(recorded.map(|id| committed = id)))
+                    let recorded = self.record(caller, comment, &proposal.diff.print_xml());
+                    Input::Recorded(recorded.map(|id| committed = Some(id)))
                 }
                 Action::Swap => {
-                    if let Some(proposal) = proposal.take() {
-                        self.access.refresh(&next, &proposal.changes);
-                        self.datastores.accept(proposal);
-                    }
-                    None
+                    self.access.refresh(&proposal.next, &proposal.changes);
+                    self.datastores.accept(proposal);
+                    continue;
                 }
                 Action::Apply(at) => {
-                    self.providers[at].apply(&share(&shares, at, &next));
-                    Some(Input::Applied(at))
+                    self.providers[at.0].apply(&share(&shares, at, proposal));
+                    Input::Applied(at)
                 }
                 Action::Reply(outcome) => {
                     if let Some(id) = committed {
@@ -111,9 +103,7 @@ impl Northbound {
                     return outcome;
                 }
             };
-            if let Some(input) = input {
-                actions.extend(machine.handle(input));
-            }
+            actions.extend(machine.handle(input));
         }
         Err(vec![Refusal::new(Kind::OperationFailed, "the commit ended without an outcome")])
     }
@@ -122,7 +112,7 @@ impl Northbound {
         let shares = self.router.shares(&proposal.changes);
         let refusals: Vec<Refusal> = shares
             .keys()
-            .filter_map(|index| self.providers[index.0].validate(&share(&shares, index.0, &proposal.next)).err())
+            .filter_map(|index| self.providers[index.0].validate(&share(&shares, ProviderId(index.0), proposal)).err())
             .flatten()
             .collect();
         if refusals.is_empty() { Ok(()) } else { Err(refusals) }
@@ -158,11 +148,11 @@ impl Northbound {
 
 fn share<'a>(
     shares: &'a BTreeMap<ProviderIndex, Vec<Change>>,
-    at: usize,
-    next: &'a std::rc::Rc<crate::yang::tree::Tree>,
+    at: ProviderId,
+    proposal: &'a Proposal,
 ) -> Share<'a> {
-    let changes = shares.get(&ProviderIndex(at)).map(Vec::as_slice).unwrap_or_default();
-    Share { changes, config: next.as_ref() }
+    let changes = shares.get(&ProviderIndex(at.0)).map(Vec::as_slice).unwrap_or_default();
+    Share { changes, config: proposal.next.as_ref() }
 }
 
 pub(super) fn client_name(client: &Client) -> &'static str {

@@ -57,6 +57,8 @@ pub struct Northbound {
     pub(super) schema: &'static Schema,
     pub(super) datastores: Datastores,
     pub(super) locks: Locks,
+    /// When each lock was taken, in Unix seconds.
+    pub(super) lock_times: BTreeMap<Datastore, i64>,
     pub(super) sessions: Sessions,
     pub(super) access: AccessControl,
     pub(super) commits: CommitStore,
@@ -88,9 +90,10 @@ impl Northbound {
         let access = AccessControl::read(parts.schema, &parts.running);
         Ok(Self {
             capabilities: parts.monitoring.capabilities(parts.schema),
-            datastores: Datastores::new(parts.schema, parts.running, false),
+            datastores: Datastores::new(parts.schema, parts.running),
             schema: parts.schema,
             locks: Locks::default(),
+            lock_times: BTreeMap::new(),
             sessions: Sessions::new(parts.sessions_max),
             access,
             commits: parts.commits,
@@ -150,7 +153,7 @@ impl Northbound {
                 self.datastores.discard(CandidateId::Shared);
             }
         }
-        self.datastores.drop_candidate(session);
+        self.datastores.discard(CandidateId::Private(session));
         debug!(%session, user = %closed.caller.user, ?end, "session closed");
     }
 

@@ -56,7 +56,10 @@ pub(super) fn elements(northbound: &Northbound, wanted: impl Fn(&str) -> bool) -
             sessions: northbound.sessions.iter().map(|session| (&session.caller, session.opened_unix)).collect(),
             locks: [Datastore::Running, Datastore::Candidate]
                 .into_iter()
-                .map(|datastore| (datastore, northbound.locks.holder(datastore)))
+                .map(|datastore| {
+                    let since = northbound.lock_times.get(&datastore).copied().unwrap_or_default();
+                    (datastore, northbound.locks.holder(datastore).map(|holder| (holder, since)))
+                })
                 .collect(),
             started_unix: northbound.started_unix,
         };

@@ -14,7 +14,7 @@ use super::provider::StateQuery;
 use super::{Answer, Caller, Datastore, Kind, Refusal, Response, WithDefaults};
 use crate::yang::schema::{TextError, TextFormat};
 use crate::yang::select;
-use crate::yang::tree::Tree;
+use crate::yang::tree::{Node, Tree};
 use crate::yang::value::Element;
 
 /// How long a provider may take to tell its state.
@@ -101,7 +101,7 @@ impl Northbound {
     }
 
     pub(super) fn get_config(
-        &self,
+        &mut self,
         caller: &Caller,
         source: Datastore,
         filter: Option<&Filter>,
@@ -109,17 +109,17 @@ impl Northbound {
     ) -> Answer {
         let refuse = |refusal| vec![refusal];
         let tree = match source {
-            Datastore::Running => self.datastores.running().as_ref(),
+            Datastore::Running => Rc::clone(self.datastores.running()),
             Datastore::Candidate => self.datastores.candidate(Self::candidate_of(caller)),
             Datastore::Startup => return Err(vec![super::writing::no_startup()]),
         };
-        let selected = self.select_readable(caller, tree, filter).map_err(refuse)?;
+        let selected = self.select_readable(caller, &tree, filter).map_err(refuse)?;
         Ok(Response::Data(selected.print_xml(with_defaults)))
     }
 
     fn select_readable(&self, caller: &Caller, tree: &Tree, filter: Option<&Filter>) -> Result<Tree, Refusal> {
         let reader = self.access.reader(caller);
-        let readable = reader.as_ref().map(|reader| move |node| reader.may_read(node));
+        let readable = reader.as_ref().map(|reader| move |node: Node<'_>| reader.may_read(node));
         match (filter, &readable) {
             (Some(filter), None) => select::select(tree, filter, None),
             (Some(filter), Some(readable)) => select::select(tree, filter, Some(readable)),

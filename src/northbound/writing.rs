@@ -6,8 +6,9 @@ use super::driver::Northbound;
 use super::{
     Answer, Caller, Datastore, DefaultOperation, ErrorOption, Fragment, Kind, Refusal, Response, Source, TestOption,
 };
-use crate::datastore::lock::LockState;
-use crate::datastore::{CandidateId, Edit};
+use crate::datastore::CandidateId;
+use crate::datastore::edit::{Edit, Touch};
+use crate::datastore::lock::Circumstances;
 use crate::yang::tree::Tree;
 
 pub(super) fn no_startup() -> Refusal {
@@ -30,35 +31,22 @@ impl Northbound {
         config: &Fragment,
     ) -> Answer {
         let id = self.writable(caller, target)?;
-        let edit = Edit::parse(self.schema, config)?;
-        self.authorise_edit(caller, id, &edit, default_operation)?;
+        let edit = Edit::parse(config).map_err(|refusal| vec![refusal])?;
+        let writer = self.access.writer(caller);
+        let mut judge = |touch: Touch<'_>| writer.as_ref().map_or(Ok(()), |writer| writer.may_touch(&touch));
         match test_option {
-            TestOption::Set => self.datastores.edit_candidate(id, &edit, default_operation, error_option)?,
-            TestOption::TestOnly => {
-                let mut trial = self.datastores.candidate(id).duplicate();
-                crate::datastore::edit::apply(&mut trial, &edit, default_operation, error_option)?;
-                self.datastores.validate(&trial)?;
-            }
             // RFC 6241 section 7.2: a test-then-set that is not valid changes nothing. A candidate may be incomplete on
             // its way to validity, so what is tested is the edit itself: syntax, existence and operations.
-            TestOption::TestThenSet => {
-                self.datastores.edit_candidate(id, &edit, default_operation, error_option)?;
+            TestOption::Set | TestOption::TestThenSet => {
+                self.datastores.edit_candidate(id, &edit, default_operation, error_option, Some(&mut judge))?;
+            }
+            TestOption::TestOnly => {
+                let mut trial = self.datastores.candidate(id).duplicate();
+                edit.apply(&mut trial, default_operation, error_option, Some(&mut judge))?;
+                self.datastores.validated(&trial)?;
             }
         }
         Ok(Response::Ok)
-    }
-
-    fn authorise_edit(
-        &self,
-        caller: &Caller,
-        id: CandidateId,
-        edit: &Edit,
-        default_operation: DefaultOperation,
-    ) -> Result<(), Vec<Refusal>> {
-        let Some(writer) = self.access.writer(caller) else { return Ok(()) };
-        let touched = self.datastores.plan(edit, default_operation, self.datastores.candidate(id))?;
-        let refusals: Vec<Refusal> = touched.iter().filter_map(|touch| writer.may_write(touch).err()).collect();
-        if refusals.is_empty() { Ok(()) } else { Err(refusals) }
     }
 
     pub(super) fn copy_config(&mut self, caller: &Caller, target: Datastore, source: &Source) -> Answer {
@@ -73,9 +61,10 @@ impl Northbound {
             Source::Datastore(Datastore::Startup) => return Err(vec![no_startup()]),
             Source::Inline(config) => Tree::parse_config(self.schema, &config.0)?,
         };
+        let candidate = self.datastores.candidate(id);
         if let Some(writer) = self.access.writer(caller) {
             // RFC 8341 section 3.2.6: what the copy would change is what the caller must be allowed to change.
-            let changes = crate::yang::diff::Diff::between(self.datastores.candidate(id), &tree).changes();
+            let changes = crate::yang::diff::Diff::between(&candidate, &tree).changes();
             let refusals: Vec<Refusal> =
                 changes.iter().filter_map(|change| writer.may_change(change).err()).collect();
             if !refusals.is_empty() {
@@ -105,7 +94,7 @@ impl Northbound {
         Ok(Response::Ok)
     }
 
-    pub(super) fn validate(&self, caller: &Caller, source: &Source) -> Answer {
+    pub(super) fn validate(&mut self, caller: &Caller, source: &Source) -> Answer {
         let tree = match source {
             Source::Datastore(Datastore::Running) => self.datastores.running().duplicate(),
             Source::Datastore(Datastore::Candidate) => {
@@ -114,7 +103,7 @@ impl Northbound {
             Source::Datastore(Datastore::Startup) => return Err(vec![no_startup()]),
             Source::Inline(config) => Tree::parse_config(self.schema, &config.0)?,
         };
-        let proposal = self.datastores.propose_tree(tree)?;
+        let proposal = self.datastores.propose_tree(tree, None)?;
         self.ask_providers_to_validate(&proposal)?;
         Ok(Response::Ok)
     }
@@ -127,11 +116,12 @@ impl Northbound {
         if target == Datastore::Candidate && Self::candidate_of(caller) != CandidateId::Shared {
             return Ok(Response::Ok);
         }
-        let state = LockState {
-            candidate_dirty: self.datastores.is_dirty(CandidateId::Shared),
-            confirmed_pending: false,
+        let circumstances = Circumstances {
+            candidate_is_dirty: self.datastores.is_dirty(CandidateId::Shared),
+            confirmed_commit_of: None,
         };
-        self.locks.lock(target, caller.session, state).map_err(|refusal| vec![refusal])?;
+        self.locks.lock(target, caller.session, circumstances).map_err(|refused| vec![refused.into()])?;
+        self.lock_times.insert(target, super::driver::now_unix());
         info!(?target, user = %caller.user, session = %caller.session, "locked");
         Ok(Response::Ok)
     }
@@ -143,7 +133,7 @@ impl Northbound {
         if target == Datastore::Candidate && Self::candidate_of(caller) != CandidateId::Shared {
             return Ok(Response::Ok);
         }
-        self.locks.unlock(target, caller.session).map_err(|refusal| vec![refusal])?;
+        self.locks.unlock(target, caller.session).map_err(|refused| vec![refused.into()])?;
         // RFC 6241 section 8.3.5.2: unlocking leaves the candidate as it is; ending the session discards it.
         Ok(Response::Ok)
     }
