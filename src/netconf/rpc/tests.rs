@@ -240,7 +240,7 @@ fn broken_envelopes_are_refused_at_the_rpc_layer() {
         (rpc(id, "<get></put>"), "malformed"),
         (rpc(id, "<x:get/>"), "malformed"),
         (rpc(id, "<get/>&"), "malformed"),
-        (rpc(id, "<get a='1' a='2'/>"), "ok"),
+        (rpc(id, "<get a='1' a='2'/>"), "malformed"),
         (rpc("message-id='1' message-id='2'", "<get/>"), "malformed"),
         (rpc("message-id='<'", "<get/>"), "malformed"),
         (rpc("message-id='&nope;'", "<get/>"), "malformed"),
