@@ -339,4 +339,39 @@ proptest! {
         };
         prop_assert_eq!(found.0, config.as_bytes());
     }
+
+    /// Every top element of a fragment can be read by somebody who knows nothing of the message.
+    #[test]
+    fn what_is_cut_out_stands_alone(
+        tops in prop::collection::vec(prop::sample::select(vec![
+            "<a/>", "<p:a/>", "<q:a><p:b/></q:a>", "<a xmlns=''/>", "<p:a xmlns:p='urn:r'/>", "<a p:x='1' q:x=\"2\"/>", "<!-- -->", " ",
+            "<a ><![CDATA[<]]></a >", "<p:a\n/>",
+        ]), 0..6),
+        default: bool,
+    ) {
+        let default = if default { " xmlns='urn:d'" } else { "" };
+        let message = format!(
+            "<nc:rpc xmlns:nc='{BASE}' xmlns:p=\"urn:'p\" message-id='1'><nc:edit-config{default} xmlns:q='urn:\"q'>\
+             <nc:target><nc:candidate/></nc:target><nc:config>{}</nc:config></nc:edit-config></nc:rpc>",
+            tops.concat()
+        );
+        let Ok(Operation::Ask(Request::EditConfig { config, .. })) = parse(&Bytes::from(message)).operation else {
+            panic!("no edit-config")
+        };
+        // As the content of an element that declares nothing.
+        let alone = format!("<alone>{}</alone>", text(&config));
+        let mut scanner = Scanner::new(alone.as_bytes()).unwrap();
+        let mut elements = 0;
+        loop {
+            match scanner.next().unwrap() {
+                Token::Open(tag) => {
+                    elements += usize::from(scanner.depth() == 2);
+                    scanner.attributes_of(&tag).unwrap();
+                }
+                Token::End => break,
+                _ => {}
+            }
+        }
+        prop_assert_eq!(elements, tops.iter().filter(|top| top.starts_with('<') && !top.starts_with("<!")).count());
+    }
 }
