@@ -12,10 +12,21 @@ pub(super) fn is_xml_char(c: char) -> bool {
 
 /// What a client named, short enough to be said back to it.
 pub(super) fn quote(name: &str) -> Cow<'_, str> {
-    match name.char_indices().nth(QUOTED_CHARS_MAX) {
-        Some((at, _)) => Cow::Owned(format!("{}…", &name[..at])),
-        None => Cow::Borrowed(name),
+    clip(name, QUOTED_CHARS_MAX)
+}
+
+/// Text that may hold a client's words, cut to `chars_max`, without control characters: it may end in a log.
+pub(super) fn clip(text: &str, chars_max: usize) -> Cow<'_, str> {
+    let cut = text.char_indices().nth(chars_max).map(|(at, _)| at);
+    let kept = &text[..cut.unwrap_or(text.len())];
+    if cut.is_none() && !kept.contains(char::is_control) {
+        return Cow::Borrowed(kept);
     }
+    let mut clean: String = kept.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
+    if cut.is_some() {
+        clean.push('…');
+    }
+    Cow::Owned(clean)
 }
 
 /// Appends text as XML character data or attribute value; what XML cannot hold becomes U+FFFD.
@@ -54,5 +65,6 @@ mod tests {
         assert_eq!(quote("short"), "short");
         let cut = quote(&"é".repeat(100)).into_owned();
         assert_eq!(cut.chars().count(), QUOTED_CHARS_MAX + 1);
+        assert_eq!(quote("a\u{1b}[2Jb\n"), "a\u{fffd}[2Jb\u{fffd}");
     }
 }

@@ -16,7 +16,7 @@ use quick_xml::events::{BytesDecl, BytesRef, Event};
 use quick_xml::reader::Reader;
 
 use super::cut::{Cut, Cutter};
-use super::text::{is_xml_char, quote};
+use super::text::{clip, is_xml_char, quote};
 use crate::northbound::refusal::Layer;
 use crate::northbound::{Kind, Refusal};
 
@@ -28,6 +28,9 @@ pub(super) const ATTRIBUTES_MAX: usize = 256;
 
 /// Namespace declarations in scope at once, outside of what is cut out.
 const BINDINGS_MAX: usize = 256;
+
+/// What is said of a malformed message is cut to this many characters.
+const MESSAGE_CHARS_MAX: usize = 256;
 
 /// Boxed: a refusal is large, and almost nothing is refused.
 pub(super) type Parsed<T> = Result<T, Box<Refusal>>;
@@ -357,7 +360,9 @@ fn is_name(key: &str) -> bool {
     key.starts_with(|c: char| c.is_alphabetic() || c == '_') && key.chars().all(allowed)
 }
 
-pub(super) fn malformed(message: impl Into<String>) -> Box<Refusal> {
+/// The parser's own messages repeat names of any length, so they are cut too.
+pub(super) fn malformed(message: impl AsRef<str>) -> Box<Refusal> {
+    let message = clip(message.as_ref(), MESSAGE_CHARS_MAX).into_owned();
     Box::new(Refusal::new(Kind::MalformedMessage, message).at_layer(Layer::Rpc))
 }
 

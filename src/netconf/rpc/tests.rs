@@ -293,8 +293,26 @@ fn a_broken_message_still_gets_the_message_id_that_could_be_read() {
 fn what_a_client_names_is_cut_short_when_said_back() {
     let refusal = refusal(&format!("<get><{}/></get>", "x".repeat(100_000)));
     assert!(refusal.message.len() < 300, "{}", refusal.message.len());
+    let name = "y".repeat(100_000);
+    let unmatched = envelope(&format!("<{name} xmlns='urn:x'></{name}y>")).operation.unwrap_err();
+    assert!(unmatched.kind == Kind::MalformedMessage && unmatched.message.len() < 2000);
     let many = format!("<rpc xmlns='{BASE}' message-id='{}'><get/></rpc>", "1".repeat(ECHO_BYTES_MAX));
     assert_eq!(parse(&Bytes::from(many)).operation.unwrap_err().kind, Kind::TooBig);
+}
+
+#[test]
+fn attributes_and_declarations_are_bounded() {
+    let attributes: String = (0..300).map(|n| format!(" a{n}=''")).collect();
+    let declarations: String = (0..200).map(|n| format!(" xmlns:a{n}='urn:a'")).collect();
+    let cases = [
+        format!("<get{attributes}/>"),
+        format!("<edit-config><config><a{attributes}/></config></edit-config>"),
+        format!("<edit-config><config><a><b{attributes}/></a></config></edit-config>"),
+        format!("<get{declarations}><filter{declarations}/></get>"),
+    ];
+    for inside in cases {
+        assert_eq!(refusal(&inside).kind, Kind::TooBig, "{}", &inside[..40]);
+    }
 }
 
 #[test]
