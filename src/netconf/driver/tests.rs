@@ -214,6 +214,35 @@ async fn a_refused_opening_closes_the_stream_and_nothing_else() {
     assert!(within(inputs.recv()).await.is_none());
 }
 
+#[tokio::test]
+async fn broken_framing_takes_no_reply_from_a_slow_reader() {
+    const LARGE: usize = 2 * crate::netconf::session::UNWRITTEN_BYTES_MAX;
+    let fake = fake(|request| {
+        Some(Ok(match request {
+            Request::Get { .. } => Response::Data(vec![b' '; LARGE].into()),
+            _ => Response::Ok,
+        }))
+    });
+    let hello_timeout = Duration::from_millis(1);
+    let (mut client, server) = duplex(4096);
+    // There before the session begins, so that it is in time.
+    client.write_all(HELLO.as_bytes()).await.unwrap();
+    let options = ServeOptions { hello_timeout, ..options() };
+    let task = tokio::spawn(serve(server, fake.handle.clone(), opening(), options));
+    let began = Instant::now();
+    while began.elapsed() <= 2 * hello_timeout {
+        client.write_all(rpc(0, "<commit/>").as_bytes()).await.unwrap();
+        read_until(&mut client, "\n##\n").await;
+    }
+    client.write_all([rpc(1, "<get/>"), rpc(2, "<get/>")].concat().as_bytes()).await.unwrap();
+    read_until(&mut client, "message-id=\"1\"><data>").await;
+    client.write_all(b"\n#0\n").await.unwrap();
+    let replies = read_all(&mut client).await;
+    assert!(replies.contains("message-id=\"2\"><data>"), "{} bytes", replies.len());
+    assert!(replies.len() > 2 * LARGE && replies.ends_with("\n##\n"));
+    assert_eq!(within(task).await.unwrap(), SessionEnd::Other);
+}
+
 /// Anything at all may arrive: the session ends when the client does, and is closed once.
 #[test]
 fn random_bytes_never_hang_a_session() {
