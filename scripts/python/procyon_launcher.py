@@ -2,10 +2,11 @@
 
     python3 -u -s procyon_launcher.py SCRIPT_FD DEVICE_PATH [ARGUMENT ...]
 
-This file may itself be given as /proc/self/fd/N. SCRIPT_FD is a descriptor of the sealed copy of the script whose checksum was compared; DEVICE_PATH is the name that the
-script has on the device. The file of that name is never opened: between comparing it and opening it again it could
-have changed. The script sees what it would see if Python had been given DEVICE_PATH: ``__file__``, ``sys.argv``, a
-``__main__`` of its own, tracebacks with source lines, multiprocessing by fork, spawn and forkserver.
+This file may itself be given as /proc/self/fd/N. SCRIPT_FD is a descriptor of the sealed copy of the script whose
+checksum was compared; DEVICE_PATH is the name that the script has on the device. The file of that name is never opened:
+between comparing it and opening it again it could have changed. The script sees what it would see if Python had been
+given DEVICE_PATH: ``__file__``, ``sys.argv``, a ``__main__`` of its own, tracebacks with source lines, multiprocessing
+by fork, spawn and forkserver.
 
 Environment:
     PROCYON_REPOSITORY     the folder that holds the script and its neighbours; takes the place of ``sys.path[0]``
@@ -459,6 +460,10 @@ class Passenger(object):
 
 def arrive(luggage):
     settle(Run(*luggage))
+    # The parent runs unbuffered, which multiprocessing does not hand on: at least no line is held back.
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(line_buffering=True)
 
 
 def dress_spawn(spawn, run):

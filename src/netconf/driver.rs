@@ -28,7 +28,7 @@ pub const HELLO_TIMEOUT: Duration = Duration::from_secs(30);
 /// One read takes at most this; an SSH packet fits.
 const READ_BYTES: usize = 32 * 1024;
 
-/// A client that is being closed has this long to read its last replies.
+/// A client that is being closed and reads nothing for this long does not get its last replies.
 const LAST_WORDS_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The default for how long a half-closed client may read nothing before it counts as gone.
@@ -156,7 +156,7 @@ impl<S: AsyncRead + AsyncWrite> Served<S> {
                 },
                 () = deadline.as_mut(), if timed => Input::Timeout,
             };
-            let progressed = !matches!(input, Input::Bytes(_));
+            let progressed = !matches!(input, Input::Bytes(_)) || !self.machine.is_draining();
             match self.machine.on(input, &mut self.outbox) {
                 Some(Action::Deliver(request)) => under_way = Some(ask(request)),
                 Some(Action::End(end)) => return end,
@@ -171,24 +171,26 @@ impl<S: AsyncRead + AsyncWrite> Served<S> {
     /// Writes what is left and closes our side, while what the client still sends is read and forgotten.
     async fn last_words(mut self) {
         let writing = async {
-            while write_some(&mut self.writer, &mut self.outbox).await? == Wrote::Bytes {}
-            self.writer.shutdown().await
+            let slow = |_| std::io::Error::from(std::io::ErrorKind::TimedOut);
+            loop {
+                let wrote = timeout(LAST_WORDS_TIMEOUT, write_some(&mut self.writer, &mut self.outbox));
+                if wrote.await.map_err(slow)?? == Wrote::Flushed {
+                    break;
+                }
+            }
+            timeout(LAST_WORDS_TIMEOUT, self.writer.shutdown()).await.map_err(slow)?
         };
         let forgetting = async {
             let mut buffer = vec![0; READ_BYTES];
             while self.readable && self.reader.read(&mut buffer).await.is_ok_and(|length| length > 0) {}
             pending::<()>().await;
         };
-        let both = async {
-            tokio::select! {
-                written = writing => written,
-                () = forgetting => Ok(()),
-            }
+        let written = tokio::select! {
+            written = writing => written,
+            () = forgetting => Ok(()),
         };
-        match timeout(LAST_WORDS_TIMEOUT, both).await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => debug!(%error, "the last replies were not delivered"),
-            Err(_) => debug!("the client did not read its last replies"),
+        if let Err(error) = written {
+            debug!(%error, "the client did not take its last replies");
         }
     }
 }

@@ -5,7 +5,7 @@
 use std::fmt::Write as _;
 
 use super::path;
-use super::xml::escape_into;
+use super::text::escape_into;
 use crate::northbound::refusal::Layer;
 use crate::northbound::{Kind, Refusal};
 
@@ -177,7 +177,28 @@ mod tests {
             Kind::MalformedMessage,
         ];
         let lines: Vec<String> = kinds.into_iter().map(tag_and_info).collect();
-        insta::assert_snapshot!(lines.join("\n"), @"");
+        insta::assert_snapshot!(lines.join("\n"), @r#"
+        in-use
+        invalid-value
+        too-big
+        missing-attribute <error-info><bad-attribute>a</bad-attribute><bad-element>e</bad-element></error-info>
+        bad-attribute <error-info><bad-attribute>a</bad-attribute><bad-element>e</bad-element></error-info>
+        unknown-attribute <error-info><bad-attribute>a</bad-attribute><bad-element>e</bad-element></error-info>
+        missing-element <error-info><bad-element>e</bad-element></error-info>
+        bad-element <error-info><bad-element>e</bad-element></error-info>
+        unknown-element <error-info><bad-element>e</bad-element></error-info>
+        unknown-namespace <error-info><bad-element>e</bad-element><bad-namespace>urn:&lt;n&gt;</bad-namespace></error-info>
+        access-denied
+        lock-denied <error-info><session-id>0</session-id></error-info>
+        lock-denied <error-info><session-id>454</session-id></error-info>
+        resource-denied
+        rollback-failed
+        data-exists
+        data-missing
+        operation-not-supported
+        operation-failed
+        malformed-message
+        "#);
     }
 
     #[test]
@@ -187,7 +208,7 @@ mod tests {
             .mend("write y > x")
             .at("/ietf-netconf:rpc/edit-config[a='<&>']/target")
             .tagged("too-<few>");
-        insta::assert_snapshot!(written(&refusal), @"");
+        insta::assert_snapshot!(written(&refusal), @r#"<rpc-error><error-type>protocol</error-type><error-tag>invalid-value</error-tag><error-severity>error</error-severity><error-app-tag>too-&lt;few&gt;</error-app-tag><error-path xmlns:nc="urn:ietf:params:xml:ns:netconf:base:1.0">/nc:rpc/nc:edit-config[nc:a='&lt;&amp;&gt;']/nc:target</error-path><error-message xml:lang="en">`x&lt;y` is no &quot;value&quot;; write y &gt; x</error-message></rpc-error>"#);
     }
 
     #[test]

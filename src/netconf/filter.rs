@@ -3,8 +3,9 @@
 //! Knows no schema: whether a selection can match anything is for others to find out.
 
 use super::hello::BASE;
-use super::operation::refuse;
-use super::xml::{Parsed, Scanner, Tag, Token, quote};
+use super::parameters::refuse;
+use super::text::quote;
+use super::xml::{Parsed, Scanner, Tag, Token};
 use crate::northbound::Kind;
 use crate::northbound::filter::{Content, Filter, Selection};
 
@@ -108,12 +109,11 @@ fn mixed(element: &str) -> Box<crate::northbound::Refusal> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::northbound::Refusal;
 
-    fn read(xml: &str) -> Result<Filter, Refusal> {
+    fn read(xml: &str) -> Parsed<Filter> {
         let mut scanner = Scanner::new(xml.as_bytes()).unwrap();
         let Token::Open(tag) = scanner.next().unwrap() else { panic!("no element") };
-        parse(&mut scanner, &tag).map_err(|refusal| *refusal)
+        parse(&mut scanner, &tag)
     }
 
     fn wildcard(name: &str, content: Content) -> Selection {

@@ -203,7 +203,7 @@ impl Decoder {
 
     /// Like `append`, with room for a marker that is under way.
     fn append_marked(&mut self, bytes: &[u8]) -> Result<(), FramingFault> {
-        let room = (self.message_bytes_max + END_OF_MESSAGE.len()).saturating_sub(self.message.len());
+        let room = self.message_bytes_max.saturating_add(END_OF_MESSAGE.len()).saturating_sub(self.message.len());
         if bytes.len() > room {
             return Err(FramingFault::MessageTooBig { limit: self.message_bytes_max });
         }

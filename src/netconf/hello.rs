@@ -6,7 +6,8 @@ use std::fmt::Write as _;
 
 use bytes::Bytes;
 
-use super::xml::{Parsed, Scanner, Token, escape_into};
+use super::text::{escape_into, quote};
+use super::xml::{Parsed, Scanner, Token};
 use crate::northbound::SessionId;
 
 pub(super) const BASE: &str = "urn:ietf:params:xml:ns:netconf:base:1.0";
@@ -51,7 +52,7 @@ pub fn parse(message: &[u8]) -> Result<Vec<String>, HelloFault> {
         _ => return Err(HelloFault::Unreadable("the message holds no element".to_owned())),
     };
     if root.name != "hello" || root.namespace.as_deref() != Some(BASE) {
-        return Err(HelloFault::NotHello { found: super::xml::quote(root.name).into_owned() });
+        return Err(HelloFault::NotHello { found: quote(root.name).into_owned() });
     }
     let mut capabilities = Vec::new();
     let mut text = None;
@@ -64,7 +65,7 @@ pub fn parse(message: &[u8]) -> Result<Vec<String>, HelloFault> {
                     (3, "capability") if ours => text = Some(String::new()),
                     (2, "session-id") if ours => return Err(HelloFault::SessionIdInside),
                     _ if ours => {
-                        return Err(HelloFault::UnknownElement { found: super::xml::quote(tag.name).into_owned() });
+                        return Err(HelloFault::UnknownElement { found: quote(tag.name).into_owned() });
                     }
                     // What other namespaces add to hello is theirs.
                     _ => skip(&mut scanner).map_err(unreadable)?,

@@ -1,20 +1,18 @@
 //! The NETCONF front end: bytes of one client in, [`northbound`](crate::northbound) requests out, replies back in order.
 //!
 //! ```text
-//!             hello ok             close-session, killed, half-closed
-//!  AwaitHello --------> Open ----------------------------------------> Closing --drained--> Closed
-//!      |                  |                                                                   ^
-//!      | bad, late        | broken framing, too much waiting, stream lost                      |
-//!      +------------------+-------------------------------------------------------------------+
+//!  stream --bytes--> framing --messages--> rpc (xml, operation, filter) --request--> northbound
+//!  stream <--bytes-- outbox <--framing <-- reply (error, layout) <--------answer-------+
 //! ```
 //!
 //! `driver.rs` owns one stream and moves bytes; `session.rs` decides. Parsing cuts configuration out of a message as
-//! bytes and never builds a tree of it.
+//! bytes and never builds a tree of it. `session.rs` draws the states of a session.
 //!
 //! Must not know: SSH, libyang, the contents of any datastore, who may do what.
 
 pub mod capability;
 pub mod counters;
+mod cut;
 pub mod driver;
 pub mod error;
 pub mod filter;
@@ -24,11 +22,13 @@ pub mod layout;
 pub mod library;
 pub mod monitoring;
 mod operation;
-mod outbox;
+pub mod outbox;
+mod parameters;
 mod path;
 mod reply;
 pub mod rpc;
 pub mod session;
+mod text;
 mod xml;
 
 pub use self::driver::{ServeOptions, serve};

@@ -8,18 +8,18 @@
 
 use bytes::Bytes;
 
+use super::cut::Cut;
 use super::filter;
 use super::hello::BASE;
+use super::parameters::{MONITORING, Reader, refuse, text_in};
 use super::rpc::Operation;
-use super::xml::{Cut, Parsed, Scanner, Tag, Token, quote};
+use super::text::quote;
+use super::xml::{Parsed, Scanner, Tag};
 use crate::northbound::filter::Filter;
-use crate::northbound::refusal::Layer;
 use crate::northbound::{
-    Datastore, DefaultOperation, ErrorOption, Fragment, Kind, Refusal, Request, SessionId, Source, TestOption,
-    WithDefaults,
+    Datastore, DefaultOperation, ErrorOption, Kind, Refusal, Request, SessionId, TestOption, WithDefaults,
 };
 
-const MONITORING: &str = "urn:ietf:params:xml:ns:yang:ietf-netconf-monitoring";
 const WITH_DEFAULTS: &str = "urn:ietf:params:xml:ns:yang:ietf-netconf-with-defaults";
 const YANG: &str = "urn:ietf:params:xml:ns:yang:1";
 
@@ -62,18 +62,6 @@ pub(super) fn parse<'m>(scanner: &mut Scanner<'m>, message: &Bytes, tag: &Tag<'m
         }
     };
     Ok(Operation::Ask(request))
-}
-
-/// A refusal of the operations layer.
-pub(super) fn refuse(kind: Kind, message: impl Into<String>) -> Box<Refusal> {
-    Box::new(Refusal::new(kind, message).at_layer(Layer::Protocol))
-}
-
-/// The walk inside of one operation.
-struct Reader<'r, 'm> {
-    operation: &'m str,
-    scanner: &'r mut Scanner<'m>,
-    message: &'r Bytes,
 }
 
 impl<'m> Reader<'_, 'm> {
@@ -275,115 +263,6 @@ impl<'m> Reader<'_, 'm> {
         Err(self.unknown(tag))
     }
 
-    /// Hands every child element of the element that the walk is in to `each`, which reads it to its end.
-    fn parameters(&mut self, mut each: impl FnMut(&mut Self, &Tag<'m>) -> Parsed<()>) -> Parsed<()> {
-        loop {
-            match self.scanner.next()? {
-                Token::Open(tag) => each(self, &tag)?,
-                Token::Text(text) if text.trim().is_empty() => {}
-                Token::Text(_) => return Err(text_in(self.operation)),
-                Token::Close | Token::End => return Ok(()),
-            }
-        }
-    }
-
-    /// The content of `<source>` or `<target>` where only a datastore may stand.
-    fn datastore(&mut self, within: &Tag<'m>) -> Parsed<Datastore> {
-        match self.source(within)? {
-            Source::Datastore(datastore) => Ok(datastore),
-            Source::Inline(_) => {
-                Err(refuse(Kind::BadElement { element: "config".to_owned() }, "a datastore is due here, not <config>"))
-            }
-        }
-    }
-
-    fn source(&mut self, within: &Tag<'m>) -> Parsed<Source> {
-        let mut found = None;
-        self.parameters(|reader, tag| {
-            let source = match reader.base_name(tag) {
-                "running" => Source::Datastore(Datastore::Running),
-                "candidate" => Source::Datastore(Datastore::Candidate),
-                "startup" => {
-                    return Err(Box::new(
-                        refuse(Kind::OperationNotSupported, "this agent has no startup datastore")
-                            .mend("commit to running, which outlives a restart"),
-                    ));
-                }
-                "config" => Source::Inline(reader.config()?),
-                "url" => return Err(reader.no_url()),
-                _ => return Err(reader.unknown(tag)),
-            };
-            if matches!(source, Source::Datastore(_)) {
-                reader.parameters(|reader, tag| Err(reader.unknown(tag)))?;
-            }
-            reader.once(&mut found, source, tag)
-        })?;
-        found.ok_or_else(|| {
-            let message = format!("<{}> names no datastore", quote(within.name));
-            refuse(Kind::MissingElement { element: quote(within.name).into_owned() }, message)
-        })
-    }
-
-    fn config(&mut self) -> Parsed<Fragment> {
-        let cut = self.scanner.cut_content(self.message)?;
-        if cut.has_text { Err(text_in("config")) } else { Ok(cut.fragment) }
-    }
-
-    /// Reads a leaf to its end.
-    fn text(&mut self, tag: &Tag<'m>) -> Parsed<String> {
-        let mut text = String::new();
-        loop {
-            match self.scanner.next()? {
-                Token::Text(piece) => text.push_str(&piece),
-                Token::Open(inner) => {
-                    let message = format!("<{}> holds text, not elements", quote(tag.name));
-                    return Err(refuse(Kind::UnknownElement { element: quote(inner.name).into_owned() }, message));
-                }
-                Token::Close | Token::End => break,
-            }
-        }
-        Ok(text.trim().to_owned())
-    }
-
-    fn one_of<T: Copy>(&mut self, tag: &Tag<'m>, values: &[(&str, T)]) -> Parsed<T> {
-        let text = self.text(tag)?;
-        let found = values.iter().find(|(name, _)| *name == text).map(|&(_, value)| value);
-        found.ok_or_else(|| {
-            let names: Vec<&str> = values.iter().map(|&(name, _)| name).collect();
-            self.invalid(tag, &text, &format!("write one of {}", names.join(", ")))
-        })
-    }
-
-    fn once<T>(&self, slot: &mut Option<T>, value: T, tag: &Tag<'m>) -> Parsed<()> {
-        if slot.replace(value).is_some() {
-            let element = quote(tag.name).into_owned();
-            let message = format!("<{element}> leaves more than one choice in `{}`", self.operation);
-            return Err(refuse(Kind::BadElement { element }, message));
-        }
-        Ok(())
-    }
-
-    /// The name of a parameter in the base namespace; empty for one of another.
-    fn base_name(&self, tag: &Tag<'m>) -> &'m str {
-        if tag.namespace.as_deref() == Some(BASE) { tag.name } else { "" }
-    }
-
-    fn unknown(&self, tag: &Tag<'m>) -> Box<Refusal> {
-        let element = quote(tag.name).into_owned();
-        match tag.namespace.as_deref() {
-            Some(BASE | MONITORING) => {
-                let message = format!("<{element}> is not a parameter of `{}`", self.operation);
-                refuse(Kind::UnknownElement { element }, message)
-            }
-            namespace => {
-                let namespace = quote(namespace.unwrap_or_default()).into_owned();
-                let message =
-                    format!("<{element}> of namespace `{namespace}` is not a parameter of `{}`", self.operation);
-                refuse(Kind::UnknownNamespace { element, namespace }, message)
-            }
-        }
-    }
-
     fn not_of_commit(&self, tag: &Tag<'m>) -> Box<Refusal> {
         match self.base_name(tag) {
             "confirmed" | "confirm-timeout" | "persist" | "persist-id" => Box::new(
@@ -392,30 +271,8 @@ impl<'m> Reader<'_, 'm> {
             _ => self.unknown(tag),
         }
     }
-
-    fn no_url(&self) -> Box<Refusal> {
-        let message = "the url capability is not announced, so <url> cannot be read or written";
-        Box::new(refuse(Kind::OperationNotSupported, message).mend("send the configuration inside <config>"))
-    }
-
-    fn missing(&self, element: &str) -> Box<Refusal> {
-        let message = format!("`{}` lacks <{element}>", self.operation);
-        refuse(Kind::MissingElement { element: element.to_owned() }, message)
-    }
-
-    fn invalid(&self, tag: &Tag<'m>, text: &str, remedy: &str) -> Box<Refusal> {
-        let message = format!("`{}` is not a value of <{}>", quote(text), quote(tag.name));
-        let refusal = refuse(Kind::InvalidValue, message).mend(remedy);
-        Box::new(refusal.at(format!("/ietf-netconf:rpc/{}/{}", self.operation, tag.name)))
-    }
 }
 
 fn is_with_defaults(tag: &Tag<'_>) -> bool {
     tag.name == "with-defaults" && tag.namespace.as_deref() == Some(WITH_DEFAULTS)
-}
-
-fn text_in(element: &str) -> Box<Refusal> {
-    let element = quote(element).into_owned();
-    let message = format!("text stands inside <{element}> where only elements may");
-    refuse(Kind::BadElement { element }, message)
 }

@@ -112,6 +112,8 @@ fn take_name(text: &str) -> Option<(&str, &str)> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     struct Names;
@@ -161,6 +163,13 @@ mod tests {
             ["", "app:top", "/", "/top", "/none:x", "/app:l[k='v", "/app:l[k=v]", "/app:l[]", "/app:a//b", "/app:a["]
         {
             assert_eq!(xpath(path), None, "{path}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_path_panics(path in "(/|app:|[a-zé]|\\[|\\]|=|'|\"|\\.|[0-9]|@){0,20}") {
+            let _ = xpath(&path);
         }
     }
 }

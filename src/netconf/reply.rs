@@ -9,8 +9,11 @@ use super::framing::{self, Framing};
 use super::layout::{self, Layout};
 use super::outbox::Outbox;
 use super::rpc::Echo;
-use super::xml::escape_into;
+use super::text::escape_into;
 use crate::northbound::{Refusal, Response};
+
+/// A body up to this size is copied behind its head.
+const COPIED_BYTES_MAX: usize = 4 * 1024;
 
 /// How a session writes its replies.
 pub(super) struct Style<'s> {
@@ -52,9 +55,12 @@ pub(super) fn write(outbox: &mut Outbox, style: &Style<'_>, echo: &Echo, answer:
 fn send(outbox: &mut Outbox, style: &Style<'_>, mut head: String, body: Bytes, tail: &'static str) {
     let put = |piece| outbox.push(piece);
     match style.layout {
-        Layout::Compact if body.is_empty() => {
-            head.push_str(tail);
-            framing::encode(style.framing, [head.into()], put);
+        // One chunk for what is small; what is large is not copied.
+        Layout::Compact if body.len() <= COPIED_BYTES_MAX => {
+            let mut whole = head.into_bytes();
+            whole.extend_from_slice(&body);
+            whole.extend_from_slice(tail.as_bytes());
+            framing::encode(style.framing, [whole.into()], put);
         }
         Layout::Compact => {
             framing::encode(style.framing, [head.into(), body, Bytes::from_static(tail.as_bytes())], put)
@@ -94,18 +100,45 @@ mod tests {
 
     #[test]
     fn replies_are_framed_as_agreed() {
-        insta::assert_snapshot!(written(Framing::EndOfMessage, Layout::Compact, Ok(Response::Ok)), @"");
-        insta::assert_snapshot!(written(Framing::Chunked, Layout::Compact, Ok(Response::Data("<a xmlns=\"urn:a\"/>".into()))), @"");
-        insta::assert_snapshot!(written(Framing::EndOfMessage, Layout::Compact, Ok(Response::Schema("module a { // <b>\n}".to_owned()))), @"");
+        insta::assert_snapshot!(written(Framing::EndOfMessage, Layout::Compact, Ok(Response::Ok)), @r#"<rpc-reply xmlns="urn:ietf:params:xml:ns:netconf:base:1.0" message-id="101"><ok/></rpc-reply>]]>]]>"#);
+        let data = Response::Data("<a xmlns=\"urn:a\"/>".into());
+        insta::assert_snapshot!(written(Framing::Chunked, Layout::Compact, Ok(data)), @r##"
+
+        #119
+        <rpc-reply xmlns="urn:ietf:params:xml:ns:netconf:base:1.0" message-id="101"><data><a xmlns="urn:a"/></data></rpc-reply>
+        ##
+        "##);
+        insta::assert_snapshot!(written(Framing::EndOfMessage, Layout::Compact, Ok(Response::Schema("module a { // <b>\n}".to_owned()))), @r#"
+        <rpc-reply xmlns="urn:ietf:params:xml:ns:netconf:base:1.0" message-id="101"><data xmlns="urn:ietf:params:xml:ns:yang:ietf-netconf-monitoring">module a { // &lt;b&gt;
+        }</data></rpc-reply>]]>]]>
+        "#);
         let refusals = [Refusal::new(Kind::DataMissing, "one"), Refusal::new(Kind::DataExists, "two")];
-        insta::assert_snapshot!(written(Framing::EndOfMessage, Layout::Compact, Err(&refusals)), @"");
+        insta::assert_snapshot!(written(Framing::EndOfMessage, Layout::Compact, Err(&refusals)), @r#"<rpc-reply xmlns="urn:ietf:params:xml:ns:netconf:base:1.0" message-id="101"><rpc-error><error-type>application</error-type><error-tag>data-missing</error-tag><error-severity>error</error-severity><error-message xml:lang="en">one</error-message></rpc-error><rpc-error><error-type>application</error-type><error-tag>data-exists</error-tag><error-severity>error</error-severity><error-message xml:lang="en">two</error-message></rpc-error></rpc-reply>]]>]]>"#);
+    }
+
+    #[test]
+    fn a_large_body_is_a_chunk_of_its_own() {
+        let text = "x".repeat(COPIED_BYTES_MAX + 1);
+        let reply = written(Framing::Chunked, Layout::Compact, Ok(Response::Output(text.clone().into())));
+        assert!(reply.contains(&format!("message-id=\"101\">\n#4097\n{text}\n#12\n</rpc-reply>\n##\n")));
     }
 
     #[test]
     fn an_indented_reply_keeps_the_text_contract() {
         let data = "<system-monitoring xmlns=\"urn:w\"><cpu><name>0/RP0/CPU0</name></cpu></system-monitoring>";
         let text = written(Framing::EndOfMessage, Layout::Indented, Ok(Response::Data(data.into())));
-        insta::assert_snapshot!(text, @"");
+        insta::assert_snapshot!(text, @r#"
+        <rpc-reply xmlns="urn:ietf:params:xml:ns:netconf:base:1.0" message-id="101">
+         <data>
+          <system-monitoring xmlns="urn:w">
+           <cpu>
+            <name>0/RP0/CPU0</name>
+           </cpu>
+          </system-monitoring>
+         </data>
+        </rpc-reply>
+        ]]>]]>
+        "#);
         // The sample scripts' own steps: line breaks to spaces, then `<data>\s+(<TAG.*</TAG>).*</data>`.
         let line = text.replace('\n', " ");
         let after = line.split_once("<data>").unwrap().1;
@@ -115,7 +148,18 @@ mod tests {
 
     #[test]
     fn indented_ok_and_empty_data_keep_it_too() {
-        insta::assert_snapshot!(written(Framing::EndOfMessage, Layout::Indented, Ok(Response::Ok)), @"");
-        insta::assert_snapshot!(written(Framing::EndOfMessage, Layout::Indented, Ok(Response::Data(Bytes::new()))), @"");
+        insta::assert_snapshot!(written(Framing::EndOfMessage, Layout::Indented, Ok(Response::Ok)), @r#"
+        <rpc-reply xmlns="urn:ietf:params:xml:ns:netconf:base:1.0" message-id="101">
+         <ok/>
+        </rpc-reply>
+        ]]>]]>
+        "#);
+        insta::assert_snapshot!(written(Framing::EndOfMessage, Layout::Indented, Ok(Response::Data(Bytes::new()))), @r#"
+        <rpc-reply xmlns="urn:ietf:params:xml:ns:netconf:base:1.0" message-id="101">
+         <data>
+         </data>
+        </rpc-reply>
+        ]]>]]>
+        "#);
     }
 }

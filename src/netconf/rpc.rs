@@ -7,7 +7,8 @@ use bytes::Bytes;
 
 use super::hello::BASE;
 use super::operation;
-use super::xml::{Parsed, Scanner, Tag, Token, malformed, quote};
+use super::text::quote;
+use super::xml::{Parsed, Scanner, Tag, Token, malformed};
 use crate::northbound::refusal::Layer;
 use crate::northbound::{Kind, Refusal, Request};
 
@@ -39,7 +40,9 @@ impl Echo {
         Self(format!(" xmlns=\"{BASE}\""))
     }
 
-    fn of(tag: &Tag<'_>) -> Parsed<(Self, bool)> {
+    fn of<'m>(scanner: &Scanner<'m>, tag: &Tag<'m>) -> Parsed<(Self, bool)> {
+        // Finds prefixes that nobody has declared, which a reply must not repeat.
+        scanner.attributes_of(tag)?;
         let mut echo = Self::unknown().0;
         let mut has_message_id = false;
         for (name, raw) in Scanner::written_attributes(tag)? {
@@ -79,7 +82,7 @@ fn read(message: &Bytes, echo: &mut Echo) -> Parsed<Operation> {
         let message = format!("<{}> is not a message that a client may send here; <rpc> is", quote(root.name));
         return Err(Box::new(Refusal::new(kind, message).at_layer(Layer::Rpc)));
     }
-    let (attributes, has_message_id) = Echo::of(&root)?;
+    let (attributes, has_message_id) = Echo::of(&scanner, &root)?;
     *echo = attributes;
     if root.namespace.as_deref() != Some(BASE) {
         let namespace = quote(root.namespace.as_deref().unwrap_or_default()).into_owned();

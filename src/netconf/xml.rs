@@ -9,14 +9,16 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use quick_xml::escape::{resolve_predefined_entity, unescape};
 use quick_xml::events::attributes::Attributes;
 use quick_xml::events::{BytesDecl, BytesRef, Event};
 use quick_xml::reader::Reader;
 
+use super::cut::{Cut, Cutter};
+use super::text::{clip, is_xml_char, quote};
 use crate::northbound::refusal::Layer;
-use crate::northbound::{Fragment, Kind, Refusal};
+use crate::northbound::{Kind, Refusal};
 
 /// Nesting beyond this is refused: no YANG data is that deep, and those who parse after us recurse.
 pub(super) const DEPTH_MAX: usize = 512;
@@ -27,11 +29,8 @@ pub(super) const ATTRIBUTES_MAX: usize = 256;
 /// Namespace declarations in scope at once, outside of what is cut out.
 const BINDINGS_MAX: usize = 256;
 
-/// What declarations added to the top elements of a fragment may add to it beyond the size of the message.
-const INJECTED_BYTES_MAX: usize = 1024 * 1024;
-
-/// Names quoted in refusals are cut to this many characters.
-const QUOTED_CHARS_MAX: usize = 64;
+/// What is said of a malformed message is cut to this many characters.
+const MESSAGE_CHARS_MAX: usize = 256;
 
 /// Boxed: a refusal is large, and almost nothing is refused.
 pub(super) type Parsed<T> = Result<T, Box<Refusal>>;
@@ -140,6 +139,7 @@ impl<'m> Scanner<'m> {
                 }
             }
             Event::End(_) => self.depth -= 1,
+            Event::Decl(_) if self.seen_root => return Err(malformed("an XML declaration stands inside the message")),
             Event::Decl(declaration) => {
                 check_declaration(declaration)?;
                 return Ok(None);
@@ -316,65 +316,8 @@ impl<'m> Scanner<'m> {
     }
 }
 
-/// A fragment, and what its taker may want to know of it.
-pub(super) struct Cut {
-    pub(super) fragment: Fragment,
-    pub(super) elements: usize,
-    /// Whether text other than white space stands between the top elements.
-    pub(super) has_text: bool,
-}
-
-struct Cutter<'c, 'm> {
-    message: &'c Bytes,
-    text: &'m str,
-    declarations: &'c [(&'m str, &'m str)],
-    /// Where what has not been copied begins.
-    from: usize,
-    copied: BytesMut,
-    elements: usize,
-    has_text: bool,
-}
-
-impl<'c, 'm> Cutter<'c, 'm> {
-    fn new(message: &'c Bytes, text: &'m str, from: usize, declarations: &'c [(&'m str, &'m str)]) -> Self {
-        Self { message, text, declarations, from, copied: BytesMut::new(), elements: 0, has_text: false }
-    }
-
-    fn top(&mut self, start: usize, inside: &'m str, qualified_bytes: usize) -> Parsed<()> {
-        self.elements += 1;
-        let own = if inside.len() > qualified_bytes { attributes(inside, qualified_bytes)? } else { Vec::new() };
-        let after_name = start + 1 + qualified_bytes;
-        for &(prefix, raw) in self.declarations {
-            if own.iter().any(|(key, _)| declared_prefix(key) == Some(prefix)) {
-                continue;
-            }
-            self.copied.extend_from_slice(&self.text.as_bytes()[self.from..after_name]);
-            self.from = after_name;
-            let quote: &[u8] = if raw.contains('"') { b"'" } else { b"\"" };
-            let colon: &[u8] = if prefix.is_empty() { b"" } else { b":" };
-            for piece in [b" xmlns", colon, prefix.as_bytes(), b"=", quote, raw.as_bytes(), quote] {
-                self.copied.extend_from_slice(piece);
-            }
-            if self.copied.len() > self.text.len() + INJECTED_BYTES_MAX {
-                return Err(too_big("namespace declarations outside of the content are too many for its elements"));
-            }
-        }
-        Ok(())
-    }
-
-    fn finish(mut self, end: usize) -> Parsed<Cut> {
-        let fragment = if self.copied.is_empty() {
-            self.message.slice_ref(&self.text.as_bytes()[self.from..end])
-        } else {
-            self.copied.extend_from_slice(&self.text.as_bytes()[self.from..end]);
-            self.copied.freeze()
-        };
-        Ok(Cut { fragment: Fragment(fragment), elements: self.elements, has_text: self.has_text })
-    }
-}
-
 /// Names and raw values of a tag's attributes; their syntax and uniqueness have been checked.
-fn attributes(inside: &str, qualified_bytes: usize) -> Parsed<Vec<(&str, &str)>> {
+pub(super) fn attributes(inside: &str, qualified_bytes: usize) -> Parsed<Vec<(&str, &str)>> {
     let mut found = Vec::new();
     for attribute in Attributes::new(inside, qualified_bytes) {
         let attribute = attribute.map_err(|error| malformed(error.to_string()))?;
@@ -387,7 +330,7 @@ fn attributes(inside: &str, qualified_bytes: usize) -> Parsed<Vec<(&str, &str)>>
     Ok(found)
 }
 
-fn declared_prefix(key: &str) -> Option<&str> {
+pub(super) fn declared_prefix(key: &str) -> Option<&str> {
     match key.strip_prefix("xmlns")? {
         "" => Some(""),
         rest => rest.strip_prefix(':'),
@@ -417,43 +360,12 @@ fn is_name(key: &str) -> bool {
     key.starts_with(|c: char| c.is_alphabetic() || c == '_') && key.chars().all(allowed)
 }
 
-/// XML 1.0 production 2.
-pub(super) fn is_xml_char(c: char) -> bool {
-    matches!(c, '\t' | '\n' | '\r' | '\u{20}'..='\u{d7ff}' | '\u{e000}'..='\u{fffd}' | '\u{10000}'..)
-}
-
-/// What a client named, short enough to be said back to it.
-pub(super) fn quote(name: &str) -> Cow<'_, str> {
-    match name.char_indices().nth(QUOTED_CHARS_MAX) {
-        Some((at, _)) => Cow::Owned(format!("{}…", &name[..at])),
-        None => Cow::Borrowed(name),
-    }
-}
-
-pub(super) fn malformed(message: impl Into<String>) -> Box<Refusal> {
+/// The parser's own messages repeat names of any length, so they are cut too.
+pub(super) fn malformed(message: impl AsRef<str>) -> Box<Refusal> {
+    let message = clip(message.as_ref(), MESSAGE_CHARS_MAX).into_owned();
     Box::new(Refusal::new(Kind::MalformedMessage, message).at_layer(Layer::Rpc))
 }
 
-fn too_big(message: impl Into<String>) -> Box<Refusal> {
+pub(super) fn too_big(message: impl Into<String>) -> Box<Refusal> {
     Box::new(Refusal::new(Kind::TooBig, message).at_layer(Layer::Rpc))
-}
-
-/// Appends text as XML character data or attribute value; what XML cannot hold becomes U+FFFD.
-pub(super) fn escape_into(out: &mut String, text: &str) {
-    let mut from = 0;
-    for (at, c) in text.char_indices() {
-        let escaped = match c {
-            '<' => "&lt;",
-            '>' => "&gt;",
-            '&' => "&amp;",
-            '"' => "&quot;",
-            '\r' => "&#13;",
-            c if is_xml_char(c) => continue,
-            _ => "\u{fffd}",
-        };
-        out.push_str(&text[from..at]);
-        out.push_str(escaped);
-        from = at + c.len_utf8();
-    }
-    out.push_str(&text[from..]);
 }

@@ -423,3 +423,62 @@ def test_output_is_there_at_once():
     finally:
         process.kill()
         process.communicate()
+
+
+def test_output_of_a_spawned_child_is_there_at_once():
+    process = start(
+        script(
+            """
+            import multiprocessing, signal
+            def child():
+                print("from the child")
+                signal.pause()
+            if __name__ == "__main__":
+                process = multiprocessing.get_context("spawn").Process(target=child, daemon=True)
+                process.start()
+                signal.signal(signal.SIGTERM, lambda *_: exit(0))
+                process.join()
+            """
+        )
+    )
+    try:
+        assert process.stdout.readline() == b"from the child\n"
+    finally:
+        process.terminate()
+        process.communicate()
+
+
+def test_a_warning_shows_the_line_that_ran(tmp_path):
+    (tmp_path / "probe.py").write_text("# another file by now\n" * 9)
+    outcome = run("import warnings\nwarnings.warn('take care')\n", repository=tmp_path)
+    assert outcome.errors.splitlines() == [
+        DEVICE + "probe.py:2: UserWarning: take care",
+        "  warnings.warn('take care')",
+    ], outcome
+
+
+def test_a_package_of_the_interpreter_is_imported_as_ever():
+    pytest.importorskip("xmltodict")
+    outcome = run("import xmltodict; print(xmltodict.parse('<a>1</a>')['a'])", checksums={})
+    assert outcome.output == "1\n", outcome
+
+
+def test_checksums_that_are_not_json_let_nothing_in(tmp_path):
+    (tmp_path / "helper.py").write_bytes(b"print('ran')\n")
+    from launching import sealed
+
+    descriptor = sealed(b'{"helper.py": ')
+    outcome = run(
+        "import helper",
+        repository=tmp_path,
+        environment={"PROCYON_CHECKSUMS_FD": str(descriptor)},
+        pass_fds=[descriptor],
+    )
+    assert outcome.status == 1 and "has no checksum" in outcome.errors, outcome
+    assert outcome.output == ""
+
+
+def test_a_neighbour_that_cannot_be_read_is_no_module(tmp_path):
+    (tmp_path / "helper.py").mkdir()
+    outcome = run("import helper", repository=tmp_path, checksums={"helper.py": "0" * 64})
+    assert outcome.errors.rstrip().endswith("ModuleNotFoundError: No module named 'helper'"), outcome

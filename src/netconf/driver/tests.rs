@@ -213,3 +213,72 @@ async fn a_refused_opening_closes_the_stream_and_nothing_else() {
     assert_eq!(read_all(&mut client).await, "");
     assert!(within(inputs.recv()).await.is_none());
 }
+
+#[tokio::test]
+async fn broken_framing_takes_no_reply_from_a_slow_reader() {
+    const LARGE: usize = 2 * crate::netconf::session::UNWRITTEN_BYTES_MAX;
+    let fake = fake(|request| {
+        Some(Ok(match request {
+            Request::Get { .. } => Response::Data(vec![b' '; LARGE].into()),
+            _ => Response::Ok,
+        }))
+    });
+    let hello_timeout = Duration::from_millis(1);
+    let (mut client, server) = duplex(4096);
+    // There before the session begins, so that it is in time.
+    client.write_all(HELLO.as_bytes()).await.unwrap();
+    let options = ServeOptions { hello_timeout, ..options() };
+    let task = tokio::spawn(serve(server, fake.handle.clone(), opening(), options));
+    let began = Instant::now();
+    while began.elapsed() <= 2 * hello_timeout {
+        client.write_all(rpc(0, "<commit/>").as_bytes()).await.unwrap();
+        read_until(&mut client, "\n##\n").await;
+    }
+    client.write_all([rpc(1, "<get/>"), rpc(2, "<get/>")].concat().as_bytes()).await.unwrap();
+    read_until(&mut client, "message-id=\"1\"><data>").await;
+    client.write_all(b"\n#0\n").await.unwrap();
+    let replies = read_all(&mut client).await;
+    assert!(replies.contains("message-id=\"2\"><data>"), "{} bytes", replies.len());
+    assert!(replies.len() > 2 * LARGE && replies.ends_with("\n##\n"));
+    assert_eq!(within(task).await.unwrap(), SessionEnd::Other);
+}
+
+/// Anything at all may arrive: the session ends when the client does, and is closed once.
+#[test]
+fn random_bytes_never_hang_a_session() {
+    use proptest::prelude::*;
+
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let piece = prop_oneof![
+        prop::collection::vec(any::<u8>(), 0..200),
+        Just(rpc(1, "<get/>").into_bytes()),
+        Just(rpc(1, "<close-session/>").into_bytes()),
+        Just(b"\n#3\nabc".to_vec()),
+        Just(b"]]>]]>".to_vec()),
+    ];
+    let pieces = (any::<bool>(), prop::collection::vec(piece, 0..8));
+    let config = ProptestConfig::with_cases(64);
+    proptest!(config, |((hello, pieces) in pieces)| {
+        runtime.block_on(async {
+            let mut fake = fake(|_| Some(Ok(Response::Ok)));
+            let (client, task) = start(&fake, options(), 256);
+            let (mut reader, mut writer) = tokio::io::split(client);
+            let writing = async {
+                let hello = if hello { HELLO.as_bytes().to_vec() } else { Vec::new() };
+                for piece in std::iter::once(hello).chain(pieces) {
+                    // The session may be over already.
+                    if writer.write_all(&piece).await.is_err() {
+                        break;
+                    }
+                }
+                let _ = writer.shutdown().await;
+            };
+            let mut replies = Vec::new();
+            let (_, read) = within(async { tokio::join!(writing, reader.read_to_end(&mut replies)) }).await;
+            read.unwrap();
+            let end = within(task).await.unwrap();
+            assert_eq!(within(fake.ends.recv()).await, Some(end));
+            assert!(fake.ends.try_recv().is_err());
+        });
+    });
+}

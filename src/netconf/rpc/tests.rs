@@ -240,7 +240,7 @@ fn broken_envelopes_are_refused_at_the_rpc_layer() {
         (rpc(id, "<get></put>"), "malformed"),
         (rpc(id, "<x:get/>"), "malformed"),
         (rpc(id, "<get/>&"), "malformed"),
-        (rpc(id, "<get a='1' a='2'/>"), "ok"),
+        (rpc(id, "<get a='1' a='2'/>"), "malformed"),
         (rpc("message-id='1' message-id='2'", "<get/>"), "malformed"),
         (rpc("message-id='<'", "<get/>"), "malformed"),
         (rpc("message-id='&nope;'", "<get/>"), "malformed"),
@@ -293,8 +293,26 @@ fn a_broken_message_still_gets_the_message_id_that_could_be_read() {
 fn what_a_client_names_is_cut_short_when_said_back() {
     let refusal = refusal(&format!("<get><{}/></get>", "x".repeat(100_000)));
     assert!(refusal.message.len() < 300, "{}", refusal.message.len());
+    let name = "y".repeat(100_000);
+    let unmatched = envelope(&format!("<{name} xmlns='urn:x'></{name}y>")).operation.unwrap_err();
+    assert!(unmatched.kind == Kind::MalformedMessage && unmatched.message.len() < 2000);
     let many = format!("<rpc xmlns='{BASE}' message-id='{}'><get/></rpc>", "1".repeat(ECHO_BYTES_MAX));
     assert_eq!(parse(&Bytes::from(many)).operation.unwrap_err().kind, Kind::TooBig);
+}
+
+#[test]
+fn attributes_and_declarations_are_bounded() {
+    let attributes: String = (0..300).map(|n| format!(" a{n}=''")).collect();
+    let declarations: String = (0..200).map(|n| format!(" xmlns:a{n}='urn:a'")).collect();
+    let cases = [
+        format!("<get{attributes}/>"),
+        format!("<edit-config><config><a{attributes}/></config></edit-config>"),
+        format!("<edit-config><config><a><b{attributes}/></a></config></edit-config>"),
+        format!("<get{declarations}><filter{declarations}/></get>"),
+    ];
+    for inside in cases {
+        assert_eq!(refusal(&inside).kind, Kind::TooBig, "{}", &inside[..40]);
+    }
 }
 
 #[test]
@@ -338,5 +356,40 @@ proptest! {
             panic!("no edit-config")
         };
         prop_assert_eq!(found.0, config.as_bytes());
+    }
+
+    /// Every top element of a fragment can be read by somebody who knows nothing of the message.
+    #[test]
+    fn what_is_cut_out_stands_alone(
+        tops in prop::collection::vec(prop::sample::select(vec![
+            "<a/>", "<p:a/>", "<q:a><p:b/></q:a>", "<a xmlns=''/>", "<p:a xmlns:p='urn:r'/>", "<a p:x='1' q:x=\"2\"/>", "<!-- -->", " ",
+            "<a ><![CDATA[<]]></a >", "<p:a\n/>",
+        ]), 0..6),
+        default: bool,
+    ) {
+        let default = if default { " xmlns='urn:d'" } else { "" };
+        let message = format!(
+            "<nc:rpc xmlns:nc='{BASE}' xmlns:p=\"urn:'p\" message-id='1'><nc:edit-config{default} xmlns:q='urn:\"q'>\
+             <nc:target><nc:candidate/></nc:target><nc:config>{}</nc:config></nc:edit-config></nc:rpc>",
+            tops.concat()
+        );
+        let Ok(Operation::Ask(Request::EditConfig { config, .. })) = parse(&Bytes::from(message)).operation else {
+            panic!("no edit-config")
+        };
+        // As the content of an element that declares nothing.
+        let alone = format!("<alone>{}</alone>", text(&config));
+        let mut scanner = Scanner::new(alone.as_bytes()).unwrap();
+        let mut elements = 0;
+        loop {
+            match scanner.next().unwrap() {
+                Token::Open(tag) => {
+                    elements += usize::from(scanner.depth() == 2);
+                    scanner.attributes_of(&tag).unwrap();
+                }
+                Token::End => break,
+                _ => {}
+            }
+        }
+        prop_assert_eq!(elements, tops.iter().filter(|top| top.starts_with('<') && !top.starts_with("<!")).count());
     }
 }

@@ -90,7 +90,12 @@ fn an_rpc_in_the_same_packet_as_the_hello_is_answered() {
     let mut bench = Bench::new();
     bench.send(&format!("{HELLO_1_1}{}", chunked(&rpc(1, "<commit/>"))));
     assert_eq!(bench.asked, [Request::Commit]);
-    insta::assert_snapshot!(bench.written(), @"");
+    insta::assert_snapshot!(bench.written(), @r#"
+    <?xml version="1.0" encoding="UTF-8"?><hello xmlns="urn:ietf:params:xml:ns:netconf:base:1.0"><capabilities><capability>urn:ietf:params:netconf:base:1.0</capability><capability>urn:ietf:params:netconf:base:1.1</capability></capabilities><session-id>9</session-id></hello>]]>]]>
+    #91
+    <rpc-reply xmlns="urn:ietf:params:xml:ns:netconf:base:1.0" message-id="1"><ok/></rpc-reply>
+    ##
+    "#);
 }
 
 #[test]
@@ -101,7 +106,7 @@ fn an_old_client_is_answered_with_end_of_message_framing() {
         rpc(1, "<commit/>"),
         rpc(2, "<validate><source><running/></source></validate>")
     ));
-    insta::assert_snapshot!(bench.written(), @"");
+    insta::assert_snapshot!(bench.written(), @r#"<rpc-reply xmlns="urn:ietf:params:xml:ns:netconf:base:1.0" message-id="1"><ok/></rpc-reply>]]>]]><rpc-reply xmlns="urn:ietf:params:xml:ns:netconf:base:1.0" message-id="2"><rpc-error><error-type>application</error-type><error-tag>operation-failed</error-tag><error-severity>error</error-severity><error-message xml:lang="en">not valid</error-message></rpc-error></rpc-reply>]]>]]>"#);
 }
 
 #[test]
