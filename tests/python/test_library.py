@@ -124,6 +124,6 @@ def test_the_script_of_the_guide_stops_where_its_author_meant_it_to_when_the_dev
     outcome = finish(start(script_of_the_guide(guide()), "5", name="cpu-utilization-process.py"))
     assert outcome.status == 1
     assert outcome.errors.rstrip().endswith(
-        "NetconfError: not started by the app manager: no PROCYON_DOOR_FD; use `procyon script try`"
+        "NetconfError: not started by the app manager: no PROCYON_DOOR_FD; activate it as an app"
     ), outcome
     assert '  File "{}cpu-utilization-process.py"'.format(DEVICE) in outcome.errors

@@ -224,7 +224,7 @@ if __name__ == "__main__":
 
 def test_without_a_door_the_error_says_how_to_start_the_script(monkeypatch):
     monkeypatch.delenv("PROCYON_DOOR_FD", raising=False)
-    with pytest.raises(NetconfError, match="not started by the app manager: no PROCYON_DOOR_FD; use `procyon script try`"):
+    with pytest.raises(NetconfError, match="not started by the app manager: no PROCYON_DOOR_FD; activate it as an app"):
         NetconfClient().connect()
 
 

@@ -12,13 +12,13 @@ from launching import run
 
 
 @pytest.fixture
-def system_log(tmp_path, monkeypatch):
-    path = str(tmp_path / "syslog")
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as receiver:
-        receiver.bind(path)
-        receiver.settimeout(10)
-        monkeypatch.setenv("PROCYON_SYSLOG", path)
-        yield receiver
+def system_log(monkeypatch):
+    """The agent's end of the door."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with ours, theirs:
+        ours.settimeout(10)
+        monkeypatch.setenv("PROCYON_DOOR_FD", str(theirs.fileno()))
+        yield ours
 
 
 def test_a_script_log_line_has_the_shape_of_the_guide(capsys):
@@ -157,13 +157,18 @@ def test_a_system_log_that_does_not_read_never_holds_the_script_up(system_log, c
     assert capsys.readouterr().err.count("line\n") == 2000
 
 
-@pytest.mark.parametrize("path", ["/nonexistent/socket", "/dev/null", "x" * 300, "\0bad"])
-def test_a_system_log_that_is_not_there_is_no_trouble(monkeypatch, capsys, path):
-    if "\0" in path:
-        monkeypatch.setattr(os, "environ", dict(os.environ, PROCYON_SYSLOG=path))
-    else:
-        monkeypatch.setenv("PROCYON_SYSLOG", path)
+@pytest.mark.parametrize("number", ["", "none", "-1", "987654", "9" * 40])
+def test_a_system_log_that_is_not_there_is_no_trouble(monkeypatch, capsys, number):
+    monkeypatch.setenv("PROCYON_DOOR_FD", number)
     xrlog.getSysLogger("x").info("still here")
+    assert "still here" in capsys.readouterr().err
+
+
+def test_a_descriptor_that_is_no_door_gets_no_lines(monkeypatch, capsys, tmp_path):
+    with open(str(tmp_path / "file"), "w+b") as file:
+        monkeypatch.setenv("PROCYON_DOOR_FD", str(file.fileno()))
+        xrlog.getSysLogger("x").info("still here")
+        assert os.fstat(file.fileno()).st_size == 0
     assert "still here" in capsys.readouterr().err
 
 

@@ -7,8 +7,8 @@ A logger can be made as often as one likes and used from any thread. Whatever ha
 script and never waits: a system log that cannot be reached misses the line, the error log of the run still has it.
 
 Environment:
-    PROCYON_SYSLOG   the Unix datagram socket of the system log; each line is one JSON object
-    PROCYON_NODE     the name of this node at the head of a line
+    PROCYON_DOOR_FD   a descriptor inherited from the app manager; a line of the system log is one packet, a JSON object
+    PROCYON_NODE      the name of this node at the head of a line
 """
 
 import json
@@ -169,8 +169,8 @@ def _to_standard_error(line):
 
 
 def _to_system_log(severity, code, text):
-    path = os.environ.get("PROCYON_SYSLOG")
-    if not path:
+    number = os.environ.get("PROCYON_DOOR_FD", "")
+    if not number.isdigit():
         return
     cut = text.encode("utf-8", "replace")[:SYSLOG_TEXT_BYTES_MAX].decode("utf-8", "ignore")
     record = {
@@ -183,9 +183,12 @@ def _to_system_log(severity, code, text):
         "text": cut,
     }
     try:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
-            sender.setblocking(False)
-            sender.sendto(json.dumps(record, ensure_ascii=False).encode("utf-8"), path)
-    except OSError:
+        with socket.fromfd(int(number), socket.AF_UNIX, socket.SOCK_SEQPACKET) as door:
+            # A descriptor that the script has made something else of must not get our lines.
+            if door.getsockopt(socket.SOL_SOCKET, socket.SO_TYPE) != socket.SOCK_SEQPACKET:
+                return
+            line = json.dumps(record, ensure_ascii=False).encode("utf-8")
+            door.send(line, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+    except (OSError, OverflowError):
         # Nobody there, or too busy to take it.
         pass

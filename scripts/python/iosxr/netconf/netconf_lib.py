@@ -280,7 +280,7 @@ def _through_the_door():
     """A connected socket whose other half the device has taken as a new session of this app."""
     text = os.environ.get("PROCYON_DOOR_FD", "")
     if not text.isdigit():
-        raise NetconfError("not started by the app manager: no PROCYON_DOOR_FD; use `procyon script try`")
+        raise NetconfError("not started by the app manager: no PROCYON_DOOR_FD; activate it as an app")
     closed = (
         "PROCYON_DOOR_FD is {}, which is not the app manager's socket: a child that was started with its descriptors "
         "closed has to be given it (pass_fds)"
