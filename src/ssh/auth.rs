@@ -75,6 +75,12 @@ impl Accounts {
         }
     }
 
+    /// Whether `user` has a password that nobody can prove; the log should say why logins fail.
+    pub fn unverifiable(&self, user: &str) -> bool {
+        let hash = self.users.get(user).and_then(|account| account.password.as_ref());
+        hash.is_some_and(|hash| !hash.verifiable())
+    }
+
     /// The costliest hash in use: a refusal for want of a hash must not be the quick one.
     fn decoy(&self) -> String {
         let hashes = self.users.values().filter_map(|account| account.password.as_ref());
@@ -169,7 +175,7 @@ impl CryptHash {
         &self.0
     }
 
-    /// Whether a password can ever match; when not, the log should say so once.
+    /// Whether a password can ever match.
     pub fn verifiable(&self) -> bool {
         let hash_letters = match self.0.get(..3) {
             Some("$5$") => 43,
@@ -284,6 +290,7 @@ mod tests {
             (md5, "alice", &long),
         ] {
             let check = accounts(hash).password_check(user, password);
+            assert_eq!(accounts(hash).unverifiable(user), user == "alice");
             assert_eq!(check.hash, DECOY);
             assert!(!check.matches(), "{hash}");
         }

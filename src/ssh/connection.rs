@@ -222,7 +222,14 @@ impl Handler for Connection {
 
     async fn auth_password(&mut self, user: &str, password: &str) -> Result<Auth, Self::Error> {
         self.asked();
-        let check = self.shared.accounts.current().password_check(user, password);
+        let accounts = self.shared.accounts.current();
+        if accounts.unverifiable(user) {
+            warn!(
+                user,
+                "this password cannot be verified: its hash is none of $5$ and $6$, or asks for too many rounds"
+            );
+        }
+        let check = accounts.password_check(user, password);
         let place = self.shared.password_checks.acquire().await;
         let matches = tokio::task::spawn_blocking(move || check.matches()).await.unwrap_or(false);
         drop(place);
@@ -258,7 +265,10 @@ impl Handler for Connection {
     }
 
     async fn data(&mut self, channel: ChannelId, data: &[u8], _session: &mut Session) -> Result<(), Self::Error> {
-        let Some(inbox) = self.inbox(channel) else { return Ok(()) };
+        // Before a service is started nobody can read, and nobody decent writes.
+        let started = |opened: &&Opened| opened.write.is_none();
+        let serving = lock(&self.channels).get(&channel).filter(started).map(|opened| opened.inbox.clone());
+        let Some(inbox) = serving else { return Ok(()) };
         let max = self.shared.limits.unread_max;
         inbox.push(data).map_err(|_| {
             warn!(peer = %self.peer, user = self.user, max, "connection ended: the client sends and does not read");

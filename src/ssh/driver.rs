@@ -13,7 +13,7 @@ use russh::server::Config;
 use russh::{Disconnect, Preferred, SshId};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
-use tokio::time::{sleep, sleep_until, timeout};
+use tokio::time::{interval_at, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, info, warn};
@@ -178,6 +178,8 @@ impl Listening {
             () = self.shutdown.cancelled() => return Ok(()),
         };
         let mut waiting = true;
+        let mut pulse = Pulse::default();
+        let mut checks = interval_at(now() + limits.keepalive_interval, limits.keepalive_interval);
         loop {
             tokio::select! {
                 outcome = &mut session => return outcome,
@@ -192,6 +194,12 @@ impl Listening {
                     info!(%peer, "ssh connection ended: no login in time");
                     gate.end();
                     waiting = false;
+                }
+                _ = checks.tick() => {
+                    if !gate.paused() && pulse.missed(gate.heard()) > limits.keepalive_missed {
+                        info!(%peer, "ssh connection ended: the client has gone or takes nothing any more");
+                        gate.end();
+                    }
                 }
                 () = self.shutdown.cancelled() => break,
             }
@@ -211,11 +219,27 @@ impl Listening {
 
 impl Waiting {
     fn stage(&self) -> Stage {
-        match (self.asked, self.gate.spoke()) {
+        match (self.asked, self.gate.heard() > 0) {
             (true, _) => Stage::Asking,
             (false, true) => Stage::Talking,
             (false, false) => Stage::Silent,
         }
+    }
+}
+
+/// Whether a client still gives signs of life; it is asked for one at every check.
+#[derive(Default)]
+struct Pulse {
+    heard: u64,
+    missed: usize,
+}
+
+impl Pulse {
+    /// How many checks in a row nothing has been heard.
+    fn missed(&mut self, heard: u64) -> usize {
+        self.missed = if heard == self.heard { self.missed + 1 } else { 0 };
+        self.heard = heard;
+        self.missed
     }
 }
 
@@ -265,9 +289,9 @@ fn ssh_config(keys: Vec<PrivateKey>, limits: &Limits) -> Config {
         // A compressed stream can be a thousand times what it seems.
         preferred: Preferred { compression: (&[russh::compression::NONE][..]).into(), ..Preferred::DEFAULT },
         keepalive_interval: Some(limits.keepalive_interval),
-        keepalive_max: limits.keepalive_missed,
-        // The library counts no keepalives while a write waits: this ends a client that takes nothing at all.
-        inactivity_timeout: Some(limits.keepalive_interval * (u32::try_from(limits.keepalive_missed).unwrap_or(4) + 2)),
+        // Judged by `Pulse`: the library does not know when we have stopped listening, nor looks while a write waits.
+        keepalive_max: 0,
+        inactivity_timeout: None,
         ..Config::default()
     }
 }

@@ -35,8 +35,11 @@ pub(super) struct Gate {
 struct GateState {
     /// How many inboxes ask for a pause.
     pausing: usize,
+    /// Bytes in all inboxes.
+    unread: usize,
+    /// Bytes that the client has sent.
+    heard: u64,
     ended: bool,
-    spoke: bool,
     reader: Option<Waker>,
     writer: Option<Waker>,
 }
@@ -50,9 +53,27 @@ impl Gate {
         wake(&mut state.writer);
     }
 
-    /// Whether the client has ever sent a byte.
-    pub(super) fn spoke(&self) -> bool {
-        lock(&self.state).spoke
+    /// How many bytes the client has sent so far.
+    pub(super) fn heard(&self) -> u64 {
+        lock(&self.state).heard
+    }
+
+    /// Whether we are not listening just now: then the client's silence says nothing about it.
+    pub(super) fn paused(&self) -> bool {
+        lock(&self.state).pausing > 0
+    }
+
+    fn take(&self, count: usize, max: usize) -> Result<(), Overflow> {
+        let mut state = lock(&self.state);
+        if state.unread + count > max {
+            return Err(Overflow);
+        }
+        state.unread += count;
+        Ok(())
+    }
+
+    fn release(&self, count: usize) {
+        lock(&self.state).unread -= count;
     }
 
     fn pause(&self, on: bool) {
@@ -94,9 +115,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Transport<S> {
         }
         let before = buf.filled().len();
         ready!(Pin::new(&mut self.socket).poll_read(cx, buf))?;
-        if buf.filled().len() > before {
-            lock(&self.gate.state).spoke = true;
-        }
+        lock(&self.gate.state).heard += (buf.filled().len() - before) as u64;
         Poll::Ready(Ok(()))
     }
 }
@@ -129,7 +148,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Transport<S> {
     }
 }
 
-/// The client has sent more than `unread_max` bytes that its service could not take.
+/// The client has sent more than `unread_max` bytes that its services could not take.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Overflow;
 
@@ -174,9 +193,7 @@ impl Inbox {
         if state.deaf || state.closed || state.ended {
             return Ok(());
         }
-        if state.unread.len() + bytes.len() > self.max {
-            return Err(Overflow);
-        }
+        self.gate.take(bytes.len(), self.max)?;
         state.unread.extend_from_slice(bytes);
         wake(&mut state.reader);
         self.settle(&mut state);
@@ -227,6 +244,7 @@ impl Inbox {
         let count = buf.remaining().min(state.unread.len());
         buf.put_slice(&state.unread[..count]);
         state.unread.advance(count);
+        self.gate.release(count);
         if state.unread.is_empty() && state.unread.capacity() > IDLE_CAPACITY_MAX {
             state.unread = BytesMut::new();
         }
@@ -263,9 +281,17 @@ impl Inbox {
     fn leave(&self) {
         let mut state = lock(&self.state);
         state.deaf = true;
+        self.gate.release(state.unread.len());
         state.unread = BytesMut::new();
         state.writers[OUTPUT].waits = false;
         self.settle(&mut state);
+    }
+}
+
+/// What nobody has read counts no longer.
+impl Drop for Inbox {
+    fn drop(&mut self) {
+        self.leave();
     }
 }
 
@@ -382,19 +408,15 @@ mod tests {
         Inbox::new(gate.clone(), 10, 20)
     }
 
-    fn paused(gate: &Gate) -> bool {
-        lock(&gate.state).pausing > 0
-    }
-
     #[tokio::test]
     async fn a_lagging_reader_pauses_the_socket_until_it_catches_up() {
         let gate = Arc::new(Gate::default());
         let inbox = inbox(&gate);
         let mut stream = ChannelStream::new(inbox.clone(), Box::pin(tokio::io::sink()));
         inbox.push(&[1; 11]).unwrap();
-        assert!(paused(&gate));
+        assert!(gate.paused());
         stream.read_exact(&mut [0; 5]).await.unwrap();
-        assert!(!paused(&gate));
+        assert!(!gate.paused());
     }
 
     #[tokio::test]
@@ -413,7 +435,7 @@ mod tests {
         assert!(!reading.is_finished());
         inbox.leave();
         assert_eq!(&reading.await.unwrap().unwrap(), b"later");
-        assert!(gate.spoke());
+        assert_eq!(gate.heard(), 5);
     }
 
     #[tokio::test]
@@ -425,10 +447,25 @@ mod tests {
         let writing = tokio::spawn(async move { stream.write_all(b"more than one").await.map(|()| stream) });
         tokio::task::yield_now().await;
         inbox.push(&[1; 15]).unwrap();
-        assert!(!paused(&gate), "the client's window update may be next in the socket");
+        assert!(!gate.paused(), "the client's window update may be next in the socket");
         assert_eq!(inbox.push(&[1; 6]), Err(Overflow));
         inbox.close();
         assert_eq!(writing.await.unwrap().err().map(|error| error.kind()), Some(io::ErrorKind::BrokenPipe));
+    }
+
+    #[tokio::test]
+    async fn the_hard_bound_is_of_the_connection_and_what_goes_unread_is_released() {
+        let gate = Arc::new(Gate::default());
+        let (one, other) = (inbox(&gate), inbox(&gate));
+        one.push(&[1; 10]).unwrap();
+        other.push(&[1; 10]).unwrap();
+        assert_eq!(other.push(&[1; 1]), Err(Overflow));
+        drop(one);
+        other.push(&[1; 10]).unwrap();
+        assert!(gate.paused());
+        drop(other);
+        assert!(!gate.paused());
+        assert_eq!(lock(&gate.state).unread, 0);
     }
 
     #[tokio::test]

@@ -118,13 +118,14 @@ pub struct Limits {
     pub channels_per_connection: usize,
     /// After so long without a byte from the client it is asked for one.
     pub keepalive_interval: Duration,
-    /// So many unanswered questions mean that the client is gone.
+    /// So many unanswered questions mean that the client is gone, or takes nothing any more.
     pub keepalive_missed: usize,
     /// Bytes in one direction after which new keys are agreed.
     pub rekey_bytes: usize,
     /// Bytes a service has not read yet, from which on its connection is no longer read.
     pub unread_pause: usize,
-    /// Bytes a service has not read yet that end the connection: reached only by a client that sends and never reads.
+    /// Bytes that the services of a connection have not read yet, at which it is ended: reached only by a client that
+    /// sends and never reads.
     pub unread_max: usize,
     /// How long clients have to take their leave at shutdown.
     pub shutdown_grace: Duration,

@@ -148,7 +148,7 @@ impl Session {
             }
             Request::Write { handle, offset, data } => self.write(&handle, offset, data).await?,
             Request::Stat { path } => {
-                let name = self.permitted(&path, &[Access::Read]).await?;
+                let name = self.permitted(&path, Access::Read).await?;
                 let stat = self.on_disk(move |root| root.stat(&name)).await?;
                 return Ok(wire::attributes_reply(id, &attributes_of(&stat)));
             }
@@ -158,12 +158,12 @@ impl Session {
                 return Ok(wire::attributes_reply(id, &attributes_of(&stat)));
             }
             Request::SetStat { path, attributes } => {
-                let name = self.permitted(&path, &[Access::Update]).await?;
+                let name = self.permitted(&path, Access::Update).await?;
                 self.on_disk(move |root| set_attributes(root, &name, &attributes)).await?;
             }
             Request::SetStatHandle { handle, attributes } => self.set_open_file(&handle, attributes).await?,
             Request::OpenFolder { path } => {
-                let name = self.permitted(&path, &[Access::Read]).await?;
+                let name = self.permitted(&path, Access::Read).await?;
                 self.room()?;
                 let listing = self.on_disk(move |root| root.list(&name)).await?;
                 return Ok(wire::handle(id, &self.keep(Handle::Folder(Some(Mutex::new(listing))))));
@@ -173,16 +173,18 @@ impl Session {
                 return Ok(wire::names(id, &names));
             }
             Request::Remove { path } => {
-                let name = self.permitted(&path, &[Access::Update]).await?;
+                let name = self.permitted(&path, Access::Update).await?;
+                let removed = name.clone();
                 self.on_disk(move |root| root.remove_file(&name)).await?;
+                info!(user = self.user, path = %removed.display(), "file removed over sftp");
             }
             Request::MakeFolder { path, attributes } => {
-                let name = self.permitted(&path, &[Access::Update]).await?;
+                let name = self.permitted(&path, Access::Update).await?;
                 let mode = mode_of(&attributes, 0o755);
                 self.on_disk(move |root| root.make_folder(&name, mode)).await?;
             }
             Request::RemoveFolder { path } => {
-                let name = self.permitted(&path, &[Access::Update]).await?;
+                let name = self.permitted(&path, Access::Update).await?;
                 self.on_disk(move |root| root.remove_folder(&name)).await?;
             }
             Request::RealPath { path } => {
@@ -191,8 +193,8 @@ impl Session {
                 return Ok(wire::names(id, &names));
             }
             Request::Rename { from, to, replace } => {
-                let from = self.permitted(&from, &[Access::Update]).await?;
-                let to = self.permitted(&to, &[Access::Update]).await?;
+                let from = self.permitted(&from, Access::Update).await?;
+                let to = self.permitted(&to, Access::Update).await?;
                 self.on_disk(move |root| root.rename(&from, &to, replace)).await?;
             }
             Request::Sync { handle } => {
@@ -312,7 +314,7 @@ impl Session {
     }
 
     async fn space(&self, id: u32, path: &[u8]) -> Result<Bytes, Refused> {
-        let name = self.permitted(path, &[Access::Read]).await?;
+        let name = self.permitted(path, Access::Read).await?;
         let space = self.on_disk(move |root| root.space(&name)).await?;
         let read_only = u64::from(space.flags().contains(nix::sys::statvfs::FsFlags::ST_RDONLY));
         Ok(wire::numbers(
@@ -333,12 +335,10 @@ impl Session {
         ))
     }
 
-    /// The place that `path` means, when the user may do all of `accesses` there.
-    async fn permitted(&self, path: &[u8], accesses: &[Access]) -> Result<PathBuf, Refused> {
+    /// The place that `path` means, when the user may have `access` to it.
+    async fn permitted(&self, path: &[u8], access: Access) -> Result<PathBuf, Refused> {
         let path = DevicePath::parse(path)?;
-        for access in accesses {
-            self.ask(&path, *access).await?;
-        }
+        self.ask(&path, access).await?;
         Ok(path.relative())
     }
 
