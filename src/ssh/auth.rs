@@ -9,6 +9,8 @@ use std::str::FromStr;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use russh::keys::PublicKey;
+use russh::server::Auth;
+use russh::{MethodKind, MethodSet};
 use sha_crypt::{Algorithm, Params, PasswordVerifier, ShaCrypt};
 
 /// Longer names belong to nobody.
@@ -216,6 +218,16 @@ impl PasswordCheck {
         let verified = ShaCrypt::SHA512.verify_password(self.password.as_bytes(), self.hash.as_str()).is_ok();
         self.real && verified
     }
+}
+
+/// Says the same to everybody, and leaves every method open: a mistyped password may be typed again.
+pub(super) fn reject() -> Auth {
+    Auth::Reject { proceed_with_methods: Some(methods()), partial_success: false }
+}
+
+/// What a user has configured is not for strangers to learn, so it does not show here.
+pub(super) fn methods() -> MethodSet {
+    MethodSet::from(&[MethodKind::PublicKey, MethodKind::Password][..])
 }
 
 #[cfg(test)]

@@ -12,17 +12,18 @@
 use std::collections::HashMap;
 use std::future::Future;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use russh::keys::PublicKey;
 use russh::server::{Auth, ChannelOpenHandle, Handler, Msg, PublicKeyOffer, Session, VerifiedPublicKey};
-use russh::{Channel, ChannelId, ChannelOpenFailure, ChannelWriteHalf, MethodKind, MethodSet, Pty};
+use russh::{Channel, ChannelId, ChannelOpenFailure, ChannelWriteHalf, Pty};
 use tokio::sync::{Semaphore, watch};
 use tokio_util::task::TaskTracker;
 use tracing::{debug, error, info, warn};
 
-use super::auth::{SharedAccounts, USER_BYTES_MAX};
-use super::flow::{ChannelStream, ErrorStream, Gate, Inbox};
+use super::auth::{SharedAccounts, USER_BYTES_MAX, reject};
+use super::flow::{Gate, Inbox, lock};
+use super::stream::{ChannelStream, ErrorStream};
 use super::{Limits, Services, ShellCall, Terminal, sftp};
 use crate::sys::beneath::Root;
 
@@ -396,21 +397,7 @@ impl Handler for Connection {
     }
 }
 
-/// Says the same to everybody, and leaves every method open: a mistyped password may be typed again.
-fn reject() -> Auth {
-    Auth::Reject { proceed_with_methods: Some(methods()), partial_success: false }
-}
-
-/// What a user has configured is not for strangers to learn, so it does not show here.
-pub(super) fn methods() -> MethodSet {
-    MethodSet::from(&[MethodKind::PublicKey, MethodKind::Password][..])
-}
-
 /// At most `max` bytes of `text`, for logs and memory.
 fn cut(text: &str, max: usize) -> &str {
     &text[..text.floor_char_boundary(max)]
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

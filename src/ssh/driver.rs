@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use russh::keys::PrivateKey;
@@ -19,9 +19,9 @@ use tokio_util::task::TaskTracker;
 use tracing::{debug, info, warn};
 
 use super::admission::{Admission, ConnectionId, Stage, Verdict};
-use super::auth::SharedAccounts;
-use super::connection::{Connection, ConnectionError, Login, Shared, methods};
-use super::flow::{Gate, Transport};
+use super::auth::{SharedAccounts, methods};
+use super::connection::{Connection, ConnectionError, Login, Shared};
+use super::flow::{Gate, Transport, lock};
 use super::{Limits, Services, SshConfig, SshError};
 use crate::sys::beneath::Root;
 
@@ -299,8 +299,4 @@ fn ssh_config(keys: Vec<PrivateKey>, limits: &Limits) -> Config {
 #[expect(clippy::disallowed_methods, reason = "drivers read the clock")]
 fn now() -> tokio::time::Instant {
     tokio::time::Instant::from_std(std::time::Instant::now())
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

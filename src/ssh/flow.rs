@@ -219,6 +219,11 @@ impl Inbox {
         self.settle(&mut state);
     }
 
+    /// We have said that we send no more.
+    pub(super) fn finish(&self) {
+        lock(&self.state).finished = true;
+    }
+
     pub(super) fn finished(&self) -> bool {
         lock(&self.state).finished
     }
@@ -232,7 +237,7 @@ impl Inbox {
         }
     }
 
-    fn poll_read(&self, cx: &Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    pub(super) fn poll_read(&self, cx: &Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let mut state = lock(&self.state);
         if state.unread.is_empty() {
             if state.ended {
@@ -252,7 +257,7 @@ impl Inbox {
         Poll::Ready(Ok(()))
     }
 
-    fn poll_written<T>(
+    pub(super) fn poll_written<T>(
         &self,
         index: usize,
         cx: &mut Context<'_>,
@@ -270,7 +275,7 @@ impl Inbox {
         written
     }
 
-    fn writer_waits(&self, index: usize, waits: bool) {
+    pub(super) fn writer_waits(&self, index: usize, waits: bool) {
         let mut state = lock(&self.state);
         if state.writers[index].waits != waits {
             state.writers[index].waits = waits;
@@ -278,7 +283,7 @@ impl Inbox {
         }
     }
 
-    fn leave(&self) {
+    pub(super) fn leave(&self) {
         let mut state = lock(&self.state);
         state.deaf = true;
         self.gate.release(state.unread.len());
@@ -295,97 +300,9 @@ impl Drop for Inbox {
     }
 }
 
-const OUTPUT: usize = 0;
-const ERRORS: usize = 1;
-
-type Sink = Pin<Box<dyn AsyncWrite + Send>>;
-
-/// One channel as a service sees it. Writing waits for the client's window; reading ends when the client has ended,
-/// closed the channel or gone.
-pub struct ChannelStream {
-    inbox: Arc<Inbox>,
-    sink: Sink,
-}
-
-impl ChannelStream {
-    pub(super) fn new(inbox: Arc<Inbox>, sink: Sink) -> Self {
-        Self { inbox, sink }
-    }
-}
-
-impl AsyncRead for ChannelStream {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        self.inbox.poll_read(cx, buf)
-    }
-}
-
-impl AsyncWrite for ChannelStream {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        if buf.is_empty() {
-            return Poll::Ready(Ok(0));
-        }
-        let this = &mut *self;
-        this.inbox.poll_written(OUTPUT, cx, |cx| this.sink.as_mut().poll_write(cx, buf))
-    }
-
-    /// What is written is on its way: only the client's window delays it.
-    fn poll_flush(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.inbox.finished() {
-            return Poll::Ready(Ok(()));
-        }
-        let this = &mut *self;
-        ready!(this.inbox.poll_written(OUTPUT, cx, |cx| this.sink.as_mut().poll_shutdown(cx)))?;
-        lock(&self.inbox.state).finished = true;
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl Drop for ChannelStream {
-    fn drop(&mut self) {
-        self.inbox.leave();
-    }
-}
-
-/// The standard error of a channel.
-pub struct ErrorStream {
-    inbox: Arc<Inbox>,
-    sink: Sink,
-}
-
-impl ErrorStream {
-    pub(super) fn new(inbox: Arc<Inbox>, sink: Sink) -> Self {
-        Self { inbox, sink }
-    }
-}
-
-impl AsyncWrite for ErrorStream {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        if buf.is_empty() {
-            return Poll::Ready(Ok(0));
-        }
-        let this = &mut *self;
-        this.inbox.poll_written(ERRORS, cx, |cx| this.sink.as_mut().poll_write(cx, buf))
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-
-    /// The end of a channel is said on its standard output.
-    fn poll_shutdown(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl Drop for ErrorStream {
-    fn drop(&mut self) {
-        self.inbox.writer_waits(ERRORS, false);
-    }
-}
+/// The writers of a channel.
+pub(super) const OUTPUT: usize = 0;
+pub(super) const ERRORS: usize = 1;
 
 fn wake(waker: &mut Option<Waker>) {
     if let Some(waker) = waker.take() {
@@ -394,7 +311,7 @@ fn wake(waker: &mut Option<Waker>) {
 }
 
 /// A panic elsewhere must not take the connection's bookkeeping with it: every change here is complete in itself.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -402,6 +319,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
+    use super::super::stream::ChannelStream;
     use super::*;
 
     fn inbox(gate: &Arc<Gate>) -> Arc<Inbox> {

@@ -10,7 +10,7 @@
 //!
 //! * `admission.rs`, `auth.rs`, `jail.rs`, `sftp_wire.rs` decide in values: who may connect, who is who, what a path
 //!   means, what a packet says.
-//! * `flow.rs` keeps a connection's bytes within bounds, `connection.rs` answers one client's requests, `sftp.rs`
+//! * `flow.rs` and `stream.rs` keep a connection's bytes within bounds, `connection.rs` answers one client's requests, `sftp.rs`
 //!   serves files, `driver.rs` accepts and ends connections.
 //!
 //! Must not know: NETCONF messages, datastores, what a file in the repository means.
@@ -23,7 +23,9 @@ mod flow;
 pub mod host_key;
 pub mod jail;
 mod sftp;
+mod sftp_answer;
 mod sftp_wire;
+mod stream;
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -36,7 +38,7 @@ use tokio::sync::watch;
 
 pub use self::auth::{Account, Accounts, AuthorizedKey, CryptHash, SharedAccounts};
 pub use self::driver::serve;
-pub use self::flow::{ChannelStream, ErrorStream};
+pub use self::stream::{ChannelStream, ErrorStream};
 pub use crate::northbound::handle::Access;
 
 /// What a service gives back; boxed so that [`Services`] can be a trait object.
