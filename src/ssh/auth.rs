@@ -69,7 +69,7 @@ impl Accounts {
     /// The work that decides whether `password` proves `user`; run it where it may take milliseconds.
     pub fn password_check(&self, user: &str, password: &str) -> PasswordCheck {
         let hash = self.users.get(user).and_then(|account| account.password.clone());
-        let fits = password.len() <= PASSWORD_BYTES_MAX;
+        let fits = (1..=PASSWORD_BYTES_MAX).contains(&password.len());
         let password = if fits { password.to_owned() } else { String::new() };
         match hash.filter(|hash| fits && hash.verifiable()) {
             Some(hash) => PasswordCheck { hash: hash.0, password, real: true },

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use russh::keys::PrivateKey;
 use russh::server::Config;
-use russh::{Disconnect, Preferred, SshId};
+use russh::{Disconnect, Preferred, SshId, cipher, kex};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::time::{interval_at, sleep, sleep_until, timeout};
@@ -38,6 +38,29 @@ const MESSAGES_QUEUED_MAX: usize = 64;
 
 /// For a farewell to a client that does not take it.
 const FAREWELL_TIME: Duration = Duration::from_secs(1);
+
+/// The NIST curves are for clients that know no other; larger groups than these cost a stranger nothing and us much.
+const KEY_EXCHANGES: &[kex::Name] = &[
+    kex::MLKEM768X25519_SHA256,
+    kex::CURVE25519,
+    kex::CURVE25519_PRE_RFC_8731,
+    kex::ECDH_SHA2_NISTP256,
+    kex::ECDH_SHA2_NISTP384,
+    kex::ECDH_SHA2_NISTP521,
+    kex::DH_G14_SHA256,
+    kex::DH_G16_SHA512,
+    kex::EXTENSION_SUPPORT_AS_SERVER,
+    kex::EXTENSION_OPENSSH_STRICT_KEX_AS_SERVER,
+];
+
+const CIPHERS: &[cipher::Name] = &[
+    cipher::CHACHA20_POLY1305,
+    cipher::AES_256_GCM,
+    cipher::AES_128_GCM,
+    cipher::AES_256_CTR,
+    cipher::AES_192_CTR,
+    cipher::AES_128_CTR,
+];
 
 /// Serves `listener` until `shutdown`. The accounts may change meanwhile; each login sees them as they are then.
 pub async fn serve(
@@ -286,8 +309,13 @@ fn ssh_config(keys: Vec<PrivateKey>, limits: &Limits) -> Config {
         channel_buffer_size: 1,
         event_buffer_size: MESSAGES_QUEUED_MAX,
         limits: russh::Limits::new(limits.rekey_bytes, limits.rekey_bytes, Duration::from_secs(3600)),
-        // A compressed stream can be a thousand times what it seems.
-        preferred: Preferred { compression: (&[russh::compression::NONE][..]).into(), ..Preferred::DEFAULT },
+        preferred: Preferred {
+            kex: KEY_EXCHANGES.into(),
+            cipher: CIPHERS.into(),
+            // A compressed stream can be a thousand times what it seems.
+            compression: (&[russh::compression::NONE][..]).into(),
+            ..Preferred::DEFAULT
+        },
         keepalive_interval: Some(limits.keepalive_interval),
         // Judged by `Pulse`: the library does not know when we have stopped listening, nor looks while a write waits.
         keepalive_max: 0,

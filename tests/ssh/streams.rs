@@ -241,3 +241,31 @@ async fn a_shell_that_is_not_there_says_what_to_type() {
     let output = within(ssh.args(["-s", "alice@127.0.0.1", "gopher"]).output()).await.unwrap();
     assert_eq!(output.status.code(), Some(255));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn old_and_new_clients_find_algorithms() {
+    let server = Server::start(Temper::Pours(3)).await;
+    let mut failures = Vec::new();
+    for option in [
+        "KexAlgorithms=curve25519-sha256",
+        "KexAlgorithms=ecdh-sha2-nistp256",
+        "KexAlgorithms=ecdh-sha2-nistp384",
+        "KexAlgorithms=diffie-hellman-group14-sha256",
+        "KexAlgorithms=diffie-hellman-group16-sha512",
+        "HostKeyAlgorithms=ssh-ed25519",
+        "HostKeyAlgorithms=ecdsa-sha2-nistp256",
+        "Ciphers=chacha20-poly1305@openssh.com",
+        "Ciphers=aes256-gcm@openssh.com",
+        "Ciphers=aes128-gcm@openssh.com",
+        "Ciphers=aes256-ctr",
+        "Ciphers=aes128-ctr",
+        "Compression=yes",
+    ] {
+        let mut ssh = server.program("ssh", "-p");
+        let output = within(ssh.args(["-o", option, "-s", "alice@127.0.0.1", "netconf"]).output()).await.unwrap();
+        if output.stdout != b"xxx" {
+            failures.push(format!("{option}: {}", String::from_utf8_lossy(&output.stderr)));
+        }
+    }
+    assert!(failures.is_empty(), "{failures:#?}");
+}
