@@ -22,7 +22,8 @@ use tokio_util::task::TaskTracker;
 use tracing::{debug, error, info, warn};
 
 use super::auth::{SharedAccounts, USER_BYTES_MAX, reject};
-use super::flow::{Gate, Inbox, lock};
+use super::flow::Inbox;
+use super::gate::{Gate, lock};
 use super::stream::{ChannelStream, ErrorStream};
 use super::{Limits, Services, ShellCall, Terminal, sftp};
 use crate::sys::beneath::Root;
@@ -150,10 +151,6 @@ impl Connection {
         Ok(())
     }
 
-    fn inbox(&self, id: ChannelId) -> Option<Arc<Inbox>> {
-        lock(&self.channels).get(&id).map(|opened| opened.inbox.clone())
-    }
-
     fn call(&self, id: ChannelId, command: Option<String>, session: &mut Session) -> Result<(), ConnectionError> {
         let services = self.shared.services.clone();
         self.start(id, session, move |start| {
@@ -278,8 +275,8 @@ impl Handler for Connection {
     }
 
     async fn channel_eof(&mut self, channel: ChannelId, _session: &mut Session) -> Result<(), Self::Error> {
-        if let Some(inbox) = self.inbox(channel) {
-            inbox.end();
+        if let Some(opened) = lock(&self.channels).get(&channel) {
+            opened.inbox.end();
         }
         Ok(())
     }

@@ -21,7 +21,7 @@ use tracing::{debug, info, warn};
 use super::admission::{Admission, ConnectionId, Stage, Verdict};
 use super::auth::{SharedAccounts, methods};
 use super::connection::{Connection, ConnectionError, Login, Shared};
-use super::flow::{Gate, Transport, lock};
+use super::gate::{Gate, Transport, lock};
 use super::{Limits, Services, SshConfig, SshError};
 use crate::sys::beneath::Root;
 

@@ -10,8 +10,8 @@
 //!
 //! * `admission.rs`, `auth.rs`, `jail.rs`, `sftp_wire.rs` decide in values: who may connect, who is who, what a path
 //!   means, what a packet says.
-//! * `flow.rs` and `stream.rs` keep a connection's bytes within bounds, `connection.rs` answers one client's requests, `sftp.rs`
-//!   serves files, `driver.rs` accepts and ends connections.
+//! * `gate.rs`, `flow.rs` and `stream.rs` keep a connection's bytes within bounds, `connection.rs` answers one client's
+//!   requests, `sftp.rs` serves files, `driver.rs` accepts and ends connections.
 //!
 //! Must not know: NETCONF messages, datastores, what a file in the repository means.
 
@@ -20,6 +20,7 @@ pub mod auth;
 mod connection;
 pub mod driver;
 mod flow;
+mod gate;
 pub mod host_key;
 pub mod jail;
 mod sftp;
