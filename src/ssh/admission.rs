@@ -68,8 +68,7 @@ impl Admission {
 
     /// Decides about a new connection from `source`; `stage` says how far a waiting one has come.
     pub fn arrive(&mut self, source: IpAddr, stage: impl Fn(ConnectionId) -> Stage) -> Verdict {
-        // An IPv4 client counts the same whichever kind of socket it came in by.
-        let source = source.to_canonical();
+        let source = neighbourhood(source);
         let mut held: BTreeMap<IpAddr, usize> = BTreeMap::new();
         for waiting in self.waiting.values() {
             *held.entry(*waiting).or_default() += 1;
@@ -120,6 +119,15 @@ impl Admission {
         self.open += 1;
         self.waiting.insert(id, source);
         id
+    }
+}
+
+/// Who counts as one source. An IPv4 client is the same whichever kind of socket it came in by; an IPv6 host may take
+/// any address of its /64.
+fn neighbourhood(source: IpAddr) -> IpAddr {
+    match source.to_canonical() {
+        IpAddr::V6(address) => IpAddr::from((u128::from(address) >> 64 << 64).to_be_bytes()),
+        v4 => v4,
     }
 }
 
@@ -178,6 +186,14 @@ mod tests {
         admitted(admission.arrive(host(2), |_| Stage::Asking));
         let verdict = admission.arrive(host(3), |_| Stage::Asking);
         assert_eq!(verdict, Verdict::AdmitInsteadOf { admitted: ConnectionId(4), ended: ids[0] });
+    }
+
+    #[test]
+    fn a_source_is_a_host_whatever_address_it_takes() {
+        let source = |text: &str| neighbourhood(text.parse().unwrap());
+        assert_eq!(source("2001:db8::1"), source("2001:db8::ffff:1"));
+        assert_ne!(source("2001:db8::1"), source("2001:db8:0:1::1"));
+        assert_eq!(source("::ffff:192.0.2.1"), source("192.0.2.1"));
     }
 
     #[test]

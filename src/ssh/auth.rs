@@ -8,8 +8,10 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use russh::keys::PublicKey;
-use sha_crypt::{Algorithm, Params, PasswordVerifier, ShaCrypt};
+use russh::keys::{Algorithm, PublicKey};
+use russh::server::Auth;
+use russh::{MethodKind, MethodSet};
+use sha_crypt::{Params, PasswordHasher, PasswordVerifier, ShaCrypt};
 
 /// Longer names belong to nobody.
 pub const USER_BYTES_MAX: usize = 64;
@@ -67,12 +69,18 @@ impl Accounts {
     /// The work that decides whether `password` proves `user`; run it where it may take milliseconds.
     pub fn password_check(&self, user: &str, password: &str) -> PasswordCheck {
         let hash = self.users.get(user).and_then(|account| account.password.clone());
-        let fits = password.len() <= PASSWORD_BYTES_MAX;
+        let fits = (1..=PASSWORD_BYTES_MAX).contains(&password.len());
         let password = if fits { password.to_owned() } else { String::new() };
         match hash.filter(|hash| fits && hash.verifiable()) {
             Some(hash) => PasswordCheck { hash: hash.0, password, real: true },
             None => PasswordCheck { hash: self.decoy(), password, real: false },
         }
+    }
+
+    /// Whether `user` has a password that nobody can prove; the log should say why logins fail.
+    pub fn unverifiable(&self, user: &str) -> bool {
+        let hash = self.users.get(user).and_then(|account| account.password.as_ref());
+        hash.is_some_and(|hash| !hash.verifiable())
     }
 
     /// The costliest hash in use: a refusal for want of a hash must not be the quick one.
@@ -91,6 +99,8 @@ pub struct AuthorizedKey(PublicKey);
 pub enum KeyRefused {
     #[error("not a public key: {reason}; paste one line of a `.pub` file as `ssh-keygen` wrote it")]
     Malformed { reason: String },
+    #[error("keys of type {algorithm} are not served; make another with `ssh-keygen -t ed25519`")]
+    Unsupported { algorithm: String },
     #[error("the key says it is {found}, the configuration says {expected}")]
     AlgorithmDiffers { expected: String, found: String },
 }
@@ -124,8 +134,14 @@ impl FromStr for AuthorizedKey {
     type Err = KeyRefused;
 
     fn from_str(line: &str) -> Result<Self, Self::Err> {
-        let key = PublicKey::from_openssh(line.trim());
-        key.map(Self).map_err(|error| KeyRefused::Malformed { reason: error.to_string() })
+        let key = PublicKey::from_openssh(line.trim())
+            .map_err(|error| KeyRefused::Malformed { reason: error.to_string() })?;
+        match key.algorithm() {
+            Algorithm::Ed25519 | Algorithm::Ecdsa { .. } | Algorithm::SkEd25519 | Algorithm::SkEcdsaSha2NistP256 => {
+                Ok(Self(key))
+            }
+            other => Err(KeyRefused::Unsupported { algorithm: other.to_string() }),
+        }
     }
 }
 
@@ -158,9 +174,9 @@ impl CryptHash {
         }
         let mut random = [0_u8; 12];
         getrandom::fill(&mut random).map_err(|error| HashNotMade::NoRandomness { reason: error.to_string() })?;
-        let hasher = ShaCrypt::new(Algorithm::Sha512Crypt, Params::RECOMMENDED);
+        let hasher = ShaCrypt::new(sha_crypt::Algorithm::Sha512Crypt, Params::RECOMMENDED);
         // The hasher writes the salt as base64 of these bytes: 16 letters, the most that the format has.
-        let hash = sha_crypt::PasswordHasher::hash_password_with_salt(&hasher, password.as_bytes(), &random);
+        let hash = hasher.hash_password_with_salt(password.as_bytes(), &random);
         hash.map(|hash| Self(hash.as_str().to_owned()))
             .map_err(|error| HashNotMade::NoRandomness { reason: error.to_string() })
     }
@@ -169,7 +185,7 @@ impl CryptHash {
         &self.0
     }
 
-    /// Whether a password can ever match; when not, the log should say so once.
+    /// Whether a password can ever match.
     pub fn verifiable(&self) -> bool {
         let hash_letters = match self.0.get(..3) {
             Some("$5$") => 43,
@@ -212,6 +228,16 @@ impl PasswordCheck {
     }
 }
 
+/// Says the same to everybody, and leaves every method open: a mistyped password may be typed again.
+pub(super) fn reject() -> Auth {
+    Auth::Reject { proceed_with_methods: Some(methods()), partial_success: false }
+}
+
+/// What a user has configured is not for strangers to learn, so it does not show here.
+pub(super) fn methods() -> MethodSet {
+    MethodSet::from(&[MethodKind::PublicKey, MethodKind::Password][..])
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -243,6 +269,13 @@ mod tests {
             Err(KeyRefused::Malformed { .. } | KeyRefused::AlgorithmDiffers { .. })
         ));
         assert!(matches!(AuthorizedKey::new("ssh-ed25519", "noise!"), Err(KeyRefused::Malformed { .. })));
+    }
+
+    #[test]
+    fn a_key_that_could_never_log_in_is_refused_when_it_is_configured() {
+        const RSA: &str = "ssh-rsa AAAAB3NzaC1yc2EAAAADAQABAAABAQD2umK6OMsX+OXQfDvjT1yT7aLlL+k5d68IoVpj4S6u15o81/NwxQ+9junFYnv+zY3nC/UAaz+I8YHE1mtIelZU59fTKfiXRTMkU2bRJySgIopXnIIf6RgpSnp5KdJhtH+rXyWJY6F7UahWGPRdNlIyBdwvHLPT6VHH+jGJKd1QK09hH8hQyivt6cSSMiunDyv2nPiiFb+NAC9XW78epIt4/N3A8rOPUau+DXdB7mjBTiTzfPiOeNnyjkkMFRRGVBRaUquzWUx8mTID5jSlvfNl5Xs6OzP9WmDYZ2Ex3+lKmydrMv3BSMyeTLO+mp41mdJC1Dy0sTTJaDYuj/lYwprJ";
+        let refused = RSA.parse::<AuthorizedKey>().unwrap_err();
+        assert!(matches!(&refused, KeyRefused::Unsupported { algorithm } if algorithm == "ssh-rsa"), "{refused}");
     }
 
     #[test]
@@ -284,6 +317,7 @@ mod tests {
             (md5, "alice", &long),
         ] {
             let check = accounts(hash).password_check(user, password);
+            assert_eq!(accounts(hash).unverifiable(user), user == "alice");
             assert_eq!(check.hash, DECOY);
             assert!(!check.matches(), "{hash}");
         }

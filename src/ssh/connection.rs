@@ -12,17 +12,19 @@
 use std::collections::HashMap;
 use std::future::Future;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use russh::keys::PublicKey;
 use russh::server::{Auth, ChannelOpenHandle, Handler, Msg, PublicKeyOffer, Session, VerifiedPublicKey};
-use russh::{Channel, ChannelId, ChannelOpenFailure, ChannelWriteHalf, MethodKind, MethodSet, Pty};
+use russh::{Channel, ChannelId, ChannelOpenFailure, ChannelWriteHalf, Pty};
 use tokio::sync::{Semaphore, watch};
 use tokio_util::task::TaskTracker;
 use tracing::{debug, error, info, warn};
 
-use super::auth::{SharedAccounts, USER_BYTES_MAX};
-use super::flow::{ChannelStream, ErrorStream, Gate, Inbox};
+use super::auth::{SharedAccounts, USER_BYTES_MAX, reject};
+use super::flow::Inbox;
+use super::gate::{Gate, lock};
+use super::stream::{ChannelStream, ErrorStream};
 use super::{Limits, Services, ShellCall, Terminal, sftp};
 use crate::sys::beneath::Root;
 
@@ -149,10 +151,6 @@ impl Connection {
         Ok(())
     }
 
-    fn inbox(&self, id: ChannelId) -> Option<Arc<Inbox>> {
-        lock(&self.channels).get(&id).map(|opened| opened.inbox.clone())
-    }
-
     fn call(&self, id: ChannelId, command: Option<String>, session: &mut Session) -> Result<(), ConnectionError> {
         let services = self.shared.services.clone();
         self.start(id, session, move |start| {
@@ -222,7 +220,14 @@ impl Handler for Connection {
 
     async fn auth_password(&mut self, user: &str, password: &str) -> Result<Auth, Self::Error> {
         self.asked();
-        let check = self.shared.accounts.current().password_check(user, password);
+        let accounts = self.shared.accounts.current();
+        if accounts.unverifiable(user) {
+            warn!(
+                user,
+                "this password cannot be verified: its hash is none of $5$ and $6$, or asks for too many rounds"
+            );
+        }
+        let check = accounts.password_check(user, password);
         let place = self.shared.password_checks.acquire().await;
         let matches = tokio::task::spawn_blocking(move || check.matches()).await.unwrap_or(false);
         drop(place);
@@ -258,7 +263,10 @@ impl Handler for Connection {
     }
 
     async fn data(&mut self, channel: ChannelId, data: &[u8], _session: &mut Session) -> Result<(), Self::Error> {
-        let Some(inbox) = self.inbox(channel) else { return Ok(()) };
+        // Before a service is started nobody can read, and nobody decent writes.
+        let started = |opened: &&Opened| opened.write.is_none();
+        let serving = lock(&self.channels).get(&channel).filter(started).map(|opened| opened.inbox.clone());
+        let Some(inbox) = serving else { return Ok(()) };
         let max = self.shared.limits.unread_max;
         inbox.push(data).map_err(|_| {
             warn!(peer = %self.peer, user = self.user, max, "connection ended: the client sends and does not read");
@@ -267,8 +275,8 @@ impl Handler for Connection {
     }
 
     async fn channel_eof(&mut self, channel: ChannelId, _session: &mut Session) -> Result<(), Self::Error> {
-        if let Some(inbox) = self.inbox(channel) {
-            inbox.end();
+        if let Some(opened) = lock(&self.channels).get(&channel) {
+            opened.inbox.end();
         }
         Ok(())
     }
@@ -386,21 +394,7 @@ impl Handler for Connection {
     }
 }
 
-/// Says the same to everybody, and leaves every method open: a mistyped password may be typed again.
-fn reject() -> Auth {
-    Auth::Reject { proceed_with_methods: Some(methods()), partial_success: false }
-}
-
-/// What a user has configured is not for strangers to learn, so it does not show here.
-pub(super) fn methods() -> MethodSet {
-    MethodSet::from(&[MethodKind::PublicKey, MethodKind::Password][..])
-}
-
 /// At most `max` bytes of `text`, for logs and memory.
 fn cut(text: &str, max: usize) -> &str {
     &text[..text.floor_char_boundary(max)]
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

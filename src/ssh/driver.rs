@@ -5,23 +5,23 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use russh::keys::PrivateKey;
 use russh::server::Config;
-use russh::{Disconnect, Preferred, SshId};
+use russh::{Disconnect, Preferred, SshId, cipher, kex};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
-use tokio::time::{sleep, sleep_until, timeout};
+use tokio::time::{interval_at, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, info, warn};
 
 use super::admission::{Admission, ConnectionId, Stage, Verdict};
-use super::auth::SharedAccounts;
-use super::connection::{Connection, ConnectionError, Login, Shared, methods};
-use super::flow::{Gate, Transport};
+use super::auth::{SharedAccounts, methods};
+use super::connection::{Connection, ConnectionError, Login, Shared};
+use super::gate::{Gate, Transport, lock};
 use super::{Limits, Services, SshConfig, SshError};
 use crate::sys::beneath::Root;
 
@@ -38,6 +38,29 @@ const MESSAGES_QUEUED_MAX: usize = 64;
 
 /// For a farewell to a client that does not take it.
 const FAREWELL_TIME: Duration = Duration::from_secs(1);
+
+/// The NIST curves are for clients that know no other; larger groups than these cost a stranger nothing and us much.
+const KEY_EXCHANGES: &[kex::Name] = &[
+    kex::MLKEM768X25519_SHA256,
+    kex::CURVE25519,
+    kex::CURVE25519_PRE_RFC_8731,
+    kex::ECDH_SHA2_NISTP256,
+    kex::ECDH_SHA2_NISTP384,
+    kex::ECDH_SHA2_NISTP521,
+    kex::DH_G14_SHA256,
+    kex::DH_G16_SHA512,
+    kex::EXTENSION_SUPPORT_AS_SERVER,
+    kex::EXTENSION_OPENSSH_STRICT_KEX_AS_SERVER,
+];
+
+const CIPHERS: &[cipher::Name] = &[
+    cipher::CHACHA20_POLY1305,
+    cipher::AES_256_GCM,
+    cipher::AES_128_GCM,
+    cipher::AES_256_CTR,
+    cipher::AES_192_CTR,
+    cipher::AES_128_CTR,
+];
 
 /// Serves `listener` until `shutdown`. The accounts may change meanwhile; each login sees them as they are then.
 pub async fn serve(
@@ -178,6 +201,8 @@ impl Listening {
             () = self.shutdown.cancelled() => return Ok(()),
         };
         let mut waiting = true;
+        let mut pulse = Pulse::default();
+        let mut checks = interval_at(now() + limits.keepalive_interval, limits.keepalive_interval);
         loop {
             tokio::select! {
                 outcome = &mut session => return outcome,
@@ -192,6 +217,12 @@ impl Listening {
                     info!(%peer, "ssh connection ended: no login in time");
                     gate.end();
                     waiting = false;
+                }
+                _ = checks.tick() => {
+                    if !gate.paused() && pulse.missed(gate.heard()) > limits.keepalive_missed {
+                        info!(%peer, "ssh connection ended: the client has gone or takes nothing any more");
+                        gate.end();
+                    }
                 }
                 () = self.shutdown.cancelled() => break,
             }
@@ -211,11 +242,27 @@ impl Listening {
 
 impl Waiting {
     fn stage(&self) -> Stage {
-        match (self.asked, self.gate.spoke()) {
+        match (self.asked, self.gate.heard() > 0) {
             (true, _) => Stage::Asking,
             (false, true) => Stage::Talking,
             (false, false) => Stage::Silent,
         }
+    }
+}
+
+/// Whether a client still gives signs of life; it is asked for one at every check.
+#[derive(Default)]
+struct Pulse {
+    heard: u64,
+    missed: usize,
+}
+
+impl Pulse {
+    /// How many checks in a row nothing has been heard.
+    fn missed(&mut self, heard: u64) -> usize {
+        self.missed = if heard == self.heard { self.missed + 1 } else { 0 };
+        self.heard = heard;
+        self.missed
     }
 }
 
@@ -262,12 +309,17 @@ fn ssh_config(keys: Vec<PrivateKey>, limits: &Limits) -> Config {
         channel_buffer_size: 1,
         event_buffer_size: MESSAGES_QUEUED_MAX,
         limits: russh::Limits::new(limits.rekey_bytes, limits.rekey_bytes, Duration::from_secs(3600)),
-        // A compressed stream can be a thousand times what it seems.
-        preferred: Preferred { compression: (&[russh::compression::NONE][..]).into(), ..Preferred::DEFAULT },
+        preferred: Preferred {
+            kex: KEY_EXCHANGES.into(),
+            cipher: CIPHERS.into(),
+            // A compressed stream can be a thousand times what it seems.
+            compression: (&[russh::compression::NONE][..]).into(),
+            ..Preferred::DEFAULT
+        },
         keepalive_interval: Some(limits.keepalive_interval),
-        keepalive_max: limits.keepalive_missed,
-        // The library counts no keepalives while a write waits: this ends a client that takes nothing at all.
-        inactivity_timeout: Some(limits.keepalive_interval * (u32::try_from(limits.keepalive_missed).unwrap_or(4) + 2)),
+        // Judged by `Pulse`: the library does not know when we have stopped listening, nor looks while a write waits.
+        keepalive_max: 0,
+        inactivity_timeout: None,
         ..Config::default()
     }
 }
@@ -275,8 +327,4 @@ fn ssh_config(keys: Vec<PrivateKey>, limits: &Limits) -> Config {
 #[expect(clippy::disallowed_methods, reason = "drivers read the clock")]
 fn now() -> tokio::time::Instant {
     tokio::time::Instant::from_std(std::time::Instant::now())
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

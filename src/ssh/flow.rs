@@ -2,7 +2,7 @@
 //!
 //! The SSH library gives window back when bytes arrive, not when they are read, and stops everything while a reader is
 //! full. So bytes go to an [`Inbox`] that never blocks, and its bounds are kept one layer below: while a service lags
-//! by more than `pause` bytes, [`Transport`] leaves the rest in the socket and TCP slows the client down.
+//! by more than `pause` bytes, the transport of `gate.rs` leaves the rest in the socket and TCP slows the client down.
 //!
 //! ```text
 //!            unread > pause, writer free                unread > max
@@ -15,123 +15,16 @@
 //! Must not know: what the bytes mean, who the user is.
 
 use std::io;
-use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, Waker, ready};
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Waker};
 
 use bytes::{Buf, BytesMut};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::ReadBuf;
+
+use super::gate::{Gate, Overflow, lock, wake};
 
 /// An inbox that has been larger than this gives its memory back when it is empty.
 const IDLE_CAPACITY_MAX: usize = 64 * 1024;
-
-/// The switch of one connection: pauses its reading, or ends it whatever it waits for.
-#[derive(Default)]
-pub(super) struct Gate {
-    state: Mutex<GateState>,
-}
-
-#[derive(Default)]
-struct GateState {
-    /// How many inboxes ask for a pause.
-    pausing: usize,
-    ended: bool,
-    spoke: bool,
-    reader: Option<Waker>,
-    writer: Option<Waker>,
-}
-
-impl Gate {
-    /// Ends the connection now: every read and write of its transport fails.
-    pub(super) fn end(&self) {
-        let mut state = lock(&self.state);
-        state.ended = true;
-        wake(&mut state.reader);
-        wake(&mut state.writer);
-    }
-
-    /// Whether the client has ever sent a byte.
-    pub(super) fn spoke(&self) -> bool {
-        lock(&self.state).spoke
-    }
-
-    fn pause(&self, on: bool) {
-        let mut state = lock(&self.state);
-        if on {
-            state.pausing += 1;
-        } else {
-            state.pausing -= 1;
-            if state.pausing == 0 {
-                wake(&mut state.reader);
-            }
-        }
-    }
-}
-
-/// The socket under the SSH session, read only while the [`Gate`] is open.
-pub(super) struct Transport<S> {
-    socket: S,
-    gate: Arc<Gate>,
-}
-
-impl<S> Transport<S> {
-    pub(super) fn new(socket: S, gate: Arc<Gate>) -> Self {
-        Self { socket, gate }
-    }
-}
-
-impl<S: AsyncRead + Unpin> AsyncRead for Transport<S> {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        {
-            let mut state = lock(&self.gate.state);
-            if state.ended {
-                return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
-            }
-            state.reader = Some(cx.waker().clone());
-            if state.pausing > 0 {
-                return Poll::Pending;
-            }
-        }
-        let before = buf.filled().len();
-        ready!(Pin::new(&mut self.socket).poll_read(cx, buf))?;
-        if buf.filled().len() > before {
-            lock(&self.gate.state).spoke = true;
-        }
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl<S: AsyncWrite + Unpin> Transport<S> {
-    fn when_open(&self, cx: &Context<'_>) -> io::Result<()> {
-        let mut state = lock(&self.gate.state);
-        if state.ended {
-            return Err(io::ErrorKind::ConnectionAborted.into());
-        }
-        state.writer = Some(cx.waker().clone());
-        Ok(())
-    }
-}
-
-impl<S: AsyncWrite + Unpin> AsyncWrite for Transport<S> {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        self.when_open(cx)?;
-        Pin::new(&mut self.socket).poll_write(cx, buf)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.when_open(cx)?;
-        Pin::new(&mut self.socket).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.when_open(cx)?;
-        Pin::new(&mut self.socket).poll_shutdown(cx)
-    }
-}
-
-/// The client has sent more than `unread_max` bytes that its service could not take.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Overflow;
 
 /// What the client has sent on one channel and the service has not read.
 pub(super) struct Inbox {
@@ -174,9 +67,7 @@ impl Inbox {
         if state.deaf || state.closed || state.ended {
             return Ok(());
         }
-        if state.unread.len() + bytes.len() > self.max {
-            return Err(Overflow);
-        }
+        self.gate.take(bytes.len(), self.max)?;
         state.unread.extend_from_slice(bytes);
         wake(&mut state.reader);
         self.settle(&mut state);
@@ -202,6 +93,11 @@ impl Inbox {
         self.settle(&mut state);
     }
 
+    /// We have said that we send no more.
+    pub(super) fn finish(&self) {
+        lock(&self.state).finished = true;
+    }
+
     pub(super) fn finished(&self) -> bool {
         lock(&self.state).finished
     }
@@ -215,7 +111,7 @@ impl Inbox {
         }
     }
 
-    fn poll_read(&self, cx: &Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    pub(super) fn poll_read(&self, cx: &Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let mut state = lock(&self.state);
         if state.unread.is_empty() {
             if state.ended {
@@ -227,6 +123,7 @@ impl Inbox {
         let count = buf.remaining().min(state.unread.len());
         buf.put_slice(&state.unread[..count]);
         state.unread.advance(count);
+        self.gate.release(count);
         if state.unread.is_empty() && state.unread.capacity() > IDLE_CAPACITY_MAX {
             state.unread = BytesMut::new();
         }
@@ -234,7 +131,7 @@ impl Inbox {
         Poll::Ready(Ok(()))
     }
 
-    fn poll_written<T>(
+    pub(super) fn poll_written<T>(
         &self,
         index: usize,
         cx: &mut Context<'_>,
@@ -252,7 +149,7 @@ impl Inbox {
         written
     }
 
-    fn writer_waits(&self, index: usize, waits: bool) {
+    pub(super) fn writer_waits(&self, index: usize, waits: bool) {
         let mut state = lock(&self.state);
         if state.writers[index].waits != waits {
             state.writers[index].waits = waits;
@@ -260,130 +157,37 @@ impl Inbox {
         }
     }
 
-    fn leave(&self) {
+    pub(super) fn leave(&self) {
         let mut state = lock(&self.state);
         state.deaf = true;
+        self.gate.release(state.unread.len());
         state.unread = BytesMut::new();
         state.writers[OUTPUT].waits = false;
         self.settle(&mut state);
     }
 }
 
-const OUTPUT: usize = 0;
-const ERRORS: usize = 1;
-
-type Sink = Pin<Box<dyn AsyncWrite + Send>>;
-
-/// One channel as a service sees it. Writing waits for the client's window; reading ends when the client has ended,
-/// closed the channel or gone.
-pub struct ChannelStream {
-    inbox: Arc<Inbox>,
-    sink: Sink,
-}
-
-impl ChannelStream {
-    pub(super) fn new(inbox: Arc<Inbox>, sink: Sink) -> Self {
-        Self { inbox, sink }
-    }
-}
-
-impl AsyncRead for ChannelStream {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        self.inbox.poll_read(cx, buf)
-    }
-}
-
-impl AsyncWrite for ChannelStream {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        if buf.is_empty() {
-            return Poll::Ready(Ok(0));
-        }
-        let this = &mut *self;
-        this.inbox.poll_written(OUTPUT, cx, |cx| this.sink.as_mut().poll_write(cx, buf))
-    }
-
-    /// What is written is on its way: only the client's window delays it.
-    fn poll_flush(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.inbox.finished() {
-            return Poll::Ready(Ok(()));
-        }
-        let this = &mut *self;
-        ready!(this.inbox.poll_written(OUTPUT, cx, |cx| this.sink.as_mut().poll_shutdown(cx)))?;
-        lock(&self.inbox.state).finished = true;
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl Drop for ChannelStream {
+/// What nobody has read counts no longer.
+impl Drop for Inbox {
     fn drop(&mut self) {
-        self.inbox.leave();
+        self.leave();
     }
 }
 
-/// The standard error of a channel.
-pub struct ErrorStream {
-    inbox: Arc<Inbox>,
-    sink: Sink,
-}
-
-impl ErrorStream {
-    pub(super) fn new(inbox: Arc<Inbox>, sink: Sink) -> Self {
-        Self { inbox, sink }
-    }
-}
-
-impl AsyncWrite for ErrorStream {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        if buf.is_empty() {
-            return Poll::Ready(Ok(0));
-        }
-        let this = &mut *self;
-        this.inbox.poll_written(ERRORS, cx, |cx| this.sink.as_mut().poll_write(cx, buf))
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-
-    /// The end of a channel is said on its standard output.
-    fn poll_shutdown(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl Drop for ErrorStream {
-    fn drop(&mut self) {
-        self.inbox.writer_waits(ERRORS, false);
-    }
-}
-
-fn wake(waker: &mut Option<Waker>) {
-    if let Some(waker) = waker.take() {
-        waker.wake();
-    }
-}
-
-/// A panic elsewhere must not take the connection's bookkeeping with it: every change here is complete in itself.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
+/// The writers of a channel.
+pub(super) const OUTPUT: usize = 0;
+pub(super) const ERRORS: usize = 1;
 
 #[cfg(test)]
 mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
+    use super::super::gate::Transport;
+    use super::super::stream::ChannelStream;
     use super::*;
 
     fn inbox(gate: &Arc<Gate>) -> Arc<Inbox> {
         Inbox::new(gate.clone(), 10, 20)
-    }
-
-    fn paused(gate: &Gate) -> bool {
-        lock(&gate.state).pausing > 0
     }
 
     #[tokio::test]
@@ -392,9 +196,9 @@ mod tests {
         let inbox = inbox(&gate);
         let mut stream = ChannelStream::new(inbox.clone(), Box::pin(tokio::io::sink()));
         inbox.push(&[1; 11]).unwrap();
-        assert!(paused(&gate));
+        assert!(gate.paused());
         stream.read_exact(&mut [0; 5]).await.unwrap();
-        assert!(!paused(&gate));
+        assert!(!gate.paused());
     }
 
     #[tokio::test]
@@ -413,7 +217,7 @@ mod tests {
         assert!(!reading.is_finished());
         inbox.leave();
         assert_eq!(&reading.await.unwrap().unwrap(), b"later");
-        assert!(gate.spoke());
+        assert_eq!(gate.heard(), 5);
     }
 
     #[tokio::test]
@@ -425,10 +229,25 @@ mod tests {
         let writing = tokio::spawn(async move { stream.write_all(b"more than one").await.map(|()| stream) });
         tokio::task::yield_now().await;
         inbox.push(&[1; 15]).unwrap();
-        assert!(!paused(&gate), "the client's window update may be next in the socket");
+        assert!(!gate.paused(), "the client's window update may be next in the socket");
         assert_eq!(inbox.push(&[1; 6]), Err(Overflow));
         inbox.close();
         assert_eq!(writing.await.unwrap().err().map(|error| error.kind()), Some(io::ErrorKind::BrokenPipe));
+    }
+
+    #[tokio::test]
+    async fn the_hard_bound_is_of_the_connection_and_what_goes_unread_is_released() {
+        let gate = Arc::new(Gate::default());
+        let (one, other) = (inbox(&gate), inbox(&gate));
+        one.push(&[1; 10]).unwrap();
+        other.push(&[1; 10]).unwrap();
+        assert_eq!(other.push(&[1; 1]), Err(Overflow));
+        drop(one);
+        other.push(&[1; 10]).unwrap();
+        assert!(gate.paused());
+        drop(other);
+        assert!(!gate.paused());
+        assert_eq!(gate.unread(), 0);
     }
 
     #[tokio::test]
@@ -441,16 +260,5 @@ mod tests {
         let mut text = Vec::new();
         stream.read_to_end(&mut text).await.unwrap();
         assert_eq!(text, b"last");
-    }
-
-    #[tokio::test]
-    async fn an_ended_connection_fails_a_read_that_waits() {
-        let gate = Arc::new(Gate::default());
-        let (near, _far) = tokio::io::duplex(64);
-        let mut transport = Transport::new(near, gate.clone());
-        let reading = tokio::spawn(async move { transport.read_u8().await });
-        tokio::task::yield_now().await;
-        gate.end();
-        assert_eq!(reading.await.unwrap().unwrap_err().kind(), io::ErrorKind::ConnectionAborted);
     }
 }

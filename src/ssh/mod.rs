@@ -10,8 +10,8 @@
 //!
 //! * `admission.rs`, `auth.rs`, `jail.rs`, `sftp_wire.rs` decide in values: who may connect, who is who, what a path
 //!   means, what a packet says.
-//! * `flow.rs` keeps a connection's bytes within bounds, `connection.rs` answers one client's requests, `sftp.rs`
-//!   serves files, `driver.rs` accepts and ends connections.
+//! * `gate.rs`, `flow.rs` and `stream.rs` keep a connection's bytes within bounds, `connection.rs` answers one client's
+//!   requests, `sftp.rs` serves files, `driver.rs` accepts and ends connections.
 //!
 //! Must not know: NETCONF messages, datastores, what a file in the repository means.
 
@@ -20,10 +20,13 @@ pub mod auth;
 mod connection;
 pub mod driver;
 mod flow;
+mod gate;
 pub mod host_key;
 pub mod jail;
 mod sftp;
+mod sftp_answer;
 mod sftp_wire;
+mod stream;
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -36,7 +39,7 @@ use tokio::sync::watch;
 
 pub use self::auth::{Account, Accounts, AuthorizedKey, CryptHash, SharedAccounts};
 pub use self::driver::serve;
-pub use self::flow::{ChannelStream, ErrorStream};
+pub use self::stream::{ChannelStream, ErrorStream};
 pub use crate::northbound::handle::Access;
 
 /// What a service gives back; boxed so that [`Services`] can be a trait object.
@@ -118,13 +121,14 @@ pub struct Limits {
     pub channels_per_connection: usize,
     /// After so long without a byte from the client it is asked for one.
     pub keepalive_interval: Duration,
-    /// So many unanswered questions mean that the client is gone.
+    /// So many unanswered questions mean that the client is gone, or takes nothing any more.
     pub keepalive_missed: usize,
     /// Bytes in one direction after which new keys are agreed.
     pub rekey_bytes: usize,
     /// Bytes a service has not read yet, from which on its connection is no longer read.
     pub unread_pause: usize,
-    /// Bytes a service has not read yet that end the connection: reached only by a client that sends and never reads.
+    /// Bytes that the services of a connection have not read yet, at which it is ended: reached only by a client that
+    /// sends and never reads.
     pub unread_max: usize,
     /// How long clients have to take their leave at shutdown.
     pub shutdown_grace: Duration,

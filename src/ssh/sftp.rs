@@ -12,18 +12,16 @@ use std::sync::{Arc, Mutex};
 use bytes::{Bytes, BytesMut};
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
-use nix::sys::stat::{FileStat, Mode, SFlag, fchmod, fstat, futimens};
+use nix::sys::stat::{Mode, fchmod, fstat, futimens};
 use nix::sys::time::TimeSpec;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tracing::{debug, info};
 
-use super::jail::{DevicePath, PathRefused};
+use super::jail::DevicePath;
+use super::sftp_answer::{HANDLES_MAX, Refused, attributes_of, name_of};
 use super::sftp_wire::{self as wire, Attributes, Code, Malformed, Name, Request};
 use super::{Access, ChannelStream, Services};
-use crate::sys::beneath::{Listing, Root, kind};
-
-/// Open files and folders of one channel.
-const HANDLES_MAX: usize = 64;
+use crate::sys::beneath::{Listing, Root};
 
 /// Names in one reply: with the longest names they still fit a packet.
 const NAMES_PER_REPLY_MAX: usize = 128;
@@ -77,51 +75,6 @@ struct OpenFile {
     writable: bool,
 }
 
-/// Why a request fails, as the client is told.
-#[derive(Debug, thiserror::Error)]
-enum Refused {
-    #[error("{0}")]
-    Path(#[from] PathRefused),
-    #[error("access denied: {0}")]
-    Access(String),
-    #[error("{}", os_text(*.0))]
-    Os(#[from] Errno),
-    #[error("no such handle")]
-    Handle,
-    #[error("{HANDLES_MAX} files are open; close one first")]
-    TooManyHandles,
-    #[error("the request makes no sense: {0}")]
-    Senseless(&'static str),
-    #[error("not served: links and this extension have no place on this disk")]
-    Unsupported,
-    #[error("end of file")]
-    End,
-}
-
-impl Refused {
-    fn code(&self) -> Code {
-        match self {
-            Self::End => Code::EndOfFile,
-            Self::Os(Errno::ENOENT | Errno::ENOTDIR) => Code::NoSuchFile,
-            Self::Path(PathRefused::LeadsOut) | Self::Access(_) => Code::PermissionDenied,
-            Self::Os(Errno::EACCES | Errno::EPERM | Errno::ELOOP | Errno::EXDEV) => Code::PermissionDenied,
-            Self::Senseless(_) => Code::BadMessage,
-            Self::Unsupported => Code::Unsupported,
-            _ => Code::Failure,
-        }
-    }
-}
-
-fn os_text(error: Errno) -> String {
-    match error {
-        Errno::ELOOP => "a symbolic link is in the way, and none is followed here".to_owned(),
-        Errno::EXDEV => "the path leads out of the disk".to_owned(),
-        Errno::EINVAL => "not a regular file, or not possible with it".to_owned(),
-        Errno::EBUSY => "the disk itself cannot be renamed or removed".to_owned(),
-        other => other.desc().to_lowercase(),
-    }
-}
-
 impl Session {
     async fn answer(&mut self, id: u32, request: Request) -> Bytes {
         match self.carry_out(id, request).await {
@@ -148,7 +101,7 @@ impl Session {
             }
             Request::Write { handle, offset, data } => self.write(&handle, offset, data).await?,
             Request::Stat { path } => {
-                let name = self.permitted(&path, &[Access::Read]).await?;
+                let name = self.permitted(&path, Access::Read).await?;
                 let stat = self.on_disk(move |root| root.stat(&name)).await?;
                 return Ok(wire::attributes_reply(id, &attributes_of(&stat)));
             }
@@ -158,12 +111,12 @@ impl Session {
                 return Ok(wire::attributes_reply(id, &attributes_of(&stat)));
             }
             Request::SetStat { path, attributes } => {
-                let name = self.permitted(&path, &[Access::Update]).await?;
+                let name = self.permitted(&path, Access::Update).await?;
                 self.on_disk(move |root| set_attributes(root, &name, &attributes)).await?;
             }
             Request::SetStatHandle { handle, attributes } => self.set_open_file(&handle, attributes).await?,
             Request::OpenFolder { path } => {
-                let name = self.permitted(&path, &[Access::Read]).await?;
+                let name = self.permitted(&path, Access::Read).await?;
                 self.room()?;
                 let listing = self.on_disk(move |root| root.list(&name)).await?;
                 return Ok(wire::handle(id, &self.keep(Handle::Folder(Some(Mutex::new(listing))))));
@@ -173,16 +126,18 @@ impl Session {
                 return Ok(wire::names(id, &names));
             }
             Request::Remove { path } => {
-                let name = self.permitted(&path, &[Access::Update]).await?;
+                let name = self.permitted(&path, Access::Update).await?;
+                let removed = name.clone();
                 self.on_disk(move |root| root.remove_file(&name)).await?;
+                info!(user = self.user, path = %removed.display(), "file removed over sftp");
             }
             Request::MakeFolder { path, attributes } => {
-                let name = self.permitted(&path, &[Access::Update]).await?;
+                let name = self.permitted(&path, Access::Update).await?;
                 let mode = mode_of(&attributes, 0o755);
                 self.on_disk(move |root| root.make_folder(&name, mode)).await?;
             }
             Request::RemoveFolder { path } => {
-                let name = self.permitted(&path, &[Access::Update]).await?;
+                let name = self.permitted(&path, Access::Update).await?;
                 self.on_disk(move |root| root.remove_folder(&name)).await?;
             }
             Request::RealPath { path } => {
@@ -191,8 +146,8 @@ impl Session {
                 return Ok(wire::names(id, &names));
             }
             Request::Rename { from, to, replace } => {
-                let from = self.permitted(&from, &[Access::Update]).await?;
-                let to = self.permitted(&to, &[Access::Update]).await?;
+                let from = self.permitted(&from, Access::Update).await?;
+                let to = self.permitted(&to, Access::Update).await?;
                 self.on_disk(move |root| root.rename(&from, &to, replace)).await?;
             }
             Request::Sync { handle } => {
@@ -312,7 +267,7 @@ impl Session {
     }
 
     async fn space(&self, id: u32, path: &[u8]) -> Result<Bytes, Refused> {
-        let name = self.permitted(path, &[Access::Read]).await?;
+        let name = self.permitted(path, Access::Read).await?;
         let space = self.on_disk(move |root| root.space(&name)).await?;
         let read_only = u64::from(space.flags().contains(nix::sys::statvfs::FsFlags::ST_RDONLY));
         Ok(wire::numbers(
@@ -333,12 +288,10 @@ impl Session {
         ))
     }
 
-    /// The place that `path` means, when the user may do all of `accesses` there.
-    async fn permitted(&self, path: &[u8], accesses: &[Access]) -> Result<PathBuf, Refused> {
+    /// The place that `path` means, when the user may have `access` to it.
+    async fn permitted(&self, path: &[u8], access: Access) -> Result<PathBuf, Refused> {
         let path = DevicePath::parse(path)?;
-        for access in accesses {
-            self.ask(&path, *access).await?;
-        }
+        self.ask(&path, access).await?;
         Ok(path.relative())
     }
 
@@ -412,41 +365,4 @@ fn set_attributes(root: &Root, name: &std::path::Path, attributes: &Attributes) 
         root.set_times(name, seconds(accessed), seconds(modified))?;
     }
     Ok(())
-}
-
-fn attributes_of(stat: &FileStat) -> Attributes {
-    // Version 3 has 32 bits for a time; later ones show as the last it can say.
-    let time = |seconds: i64| u32::try_from(seconds.max(0)).unwrap_or(u32::MAX);
-    Attributes {
-        size: u64::try_from(stat.st_size).ok(),
-        owner: Some((stat.st_uid, stat.st_gid)),
-        mode: Some(stat.st_mode),
-        times: Some((time(stat.st_atime), time(stat.st_mtime))),
-    }
-}
-
-fn name_of(name: Vec<u8>, stat: &FileStat) -> Name {
-    let letter = match kind(stat) {
-        SFlag::S_IFDIR => 'd',
-        SFlag::S_IFLNK => 'l',
-        SFlag::S_IFREG => '-',
-        _ => '?',
-    };
-    let rights: String = (0..9)
-        .rev()
-        .zip("rwxrwxrwx".chars())
-        .map(|(bit, right)| if stat.st_mode & (1 << bit) == 0 { '-' } else { right })
-        .collect();
-    let changed = jiff::Timestamp::from_second(stat.st_mtime).unwrap_or_default();
-    let mut line = format!(
-        "{letter}{rights} {:>3} {:<8} {:<8} {:>10} {} ",
-        stat.st_nlink,
-        stat.st_uid,
-        stat.st_gid,
-        stat.st_size,
-        changed.strftime("%Y-%m-%d %H:%M"),
-    )
-    .into_bytes();
-    line.extend_from_slice(&name);
-    Name { name, line, attributes: attributes_of(stat) }
 }

@@ -136,6 +136,63 @@ async fn a_client_that_sends_and_never_reads_is_ended_at_the_bound() {
     echoes(&server).await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_that_no_longer_answers_is_given_up_and_its_service_told() {
+    let gone = Arc::new(Notify::new());
+    let limits = Limits { keepalive_interval: Duration::from_millis(100), keepalive_missed: 3, ..Limits::default() };
+    let server = Server::with_limits(Temper::Tells(gone.clone()), limits).await;
+    let mut ssh = server.program("ssh", "-p");
+    let mut ssh = ssh.args(["-s", "alice@127.0.0.1", "netconf"]).stdin(Stdio::piped()).spawn().unwrap();
+    let mut input = ssh.stdin.take().unwrap();
+    let mut output = ssh.stdout.take().unwrap();
+    // One that answers stays, for many times the limit.
+    for _ in 0..10 {
+        within(input.write_all(b"x")).await.unwrap();
+        within(output.read_u8()).await.unwrap();
+        assert!(tokio::time::timeout(Duration::from_millis(100), gone.notified()).await.is_err());
+    }
+    let pid = nix::unistd::Pid::from_raw(ssh.id().unwrap().try_into().unwrap());
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGSTOP).unwrap();
+    within(gone.notified()).await;
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGCONT).unwrap();
+    assert_eq!(within(ssh.wait()).await.unwrap().code(), Some(255));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_that_vanishes_ends_its_service() {
+    let gone = Arc::new(Notify::new());
+    let server = Server::start(Temper::Tells(gone.clone())).await;
+    let mut ssh = server.program("ssh", "-p");
+    let mut ssh = ssh.args(["-s", "alice@127.0.0.1", "netconf"]).stdin(Stdio::piped()).spawn().unwrap();
+    within(ssh.stdin.as_mut().unwrap().write_all(b"x")).await.unwrap();
+    within(ssh.stdout.as_mut().unwrap().read_u8()).await.unwrap();
+    within(ssh.kill()).await.unwrap();
+    within(gone.notified()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_service_that_lags_for_long_keeps_its_client() {
+    let told = Arc::new(Notify::new());
+    let limits = Limits {
+        unread_pause: 1024,
+        keepalive_interval: Duration::from_millis(50),
+        keepalive_missed: 2,
+        ..Limits::default()
+    };
+    let server = Server::with_limits(Temper::Lags(told.clone()), limits).await;
+    let client = server.login().await;
+    let stream = server.netconf(&client).await.into_stream();
+    let (mut reader, mut writer) = tokio::io::split(stream);
+    within(writer.write_all(&vec![b'x'; MIB])).await.unwrap();
+    writer.shutdown().await.unwrap();
+    let mut count = String::new();
+    // Many times the limit pass with nothing read from the client.
+    assert!(tokio::time::timeout(Duration::from_secs(1), reader.read_to_string(&mut count)).await.is_err());
+    told.notify_one();
+    within(reader.read_to_string(&mut count)).await.unwrap();
+    assert_eq!(count, MIB.to_string());
+}
+
 #[tokio::test]
 async fn a_service_that_panics_ends_with_a_status() {
     let server = Server::start(Temper::Panics).await;
@@ -183,4 +240,32 @@ async fn a_shell_that_is_not_there_says_what_to_type() {
     let mut ssh = server.program("ssh", "-p");
     let output = within(ssh.args(["-s", "alice@127.0.0.1", "gopher"]).output()).await.unwrap();
     assert_eq!(output.status.code(), Some(255));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn old_and_new_clients_find_algorithms() {
+    let server = Server::start(Temper::Pours(3)).await;
+    let mut failures = Vec::new();
+    for option in [
+        "KexAlgorithms=curve25519-sha256",
+        "KexAlgorithms=ecdh-sha2-nistp256",
+        "KexAlgorithms=ecdh-sha2-nistp384",
+        "KexAlgorithms=diffie-hellman-group14-sha256",
+        "KexAlgorithms=diffie-hellman-group16-sha512",
+        "HostKeyAlgorithms=ssh-ed25519",
+        "HostKeyAlgorithms=ecdsa-sha2-nistp256",
+        "Ciphers=chacha20-poly1305@openssh.com",
+        "Ciphers=aes256-gcm@openssh.com",
+        "Ciphers=aes128-gcm@openssh.com",
+        "Ciphers=aes256-ctr",
+        "Ciphers=aes128-ctr",
+        "Compression=yes",
+    ] {
+        let mut ssh = server.program("ssh", "-p");
+        let output = within(ssh.args(["-o", option, "-s", "alice@127.0.0.1", "netconf"]).output()).await.unwrap();
+        if output.stdout != b"xxx" {
+            failures.push(format!("{option}: {}", String::from_utf8_lossy(&output.stderr)));
+        }
+    }
+    assert!(failures.is_empty(), "{failures:#?}");
 }

@@ -37,6 +37,8 @@ pub(crate) enum Temper {
     Pours(usize),
     /// Reads nothing until told, then everything, and answers with the count.
     Lags(Arc<Notify>),
+    /// Echoes, and tells when its client has gone.
+    Tells(Arc<Notify>),
     Panics,
 }
 
@@ -48,13 +50,10 @@ impl Services for TestServices {
         let temper = self.0.clone();
         Box::pin(async move {
             match temper {
-                Temper::Echo => {
-                    let mut bytes = vec![0; 8192];
-                    while let Ok(count @ 1..) = stream.read(&mut bytes).await {
-                        if stream.write_all(&bytes[..count]).await.is_err() {
-                            return;
-                        }
-                    }
+                Temper::Echo => echo(stream).await,
+                Temper::Tells(gone) => {
+                    echo(stream).await;
+                    gone.notify_one();
                 }
                 Temper::Pours(total) => {
                     let chunk = vec![b'x'; 64 * 1024];
@@ -82,6 +81,15 @@ impl Services for TestServices {
         assert_eq!(user, "alice");
         let denied = path.contains("secret") || (access == Access::Update && path.contains("readonly"));
         Box::pin(async move { if denied { Err("a rule denies it".to_owned()) } else { Ok(()) } })
+    }
+}
+
+async fn echo(mut stream: ChannelStream) {
+    let mut bytes = vec![0; 8192];
+    while let Ok(count @ 1..) = stream.read(&mut bytes).await {
+        if stream.write_all(&bytes[..count]).await.is_err() {
+            return;
+        }
     }
 }
 
