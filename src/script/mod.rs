@@ -8,6 +8,7 @@
 //! Must not know: apps, processes, NETCONF. What runs is asked of [`plan::InUse`].
 
 pub mod checksum;
+pub mod config;
 pub mod docstring;
 pub mod driver;
 pub mod fetch;
@@ -16,7 +17,9 @@ pub mod history;
 pub mod history_file;
 pub mod name;
 pub mod plan;
+pub mod provider;
 pub mod repository;
 pub mod shelves;
 pub mod source;
+pub mod views;
 mod watching;
