@@ -10,6 +10,8 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::script::checksum::Sha256Sum;
+use crate::script::fetch::FetchLimits;
+use crate::script::handle::Handle;
 use crate::script::history::{Action, HistoryRow};
 use crate::script::history_file::HistoryFile;
 use crate::script::plan::Requested;

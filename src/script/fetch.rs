@@ -229,6 +229,11 @@ impl Fetcher {
             ureq::Error::Io(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
                 FetchError::Truncated { from, length }
             }
+            ureq::Error::Io(error) if error.to_string().contains("certificate") => {
+                let remedy = "install the certificate of its authority on this host, or name its file in the settings";
+                FetchError::Failed { from, why: format!("{error}; {remedy}") }
+            }
+            ureq::Error::Io(error) => FetchError::Failed { from, why: error.to_string() },
             other => FetchError::Failed { from, why: other.to_string() },
         }
     }

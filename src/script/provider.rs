@@ -6,6 +6,7 @@ use jiff::tz::TimeZone;
 
 use super::checksum::Sha256Sum;
 use super::config;
+use super::fetch::FetchError;
 use super::handle::{AddRequest, ChangeError, Handle, RemoveRequest, ScriptProblem};
 use super::name::{ScriptName, ScriptType};
 use super::plan::{RepositoryError, Requested, SCRIPTS_PER_CALL_MAX};
@@ -209,6 +210,7 @@ fn refusal(error: &ChangeError, outcome: &str) -> Refusal {
         ChangeError::Refused(_) => Kind::InvalidValue,
         ChangeError::Scripts { problems } if problems.iter().all(is_wrong_checksum) => Kind::InvalidValue,
         ChangeError::Shelf(ShelfError::NoSpace { .. }) | ChangeError::TooManyAdds { .. } => Kind::ResourceDenied,
+        ChangeError::Scripts { problems } if problems.iter().any(is_full_disk) => Kind::ResourceDenied,
         ChangeError::Scripts { .. } | ChangeError::Shelf(_) | ChangeError::Stopping => Kind::OperationFailed,
     };
     Refusal::new(kind, format!("{outcome}: {error}"))
@@ -216,6 +218,10 @@ fn refusal(error: &ChangeError, outcome: &str) -> Refusal {
 
 fn is_wrong_checksum(problem: &ScriptProblem) -> bool {
     matches!(problem, ScriptProblem::WrongChecksum { .. })
+}
+
+fn is_full_disk(problem: &ScriptProblem) -> bool {
+    matches!(problem, ScriptProblem::Fetch { source: FetchError::Staging(ShelfError::NoSpace { .. }), .. })
 }
 
 #[cfg(test)]
