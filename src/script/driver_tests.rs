@@ -202,6 +202,10 @@ fn serve(mut stream: TcpStream, authorizations: &Mutex<Vec<String>>) -> std::io:
             let target = path.replacen("redirect", "good", 1);
             write!(stream, "HTTP/1.1 302 Found\r\nLocation: {target}\r\nContent-Length: 0\r\n{close}\r\n")
         }
+        "signed" => write!(
+            stream,
+            "HTTP/1.1 302 Found\r\nLocation: /nowhere/a.py?signature=hidden\r\nContent-Length: 0\r\n{close}\r\n"
+        ),
         "loop" => write!(stream, "HTTP/1.1 302 Found\r\nLocation: {path}\r\nContent-Length: 0\r\n{close}\r\n"),
         "file" => {
             write!(stream, "HTTP/1.1 301 Moved\r\nLocation: file:///etc/passwd\r\nContent-Length: 0\r\n{close}\r\n")
@@ -275,6 +279,8 @@ async fn a_password_reaches_the_server_and_no_history() {
     assert!(!bench.told("a.py")[0].1.contains("secret"));
     let url = server.at("nowhere").replacen("http://", "http://me:secret@", 1);
     assert!(!bench.add(&url, &["a.py"]).await.unwrap_err().to_string().contains("secret"));
+    let error = bench.add(&server.at("signed"), &["a.py"]).await.unwrap_err().to_string();
+    assert!(error.contains("/nowhere/a.py: ") && !error.contains("hidden"), "{error}");
 }
 
 #[tokio::test]
@@ -471,6 +477,26 @@ async fn a_change_that_a_crash_left_half_done_is_undone_at_the_start() {
     let bench = Bench::start_in(root).await;
     assert_eq!(bench.on_shelf(), ["a.py", "d.py"]);
     assert_eq!(fs::read_to_string(bench.shelf().join("a.py")).unwrap(), "old");
+    bench.assert_nothing_staged();
+}
+
+#[tokio::test]
+async fn a_change_that_cannot_be_undone_is_kept_and_the_repository_serves() {
+    let root = tempfile::tempdir().unwrap();
+    let repository = root.path().join("harddisk/mirror/script-mgmt");
+    let (blocked, batch) = (repository.join("process/a.py"), repository.join(".staging/1"));
+    fs::create_dir_all(blocked.join("inner")).unwrap();
+    fs::create_dir_all(&batch).unwrap();
+    fs::write(batch.join("old-a.py"), "old").unwrap();
+    fs::write(batch.join("manifest"), "remove process\na.py\nend\n").unwrap();
+    let bench = Bench::start_in(root).await;
+    assert!(repository.join(".staging/kept-1/old-a.py").exists());
+    fs::write(bench.harddisk().join("b.py"), BODY).unwrap();
+    bench.add("harddisk:/", &["b.py"]).await.unwrap();
+    let root = bench.stop().await;
+    fs::remove_dir_all(&blocked).unwrap();
+    let bench = Bench::start_in(root).await;
+    assert_eq!(bench.on_shelf(), ["a.py", "b.py"]);
     bench.assert_nothing_staged();
 }
 
