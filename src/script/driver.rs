@@ -9,7 +9,6 @@
 
 use std::collections::BTreeSet;
 use std::future::pending;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -20,17 +19,16 @@ use tokio::task::{JoinSet, spawn_blocking};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
-use super::fetch::{Budget, FetchLimits, Fetcher};
-use super::handle::{
-    AddRequest, CHANGES_WAITING_MAX, ChangeError, Command, Handle, RemoveRequest, Reply, ScriptProblem,
-};
-use super::history::{HistoryLog, from_line, to_line};
+use super::fetch::{Budget, Fetcher};
+use super::handle::{AddRequest, ChangeError, Command, RemoveRequest, Reply};
+use super::ledger::Ledger;
 use super::name::{ScriptKey, ScriptName, ScriptType};
 use super::plan::{AddPlan, InUse, plan_add, plan_remove};
 use super::repository::{
     Committed, FileFacts, Inventory, Noted, SCRIPTS_PER_SHELF_MAX, ScriptEvent, Verdicts, status_events, verdicts,
 };
-use super::shelves::{Batch, Layout, ShelfError, Sighting, Staged, look_at};
+use super::shelves::{Batch, Layout, Sighting, Staged, look_at};
+use super::staging::stage;
 use super::watching::{Sign, Watching};
 
 /// Adds that fetch at the same time.
@@ -40,9 +38,6 @@ pub const ADDS_RUNNING_MAX: usize = 4;
 /// views still tell all.
 pub const EVENTS_WAITING_MAX: usize = 1024;
 
-/// Lines of history that may be superfluous before the file is written anew.
-const SURPLUS_LINES_MAX: usize = 2000;
-
 /// Odd files that are remembered as already complained about.
 const COMPLAINTS_MAX: usize = 1000;
 
@@ -51,27 +46,6 @@ const RESCAN_INTERVAL: Duration = Duration::from_secs(60);
 
 /// How soon a folder that could not be made is tried again.
 const MEND_INTERVAL: Duration = Duration::from_secs(1);
-
-#[derive(Debug, Clone)]
-pub struct Settings {
-    /// The real folder behind `harddisk:/`.
-    pub harddisk: PathBuf,
-    pub limits: FetchLimits,
-    /// Certificates (PEM) that https trusts beside the system's.
-    pub extra_certificates: Option<PathBuf>,
-}
-
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    #[error(transparent)]
-    Shelf(#[from] ShelfError),
-    #[error("cannot watch the script repository: {0}; raise fs.inotify.max_user_instances if it is used up")]
-    Watch(#[source] std::io::Error),
-    #[error("cannot read the history of the script repository: {0}")]
-    History(#[source] std::io::Error),
-    #[error("a task of the script repository was cancelled")]
-    Cancelled,
-}
 
 /// Everything that can wake the driver.
 enum Input {
@@ -98,8 +72,7 @@ pub struct Driver {
     told: Option<Verdicts>,
     commands: mpsc::Receiver<Command>,
     events: mpsc::Sender<ScriptEvent>,
-    history: Option<Box<dyn HistoryLog>>,
-    lines_written: usize,
+    ledger: Ledger,
     /// `None` once the watch broke; the timer goes on.
     watching: Option<Watching>,
     jobs: JoinSet<Done>,
@@ -115,76 +88,6 @@ pub struct Driver {
     complaints: BTreeSet<String>,
     next_check: tokio::time::Instant,
     stopping: Arc<AtomicBool>,
-}
-
-/// Opens the repository: folders made, half-done changes undone, every script looked at.
-pub async fn open(
-    settings: Settings,
-    mut history: Box<dyn HistoryLog>,
-) -> Result<(Handle, Driver, mpsc::Receiver<ScriptEvent>), OpenError> {
-    let layout = Arc::new(Layout::new(&settings.harddisk));
-    let prepared = layout.clone();
-    let (lines, history) = spawn_blocking(move || {
-        prepared.prepare()?;
-        let lines = history.load().map_err(OpenError::History)?;
-        Ok::<_, OpenError>((lines, history))
-    })
-    .await
-    .map_err(|_| OpenError::Cancelled)??;
-    let rows: Vec<_> = lines.iter().filter_map(|line| from_line(line)).collect();
-    if rows.len() < lines.len() {
-        warn!(lines = lines.len() - rows.len(), "damaged lines in the history of the script repository are left out");
-    }
-    let inventory = Inventory::remember(rows);
-    let (published, inventory_view) = watch::channel(Arc::new(inventory.clone()));
-    let (committed_sender, committed) = watch::channel(None);
-    let (command_sender, commands) = mpsc::channel(CHANGES_WAITING_MAX);
-    let (events, event_receiver) = mpsc::channel(EVENTS_WAITING_MAX);
-    let handle = Handle {
-        layout: layout.clone(),
-        harddisk: Arc::new(settings.harddisk.clone()),
-        inventory: inventory_view,
-        committed: Arc::new(committed_sender),
-        commands: command_sender,
-    };
-    let fetcher = Fetcher {
-        limits: settings.limits,
-        harddisk: settings.harddisk,
-        extra_certificates: settings.extra_certificates,
-    };
-    let mut driver = Driver {
-        layout,
-        fetcher: Arc::new(fetcher),
-        inventory,
-        published,
-        committed,
-        told: None,
-        commands,
-        events,
-        history: Some(history),
-        lines_written: lines.len(),
-        watching: Some(Watching::start().map_err(OpenError::Watch)?),
-        jobs: JoinSet::new(),
-        adds_running: 0,
-        batches_opened: 0,
-        claimed: BTreeSet::new(),
-        dirty: BTreeSet::new(),
-        rescan_wanted: true,
-        is_looking: false,
-        changed_while_looking: BTreeSet::new(),
-        unmended: BTreeSet::new(),
-        complaints: BTreeSet::new(),
-        next_check: tokio::time::Instant::now() + RESCAN_INTERVAL,
-        stopping: Arc::new(AtomicBool::new(false)),
-    };
-    // The watch comes first, so that what happens during the scan is seen by one of the two.
-    driver.mend_shelves();
-    driver.look();
-    while driver.is_looking {
-        let done = driver.jobs.join_next().await.and_then(Result::ok).ok_or(OpenError::Cancelled)?;
-        driver.on_done(done).await;
-    }
-    Ok((handle, driver, event_receiver))
 }
 
 impl Driver {
@@ -461,42 +364,12 @@ impl Driver {
         for Noted { key, row } in &noted {
             info!(script = %key, action = %row.action, description = %row.description, "script repository changed");
         }
-        self.persist(&noted).await;
+        self.ledger.write(&noted, &self.inventory).await;
         self.published.send_replace(Arc::new(self.inventory.clone()));
         for noted in &noted {
             self.tell(noted.event());
         }
         self.tell_statuses();
-    }
-
-    async fn persist(&mut self, noted: &[Noted]) {
-        if noted.is_empty() {
-            return;
-        }
-        let Some(mut history) = self.history.take() else { return };
-        let lines: Vec<Vec<u8>> = noted.iter().map(|noted| to_line(&noted.key, &noted.row)).collect();
-        self.lines_written += lines.len();
-        let kept = self.inventory.rows().count();
-        let compacted = (self.lines_written > kept + SURPLUS_LINES_MAX).then(|| {
-            self.lines_written = kept;
-            self.inventory.rows().map(|(key, row)| to_line(key, row)).collect::<Vec<_>>()
-        });
-        let written = spawn_blocking(move || {
-            let result = match compacted {
-                Some(all) => history.replace(&all),
-                None => history.append(&lines),
-            };
-            (history, result)
-        });
-        match written.await {
-            Ok((history, result)) => {
-                self.history = Some(history);
-                if let Err(error) = result {
-                    error!(%error, "the history of the script repository cannot be written; it is kept in memory only");
-                }
-            }
-            Err(error) => error!(%error, "the history of the script repository is lost until the next start"),
-        }
     }
 
     fn tell_statuses(&mut self) {
@@ -534,33 +407,6 @@ impl Driver {
     }
 }
 
-/// Fetches all scripts of a call; tries every one, so that all problems are told at once.
-fn stage(
-    plan: &AddPlan,
-    request: &AddRequest,
-    layout: &Layout,
-    number: u64,
-    fetcher: &Fetcher,
-    budget: &Budget<'_>,
-) -> Result<(Batch, Vec<Staged>), ChangeError> {
-    let batch = layout.open_batch(number)?;
-    let (mut staged, mut problems) = (Vec::new(), Vec::new());
-    for script in &plan.requested {
-        let name = &script.name;
-        match batch.stage(name, |to| fetcher.fetch(&request.source, name, budget, to)) {
-            Ok(file) => match script.expected.filter(|expected| *expected != file.facts.sum) {
-                Some(expected) => {
-                    let (name, found) = (name.clone(), file.facts.sum);
-                    problems.push(ScriptProblem::WrongChecksum { name, expected, found });
-                }
-                None => staged.push(file),
-            },
-            Err(source) => problems.push(ScriptProblem::Fetch { name: name.clone(), source }),
-        }
-    }
-    if problems.is_empty() { Ok((batch, staged)) } else { Err(ChangeError::Scripts { problems }) }
-}
-
 fn keys_of(plan: &AddPlan) -> Vec<ScriptKey> {
     plan.requested.iter().map(|script| ScriptKey::new(plan.script_type, script.name.clone())).collect()
 }
@@ -574,6 +420,11 @@ fn monotonic() -> Instant {
 fn timestamp() -> Timestamp {
     Timestamp::now()
 }
+
+#[path = "open.rs"]
+mod open;
+
+pub use self::open::{OpenError, Settings, open};
 
 #[cfg(test)]
 #[path = "driver_tests.rs"]

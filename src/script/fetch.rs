@@ -151,7 +151,7 @@ impl Fetcher {
     ) -> Result<u64, FetchError> {
         let mut url = folder.url_of(name);
         for _ in 0..=self.limits.redirects_max {
-            let from = url.to_string();
+            let from = shown(&url);
             let agent = self.agent(&url, budget.remaining(&from)?)?;
             let mut request = agent.get(&url);
             if let Some(authorization) = folder.authorization_for(&url) {
@@ -164,7 +164,7 @@ impl Fetcher {
                 let location = response.headers().get("location").and_then(|value| value.to_str().ok());
                 let next = redirected(&url, location.unwrap_or_default());
                 url = next.map_err(|source| FetchError::Redirect { from: from.clone(), source })?;
-                debug!(%from, to = %url, "redirected");
+                debug!(%from, to = shown(&url), "redirected");
                 continue;
             }
             if status.as_u16() != 200 {
@@ -229,6 +229,11 @@ impl Fetcher {
             ureq::Error::Io(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
                 FetchError::Truncated { from, length }
             }
+            ureq::Error::Io(error) if error.to_string().contains("certificate") => {
+                let remedy = "install the certificate of its authority on this host, or name its file in the settings";
+                FetchError::Failed { from, why: format!("{error}; {remedy}") }
+            }
+            ureq::Error::Io(error) => FetchError::Failed { from, why: error.to_string() },
             other => FetchError::Failed { from, why: other.to_string() },
         }
     }
@@ -304,6 +309,12 @@ impl Fetcher {
             total += length;
         }
     }
+}
+
+/// A URL for messages: the query that a redirect brought may hold a signature or a token.
+fn shown(url: &Uri) -> String {
+    let text = url.to_string();
+    text.split_once('?').map_or(text.clone(), |(plain, _)| plain.to_owned())
 }
 
 fn read_certificates(path: &Path) -> Result<Vec<Certificate<'static>>, FetchError> {

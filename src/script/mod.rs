@@ -8,15 +8,20 @@
 //! Must not know: apps, processes, NETCONF. What runs is asked of [`plan::InUse`].
 
 pub mod checksum;
+pub mod config;
 pub mod docstring;
 pub mod driver;
 pub mod fetch;
 pub mod handle;
 pub mod history;
 pub mod history_file;
+mod ledger;
 pub mod name;
 pub mod plan;
+pub mod provider;
 pub mod repository;
 pub mod shelves;
 pub mod source;
+mod staging;
+pub mod views;
 mod watching;

@@ -259,3 +259,79 @@ pub fn distinct<'a>(names: impl IntoIterator<Item = &'a ScriptName>) -> Result<B
     }
     Ok(seen)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(name: &str) -> ScriptKey {
+        ScriptKey::new(ScriptType::Process, ScriptName::parse(name).unwrap())
+    }
+
+    fn file(text: &str, inode: u64) -> Option<FileFacts> {
+        let identity = Identity { inode, modified_nanoseconds: 0, size: text.len() as u64 };
+        Some(FileFacts { sum: Sha256Sum::of(text.as_bytes()), identity, docstring: Docstring::default() })
+    }
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    #[test]
+    fn the_status_follows_from_the_two_sums() {
+        let (one, other) = (Sha256Sum::of(b"1"), Sha256Sum::of(b"2"));
+        let cases = [(None, "Config Checksum"), (Some(&one), "Ready"), (Some(&other), "Checksum Mismatch")];
+        for (committed, expected) in cases {
+            assert_eq!(Status::of(&one, committed).to_string(), expected);
+        }
+    }
+
+    #[test]
+    fn a_second_look_at_the_same_file_is_no_news() {
+        let mut inventory = Inventory::default();
+        let noted = inventory.observe(&key("a.py"), file("1", 1), Some("Added from x by y"), at(1)).unwrap();
+        assert_eq!((noted.row.action, noted.row.description.as_str()), (Action::New, "Added from x by y"));
+        assert_eq!(inventory.observe(&key("a.py"), file("1", 1), None, at(2)), None);
+        // The same bytes, but written anew: somebody did that.
+        let noted = inventory.observe(&key("a.py"), file("1", 2), None, at(3)).unwrap();
+        assert_eq!((noted.row.action, noted.row.description.as_str()), (Action::Modify, "User action IN_CLOSE_WRITE"));
+        assert_eq!(inventory.observe(&key("a.py"), None, None, at(4)).unwrap().row.action, Action::Delete);
+        assert_eq!(inventory.observe(&key("a.py"), None, None, at(5)), None);
+        assert_eq!(inventory.observe(&key("a.py"), file("1", 3), None, at(6)).unwrap().row.action, Action::New);
+    }
+
+    #[test]
+    fn history_and_memory_of_the_deleted_are_bounded() {
+        let mut inventory = Inventory::default();
+        for second in 0..300 {
+            inventory.observe(&key("a.py"), file("1", second), None, at(second as i64));
+        }
+        assert_eq!(inventory.rows().count(), ROWS_PER_SCRIPT_MAX);
+        assert_eq!(inventory.rows().last().map(|(_, row)| row.time), Some(at(299)));
+        for number in 0..300 {
+            let gone = key(&format!("gone{number}.py"));
+            inventory.observe(&gone, file("1", 1), None, at(1000 + number));
+            inventory.observe(&gone, None, None, at(1000 + number));
+        }
+        assert_eq!(inventory.keys().count(), 1 + DELETED_REMEMBERED_MAX);
+        assert!(inventory.keys().any(|key| key.name.as_str() == "gone299.py"));
+        assert!(!inventory.keys().any(|key| key.name.as_str() == "gone99.py"));
+    }
+
+    #[test]
+    fn a_status_is_told_when_it_turns_and_a_mismatch_with_both_sums() {
+        let mut inventory = Inventory::default();
+        inventory.observe(&key("a.py"), file("1", 1), None, at(1));
+        let (found, expected) = (Sha256Sum::of(b"1"), Sha256Sum::of(b"2"));
+        let none = verdicts(&inventory, &Committed::new());
+        let wrong = verdicts(&inventory, &Committed::from([(key("a.py"), expected)]));
+        assert_eq!(status_events(&none, &none), []);
+        assert_eq!(
+            status_events(&none, &wrong),
+            [
+                ScriptEvent::StatusChanged { key: key("a.py"), status: Status::ChecksumMismatch },
+                ScriptEvent::ChecksumMismatch { key: key("a.py"), expected, found },
+            ]
+        );
+    }
+}

@@ -26,6 +26,9 @@ const DEVICE_REPOSITORY: &str = "/harddisk:/mirror/script-mgmt";
 
 const MANIFEST: &str = "manifest";
 
+/// Begins the names of staging folders that an earlier start could not undo.
+const KEPT: &str = "kept-";
+
 /// Names read from one shelf in one scan; a folder that holds more is told in the log and read no further.
 pub const ENTRIES_READ_MAX: usize = 10_000;
 
@@ -99,18 +102,30 @@ impl Layout {
         };
         for entry in entries {
             let folder = entry.at("read", &staging)?.path();
-            let batch = Batch { folder: folder.clone() };
-            if let Ok(bytes) = fs::read(batch.folder.join(MANIFEST)) {
-                // A manifest that does not parse was torn while being written: nothing had been moved yet.
-                if let Some(manifest) = Manifest::from_bytes(&bytes) {
-                    tracing::warn!(folder = %folder.display(), "a half-done change of the script repository is undone");
-                    batch.undo(&self.shelf(manifest.script_type), &manifest)?;
+            if let Err(error) = self.clear(&folder) {
+                // The repository serves all the same; what could not be undone is kept for the next start.
+                tracing::error!(%error, "a half-done change of the script repository cannot be undone");
+                let name = folder.file_name().unwrap_or_default().to_string_lossy();
+                if !name.starts_with(KEPT) {
+                    let kept = staging.join(format!("{KEPT}{name}"));
+                    fs::rename(&folder, &kept).at("put aside", &folder)?;
                 }
             }
-            let removed = if folder.is_dir() { fs::remove_dir_all(&folder) } else { fs::remove_file(&folder) };
-            removed.at("remove", &folder)?;
         }
         Ok(())
+    }
+
+    /// Undoes what a folder in the staging area stands for, and removes it.
+    fn clear(&self, folder: &Path) -> Result<(), ShelfError> {
+        let batch = Batch { folder: folder.to_owned() };
+        // A manifest that does not parse was torn while being written: nothing had been moved yet.
+        let manifest = fs::read(folder.join(MANIFEST)).ok().and_then(|bytes| Manifest::from_bytes(&bytes));
+        if let Some(manifest) = manifest {
+            tracing::warn!(folder = %folder.display(), "a half-done change of the script repository is undone");
+            batch.undo(&self.shelf(manifest.script_type), &manifest)?;
+        }
+        let removed = if folder.is_dir() { fs::remove_dir_all(folder) } else { fs::remove_file(folder) };
+        removed.at("remove", folder)
     }
 
     pub fn make_shelf(&self, script_type: ScriptType) -> Result<(), ShelfError> {
