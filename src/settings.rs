@@ -1,1 +1,390 @@
-//! (module under construction)
+//! The bootstrap file `ROOT/procyon.toml`: what must be known before any YANG is. All else is configuration.
+//!
+//! ```toml
+//! listen_ssh = ["127.0.0.1:830"]      # addresses and ports that NETCONF over SSH listens on; port 0 picks one
+//! node = "0/RP0/CPU0"                 # the node name in operational data
+//!
+//! [python]
+//! interpreter = "/usr/bin/python3"    # what runs process scripts
+//! package = "/usr/share/procyon/python"  # folder of the on-box library
+//!
+//! [yang]
+//! folder = "/usr/share/procyon/yang"  # our modules and the standard ones
+//!
+//! [limits]
+//! sessions = 1000                     # see `Limits` for each
+//! ```
+//! Every key has a default, so that the file may be absent. A key that does not exist is an error that names the
+//! nearest one that does. Must not know: what its readers do with the values.
+
+pub mod layout;
+mod nearest;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::Duration;
+
+use serde::Deserialize;
+use toml::de::{DeTable, DeValue};
+
+pub use self::layout::{Layout, LayoutError};
+
+/// A settings file is typed by hand.
+const FILE_BYTES_MAX: u64 = 1024 * 1024;
+const SYSTEM_SHARE: &str = "/usr/share/procyon";
+/// The source tree that this was built from: found where nothing is installed, as in development.
+const SOURCE_TREE: &str = env!("CARGO_MANIFEST_DIR");
+
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(serde::Serialize))]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// Where NETCONF over SSH listens. Default: the port of RFC 6242 on the loopback address.
+    pub listen_ssh: Vec<SocketAddr>,
+    /// The name of this node in operational data. Default `0/RP0/CPU0`.
+    pub node: String,
+    pub python: Python,
+    pub yang: Yang,
+    pub limits: Limits,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(serde::Serialize))]
+#[serde(default, deny_unknown_fields)]
+pub struct Python {
+    /// The interpreter of process scripts. Default `/usr/bin/python3`.
+    pub interpreter: PathBuf,
+    /// The folder that holds the on-box library. Default: `PROCYON_PYTHON`, else `../share/procyon/python` beside the
+    /// program's folder, else the source tree's `scripts/python`, else `/usr/share/procyon/python`.
+    pub package: PathBuf,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(serde::Serialize))]
+#[serde(default, deny_unknown_fields)]
+pub struct Yang {
+    /// The folder of the YANG modules. Default as for Python, with `PROCYON_YANG` and `yang`.
+    pub folder: PathBuf,
+}
+
+/// What one peer, or all together, may take. Each is at least 1.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(serde::Serialize))]
+#[serde(default, deny_unknown_fields)]
+pub struct Limits {
+    /// NETCONF and shell sessions that are open at one time.
+    pub sessions: usize,
+    /// SSH connections that have not yet shown who they are.
+    pub unauthenticated_connections: usize,
+    /// Seconds that a connection has to authenticate.
+    pub authentication_seconds: u64,
+    /// Bytes of one NETCONF message.
+    pub message_bytes: usize,
+    /// Bytes of one script in the repository.
+    pub script_bytes: u64,
+    /// Scripts in one rpc.
+    pub scripts_per_call: usize,
+    /// Seconds that fetching one script may take, from name lookup to the last byte.
+    pub fetch_seconds: u64,
+    /// Seconds a provider has to answer an rpc or a read of state.
+    pub answer_seconds: u64,
+    /// Bytes of one log file before it is rotated.
+    pub log_bytes: u64,
+    /// Rotated log files that are kept beside the current one.
+    pub log_files: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            listen_ssh: vec![SocketAddr::from(([127, 0, 0, 1], 830))],
+            node: "0/RP0/CPU0".to_owned(),
+            python: Python::default(),
+            yang: Yang::default(),
+            limits: Limits::default(),
+        }
+    }
+}
+
+impl Default for Python {
+    fn default() -> Self {
+        Self {
+            interpreter: PathBuf::from("/usr/bin/python3"),
+            package: share("PROCYON_PYTHON", "python", "scripts/python"),
+        }
+    }
+}
+
+impl Default for Yang {
+    fn default() -> Self {
+        Self { folder: share("PROCYON_YANG", "yang", "yang") }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            sessions: 1000,
+            unauthenticated_connections: 32,
+            authentication_seconds: 60,
+            message_bytes: 64 * 1024 * 1024,
+            script_bytes: 16 * 1024 * 1024,
+            scripts_per_call: 10,
+            fetch_seconds: 60,
+            answer_seconds: 60,
+            log_bytes: 10 * 1024 * 1024,
+            log_files: 5,
+        }
+    }
+}
+
+impl Limits {
+    pub fn fetch_limit(&self) -> Duration {
+        Duration::from_secs(self.fetch_seconds)
+    }
+
+    pub fn authentication_limit(&self) -> Duration {
+        Duration::from_secs(self.authentication_seconds)
+    }
+
+    pub fn answer_limit(&self) -> Duration {
+        Duration::from_secs(self.answer_seconds)
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum SettingsError {
+    #[error("cannot read the settings file {path}: {error}; check the path and its permissions")]
+    Unreadable { path: PathBuf, error: std::io::Error },
+    #[error("{path}: the settings file has more than {FILE_BYTES_MAX} bytes; is it the right file?")]
+    TooBig { path: PathBuf },
+    #[error("{path}:{line}: unknown key `{key}`; did you mean `{nearest}`?")]
+    UnknownKey { path: PathBuf, line: usize, key: String, nearest: String },
+    #[error("{path}:{line}: {message}{}", key.as_deref().map(|key| format!(" (key `{key}`)")).unwrap_or_default())]
+    BadValue { path: PathBuf, line: usize, key: Option<String>, message: String },
+}
+
+impl Settings {
+    /// Reads `given`, or the file of the root if it is there.
+    pub fn load(layout: &Layout, given: Option<&Path>) -> Result<Self, SettingsError> {
+        let path = given.map_or_else(|| layout.settings_file(), Path::to_owned);
+        match read_bounded(&path) {
+            Ok(Some(text)) => Self::parse(&text, &path),
+            Ok(None) => Err(SettingsError::TooBig { path }),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound && given.is_none() => Ok(Self::default()),
+            Err(error) => Err(SettingsError::Unreadable { path, error }),
+        }
+    }
+
+    fn parse(text: &str, path: &Path) -> Result<Self, SettingsError> {
+        let bad = |error: &toml::de::Error, key| SettingsError::BadValue {
+            path: path.to_owned(),
+            line: error.span().map_or(1, |span| line_of(text, span.start)),
+            key,
+            message: error.message().trim().replace('\n', ", "),
+        };
+        let document = DeTable::parse(text).map_err(|error| bad(&error, None))?;
+        check_keys(document.get_ref(), "", text, path)?;
+        let settings: Self = toml::from_str(text).map_err(|error| {
+            let key = error.span().and_then(|span| key_at(document.get_ref(), "", span.start));
+            bad(&error, key)
+        })?;
+        settings.check(document.get_ref(), text, path)?;
+        Ok(settings)
+    }
+
+    /// What types do not say.
+    fn check(&self, document: &DeTable<'_>, text: &str, path: &Path) -> Result<(), SettingsError> {
+        let refuse = |key: &str, message: &str| {
+            Err(SettingsError::BadValue {
+                path: path.to_owned(),
+                line: line_of(text, offset_of(document, key)),
+                key: Some(key.to_owned()),
+                message: message.to_owned(),
+            })
+        };
+        for (key, value) in self.limits.as_pairs() {
+            if value == 0 {
+                return refuse(&format!("limits.{key}"), "a limit is at least 1");
+            }
+        }
+        if self.node.is_empty() || self.node.len() > 64 {
+            return refuse("node", "a node name has 1 to 64 characters");
+        }
+        for (key, value) in [
+            ("python.interpreter", &self.python.interpreter),
+            ("python.package", &self.python.package),
+            ("yang.folder", &self.yang.folder),
+        ] {
+            if !value.is_absolute() {
+                return refuse(key, "an absolute path is wanted (it begins with /)");
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Limits {
+    fn as_pairs(&self) -> [(&'static str, u64); 10] {
+        let wide = |value: usize| u64::try_from(value).unwrap_or(u64::MAX);
+        [
+            ("sessions", wide(self.sessions)),
+            ("unauthenticated_connections", wide(self.unauthenticated_connections)),
+            ("authentication_seconds", self.authentication_seconds),
+            ("message_bytes", wide(self.message_bytes)),
+            ("script_bytes", self.script_bytes),
+            ("scripts_per_call", wide(self.scripts_per_call)),
+            ("fetch_seconds", self.fetch_seconds),
+            ("answer_seconds", self.answer_seconds),
+            ("log_bytes", self.log_bytes),
+            ("log_files", wide(self.log_files)),
+        ]
+    }
+}
+
+/// Every key there is, by its whole name. A test holds it equal to the types.
+const KEYS: [&str; 18] = [
+    "listen_ssh",
+    "node",
+    "python",
+    "python.interpreter",
+    "python.package",
+    "yang",
+    "yang.folder",
+    "limits",
+    "limits.sessions",
+    "limits.unauthenticated_connections",
+    "limits.authentication_seconds",
+    "limits.message_bytes",
+    "limits.script_bytes",
+    "limits.scripts_per_call",
+    "limits.fetch_seconds",
+    "limits.answer_seconds",
+    "limits.log_bytes",
+    "limits.log_files",
+];
+
+fn check_keys(table: &DeTable<'_>, prefix: &str, text: &str, path: &Path) -> Result<(), SettingsError> {
+    for (key, value) in table {
+        let name = format!("{prefix}{}", key.get_ref());
+        if !KEYS.contains(&name.as_str()) {
+            return Err(SettingsError::UnknownKey {
+                path: path.to_owned(),
+                line: line_of(text, key.span().start),
+                nearest: nearest::key(&name, &KEYS).to_owned(),
+                key: name,
+            });
+        }
+        if let DeValue::Table(inner) = value.get_ref() {
+            check_keys(inner, &format!("{name}."), text, path)?;
+        }
+    }
+    Ok(())
+}
+
+/// The whole name of the key whose value begins nearest before `offset`.
+fn key_at(table: &DeTable<'_>, prefix: &str, offset: usize) -> Option<String> {
+    for (key, value) in table {
+        let name = format!("{prefix}{}", key.get_ref());
+        if let DeValue::Table(inner) = value.get_ref()
+            && let Some(found) = key_at(inner, &format!("{name}."), offset)
+        {
+            return Some(found);
+        }
+        if value.span().contains(&offset) {
+            return Some(name);
+        }
+    }
+    None
+}
+
+fn offset_of(document: &DeTable<'_>, name: &str) -> usize {
+    let mut table = document;
+    let mut offset = 0;
+    for part in name.split('.') {
+        let Some((key, value)) = table.iter().find(|(key, _)| key.get_ref() == part) else { return offset };
+        offset = key.span().start;
+        if let DeValue::Table(inner) = value.get_ref() {
+            table = inner;
+        }
+    }
+    offset
+}
+
+fn line_of(text: &str, offset: usize) -> usize {
+    text.bytes().take(offset).filter(|byte| *byte == b'\n').count() + 1
+}
+
+/// `None` when there is more than a settings file can be.
+fn read_bounded(path: &Path) -> std::io::Result<Option<String>> {
+    use std::io::Read;
+    let mut text = String::new();
+    std::fs::File::open(path)?.take(FILE_BYTES_MAX + 1).read_to_string(&mut text)?;
+    Ok((text.len() as u64 <= FILE_BYTES_MAX).then_some(text))
+}
+
+/// Where a folder of ours is: as the environment says, beside the installed program, in the source tree, system-wide.
+fn share(variable: &str, installed: &str, in_source: &str) -> PathBuf {
+    if let Some(folder) = std::env::var_os(variable).filter(|value| !value.is_empty()) {
+        let folder = PathBuf::from(folder);
+        return std::path::absolute(&folder).unwrap_or(folder);
+    }
+    let beside = std::env::current_exe()
+        .ok()
+        .and_then(|program| Some(program.parent()?.parent()?.join("share/procyon").join(installed)));
+    let in_source = Path::new(SOURCE_TREE).join(in_source);
+    beside
+        .into_iter()
+        .chain([in_source])
+        .find(|folder| folder.is_dir())
+        .unwrap_or_else(|| Path::new(SYSTEM_SHARE).join(installed))
+}
+
+/// A YANG module to load as plain configuration: `NAME[:feature,...]`; `*` enables every feature.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ModuleSpec {
+    pub name: String,
+    pub features: Vec<String>,
+}
+
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ModuleSpecError {
+    #[error("`{text}` is no YANG identifier; write NAME or NAME:feature,feature")]
+    NotAnIdentifier { text: String },
+}
+
+impl FromStr for ModuleSpec {
+    type Err = ModuleSpecError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (name, features) = text.split_once(':').unwrap_or((text, ""));
+        let features = if features.is_empty() { Vec::new() } else { features.split(',').map(str::to_owned).collect() };
+        for word in std::iter::once(name).chain(features.iter().map(String::as_str).filter(|word| *word != "*")) {
+            if !is_identifier(word) {
+                return Err(ModuleSpecError::NotAnIdentifier { text: word.to_owned() });
+            }
+        }
+        Ok(Self { name: name.to_owned(), features })
+    }
+}
+
+impl std::fmt::Display for ModuleSpec {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.name)?;
+        if !self.features.is_empty() {
+            write!(f, ":{}", self.features.join(","))?;
+        }
+        Ok(())
+    }
+}
+
+/// RFC 7950 section 6.2.
+fn is_identifier(word: &str) -> bool {
+    let mut characters = word.chars();
+    characters.next().is_some_and(|first| first.is_ascii_alphabetic() || first == '_')
+        && characters.all(|character| character.is_ascii_alphanumeric() || "_-.".contains(character))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,54 +1,81 @@
-//! `procyon-keeper`: the process that holds the containers.
+//! The command `procyon-keeper`: one program, two roles. As keeper it holds the containers; as custodian it is the
+//! parent of agent and keeper.
 
-use std::path::PathBuf;
+use std::ffi::OsString;
+use std::io::Write;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::Parser;
-use procyon::keeper::deposits::Nobody;
+use anyhow::{Context, bail};
+use procyon::keeper::custodian::{self, Wards};
+use procyon::keeper::deposit::DepositClient;
+use procyon::keeper::deposits::{Deposit, Nobody};
 use procyon::keeper::driver;
+use procyon::settings::Layout;
 
-/// Holds containers: runs their programs, restarts them by policy, writes their logs.
-#[derive(Debug, Parser)]
-#[command(version)]
-struct Arguments {
-    /// Serve the containers of the root.
-    #[arg(long)]
-    keeper: bool,
-    /// The root folder.
-    #[arg(long, value_name = "DIR")]
-    root: Option<PathBuf>,
-    /// What procServ takes.
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
-    rest: Vec<String>,
-}
+const USAGE: &str = "procyon-keeper --keeper --root DIR [--deposit-fd N] | --custodian --root DIR";
 
 fn main() -> ExitCode {
-    tracing_subscriber::fmt()
-        .with_writer(std::io::stderr)
-        .with_ansi(false)
-        .with_env_filter(
-            tracing_subscriber::EnvFilter::try_from_env("PROCYON_LOG")
-                .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info")),
-        )
-        .init();
-    match run(Arguments::parse()) {
+    procyon::logging::start();
+    match run(std::env::args_os().skip(1).collect()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            #[expect(clippy::print_stderr, reason = "the documented form of a fatal error")]
-            {
-                eprintln!("error: {error}");
-            }
+            let _ = writeln!(std::io::stderr(), "error: {error:#}");
             ExitCode::FAILURE
         }
     }
 }
 
-fn run(arguments: Arguments) -> anyhow::Result<()> {
-    let (true, Some(root), []) = (arguments.keeper, arguments.root, arguments.rest.as_slice()) else {
-        anyhow::bail!(
-            "the options of procServ are not built yet: run `procyon-keeper --keeper --root DIR`, or start \
-             everything with `procyon agent --root DIR`"
-        );
+fn run(arguments: Vec<OsString>) -> anyhow::Result<()> {
+    match arguments.first().and_then(|first| first.to_str()) {
+        Some("--custodian") => run_custodian(&arguments[1..]),
+        Some("--keeper") => run_keeper(&arguments[1..]),
+        Some("--version" | "-V") => {
+            writeln!(std::io::stdout(), "procyon-keeper {}", env!("CARGO_PKG_VERSION"))?;
+            Ok(())
+        }
+        _ => bail!(
+            "procServ's own options are not served by this version; start everything with `procyon agent --root DIR`; \
+             usage: {USAGE}"
+        ),
+    }
+}
+
+fn run_keeper(arguments: &[OsString]) -> anyhow::Result<()> {
+    let mut root = None;
+    let mut number = None;
+    for pair in arguments.chunks(2) {
+        match (pair[0].to_str(), pair.get(1)) {
+            (Some("--root"), Some(value)) => root = Some(PathBuf::from(value)),
+            (Some("--deposit-fd"), Some(value)) => {
+                let text = value.to_string_lossy();
+                number = Some(text.parse().with_context(|| format!("`{text}` is no descriptor number"))?);
+            }
+            _ => bail!("unexpected argument `{}`; usage: {USAGE}", Path::new(&pair[0]).display()),
+        }
+    }
+    let layout = Layout::open(&root.with_context(|| format!("--root is missing; usage: {USAGE}"))?)?;
+    let deposit: Box<dyn Deposit> = match number {
+        Some(number) => Box::new(DepositClient::inherited(number).context("the deposit descriptor cannot be used")?),
+        None => Box::new(Nobody),
     };
-    Ok(driver::main(&root, Box::new(Nobody), true)?)
+    Ok(driver::main(layout.root(), deposit, number.is_none())?)
+}
+
+fn run_custodian(arguments: &[OsString]) -> anyhow::Result<()> {
+    let mut root = None;
+    let mut keeper = None;
+    for pair in arguments.chunks(2) {
+        match (pair[0].to_str(), pair.get(1)) {
+            (Some("--root"), Some(value)) => root = Some(PathBuf::from(value)),
+            // Another program in the keeper's place, called with the same arguments.
+            (Some("--keeper-command"), Some(value)) => keeper = Some(PathBuf::from(value)),
+            _ => bail!("unexpected argument `{}`; usage: {USAGE}", Path::new(&pair[0]).display()),
+        }
+    }
+    let layout = Layout::open(&root.with_context(|| format!("--root is missing; usage: {USAGE}"))?)?;
+    // Looked up once: after an upgrade in place the same path is the new program.
+    let program = keeper.map_or_else(std::env::current_exe, Ok).context("cannot tell where this program is")?;
+    custodian::main(&layout, Wards::installed(program, layout.root().to_owned()))?;
+    Ok(())
 }

@@ -2,13 +2,16 @@
 //!
 //! One deposit a container: a [`Record`] and the descriptors it lists, renewed at each change and before each exec.
 
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd as _, BorrowedFd};
 
 use serde::{Deserialize, Serialize};
+use tracing::warn;
 
 use crate::container::checkpoint::Checkpoint;
 use crate::container::machine::{ExitStatus, RunId};
 use crate::container::spec::{ContainerSpec, Sha256};
+pub use crate::keeper::deposit::Deposited;
+use crate::keeper::deposit::{DepositClient, Notice};
 
 const KEY_PREFIX: &str = "container ";
 
@@ -25,13 +28,6 @@ pub trait Deposit {
     /// One child of a predecessor that has ended; `Ok(None)` when there is none now. An error means that the other side
     /// is gone: the keeper carries on without.
     fn reaped(&mut self) -> nix::Result<Option<Orphan>>;
-}
-
-#[derive(Debug)]
-pub struct Deposited {
-    pub key: String,
-    pub bytes: Vec<u8>,
-    pub fds: Vec<OwnedFd>,
 }
 
 /// As the custodian has reaped it.
@@ -65,6 +61,38 @@ impl Deposit for Nobody {
 
     fn reaped(&mut self) -> nix::Result<Option<Orphan>> {
         Ok(None)
+    }
+}
+
+impl Deposit for DepositClient {
+    fn put(&mut self, key: &str, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> nix::Result<()> {
+        DepositClient::put(self, key, bytes, fds)
+    }
+
+    fn take_back(&mut self, key: &str) -> nix::Result<()> {
+        DepositClient::drop(self, key)
+    }
+
+    fn fetch(&mut self) -> nix::Result<Vec<Deposited>> {
+        DepositClient::fetch(self)
+    }
+
+    fn notices(&self) -> Option<BorrowedFd<'_>> {
+        Some(self.as_fd())
+    }
+
+    fn reaped(&mut self) -> nix::Result<Option<Orphan>> {
+        loop {
+            match self.receive()? {
+                Some(Notice::Reaped { pid, raw_status, at_unix_ms }) => {
+                    return Ok(Some(Orphan { pid, raw_status, at_unix_ms }));
+                }
+                Some(Notice::Refused { key, why }) => {
+                    warn!(%key, %why, "the custodian did not keep a deposit: it would not survive the keeper");
+                }
+                None => return Ok(None),
+            }
+        }
     }
 }
 

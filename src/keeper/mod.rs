@@ -12,6 +12,8 @@
 //! bytes run and how. Must not know: XML, YANG, TLS, an async runtime (except [`client`], which is the agent's side).
 
 pub mod client;
+pub mod custodian;
+pub mod deposit;
 pub mod deposits;
 pub mod driver;
 pub mod gate;

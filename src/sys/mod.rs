@@ -4,8 +4,10 @@
 //! descriptor is for.
 
 pub mod fdpass;
+pub mod inherited;
 pub mod memfd;
 pub mod process;
 pub mod pty;
+pub mod reap;
 pub mod spawn;
 pub mod tree;

@@ -1,0 +1,118 @@
+use sha_crypt::PasswordVerifier;
+
+use super::*;
+
+const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJdD7y3aLq454yWBdwLWbieU1ebz9/cu7/QEXn9OIeZJ";
+
+struct Place {
+    folder: tempfile::TempDir,
+}
+
+impl Place {
+    fn new() -> Self {
+        Self { folder: tempfile::tempdir().unwrap() }
+    }
+
+    fn file(&self, name: &str, content: &str) -> PathBuf {
+        let path = self.folder.path().join(name);
+        fs::write(&path, content).unwrap();
+        path
+    }
+
+    fn request(&self) -> Request {
+        Request { root: self.folder.path().join("root"), admin: "ana".into(), ..Request::default() }
+    }
+
+    fn refusal(&self, change: impl FnOnce(&mut Request)) -> String {
+        let mut request = self.request();
+        change(&mut request);
+        let told = init(&request).unwrap_err().to_string();
+        assert!(!request.root.join("keys").exists(), "nothing is left of a refused root");
+        told.replace(self.folder.path().to_str().unwrap(), "F")
+    }
+}
+
+#[test]
+fn a_root_holds_its_tree_its_keys_and_the_first_configuration() {
+    let place = Place::new();
+    let key = place.file("id.pub", &format!("# mine\n{KEY} ana & <co>\n\n{KEY}\n"));
+    let request = Request { authorized_keys: vec![key], password: Some("pleaseletmein".into()), ..place.request() };
+    let layout = init(&request).unwrap();
+    let mode = |path: PathBuf| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!([mode(layout.keys()), mode(layout.config()), mode(layout.repository("process"))], [0o700, 0o700, 0o755]);
+    assert_eq!([mode(layout.host_key_ed25519()), mode(layout.initial_config())], [0o600, 0o600]);
+    for path in [layout.host_key_ed25519(), layout.host_key_ecdsa()] {
+        russh::keys::load_secret_key(&path, None).unwrap();
+    }
+    assert_eq!(Layout::open(&request.root).unwrap(), layout);
+
+    let text = fs::read_to_string(layout.initial_config()).unwrap();
+    let hash = text.split_once("<password>").unwrap().1.split_once("</password>").unwrap().0;
+    assert!(hash.starts_with("$6$"), "{hash}");
+    let parsed = sha_crypt::PasswordHash::new(hash).unwrap();
+    ShaCrypt::default().verify_password(b"pleaseletmein", &parsed).unwrap();
+    assert!(ShaCrypt::default().verify_password(b"other", &parsed).is_err());
+    insta::assert_snapshot!(text.replace(hash, "HASH"), @"");
+}
+
+#[test]
+fn the_first_configuration_is_read_without_its_wrapping() {
+    let place = Place::new();
+    let layout = init(&Request { password: Some("x".into()), ..place.request() }).unwrap();
+    let fragment = String::from_utf8(read_initial(&layout).unwrap().unwrap().0.to_vec()).unwrap();
+    assert!(fragment.starts_with("<system xmlns=") && fragment.ends_with("</nacm>"), "{fragment}");
+    for text in
+        ["<config>", "<other/>", "<other></other>", "", "<config></other>", "<config></config><config></config>"]
+    {
+        fs::write(layout.initial_config(), text).unwrap();
+        assert!(read_initial(&layout).is_err(), "{text}");
+    }
+    fs::remove_file(layout.initial_config()).unwrap();
+    assert_eq!(read_initial(&layout).unwrap(), None);
+}
+
+#[test]
+fn what_cannot_be_is_refused_with_a_remedy() {
+    let place = Place::new();
+    let private = place.file("id", "-----BEGIN OPENSSH PRIVATE KEY-----\n");
+    let empty = place.file("empty.pub", "\n# nothing\n");
+    let bad = place.file("bad.pub", &format!("{KEY} fine\nssh-ed25519 AAAA\n"));
+    let absent = place.folder.path().join("absent.pub");
+    let password = |request: &mut Request| request.password = Some("x".into());
+    let told = [
+        place.refusal(|_| ()),
+        place.refusal(|request| request.password = Some(String::new())),
+        place.refusal(|request| request.authorized_keys = vec![private]),
+        place.refusal(|request| request.authorized_keys = vec![empty]),
+        place.refusal(|request| request.authorized_keys = vec![bad]),
+        place.refusal(|request| request.authorized_keys = vec![absent]),
+        place.refusal(|request| {
+            password(request);
+            request.admin = "a b".into();
+        }),
+        place.refusal(|request| {
+            password(request);
+            request.admin = "script".into();
+        }),
+        place.refusal(|request| {
+            password(request);
+            request.root = request.root.join("deeper");
+        }),
+    ];
+    insta::assert_snapshot!(told.join("\n"), @"");
+}
+
+#[test]
+fn a_root_is_never_made_over_another_or_over_somebody_elses_files() {
+    let place = Place::new();
+    let request = Request { password: Some("x".into()), ..place.request() };
+    fs::create_dir(&request.root).unwrap();
+    fs::write(request.root.join("letter.txt"), "dear").unwrap();
+    assert!(matches!(init(&request), Err(InitError::NotEmpty { .. })));
+    fs::remove_file(request.root.join("letter.txt")).unwrap();
+    fs::write(request.root.join("procyon.toml"), "").unwrap();
+    let layout = init(&request).unwrap();
+    let before = fs::read(layout.host_key_ed25519()).unwrap();
+    assert!(matches!(init(&request), Err(InitError::AlreadyInitialised { .. })));
+    assert_eq!(fs::read(layout.host_key_ed25519()).unwrap(), before);
+}

@@ -1,0 +1,498 @@
+//! Who runs, and who is started again when: values in, values out. `mod.rs` draws the states of a ward.
+//!
+//! Must not know: processes, sockets, clocks.
+
+use std::time::{Duration, Instant};
+
+use super::control::RawStatus;
+
+/// How long after the first, second ... unordered end in a row a ward is started again; the last one stays.
+const RESTART_DELAYS: [Duration; 4] =
+    [Duration::ZERO, Duration::from_secs(1), Duration::from_secs(2), Duration::from_secs(5)];
+/// A run of this length was no failure to start: the delays begin anew.
+const RUN_IS_SOUND_AFTER: Duration = Duration::from_secs(60);
+/// An exit status of the first run within this time is a refusal to start, not a crash.
+const REFUSAL_WITHIN: Duration = Duration::from_secs(10);
+/// What Rust programs exit with when they panic: a crash, whenever it comes.
+const PANIC_STATUS: i32 = 101;
+/// How long the agent may take to stop.
+pub const STOP_LIMIT: Duration = Duration::from_secs(10);
+/// How long the keeper may take to stop all containers in order. Each has a limit of its own, so this is only for a
+/// keeper that hangs.
+const KEEPER_STOP_LIMIT: Duration = Duration::from_secs(300);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Ward {
+    Agent,
+    Keeper,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Input {
+    StartAgent,
+    StopAgent,
+    Shutdown,
+    Spawned(Ward, i32),
+    SpawnFailed(Ward),
+    Ended {
+        pid: i32,
+        status: RawStatus,
+    },
+    /// The deadline has passed.
+    Tick,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Action {
+    /// To be answered with `Spawned` or `SpawnFailed`.
+    Spawn(Ward),
+    Terminate(i32),
+    Kill(i32),
+    AgentStarted {
+        pid: i32,
+    },
+    AgentEnded {
+        status: RawStatus,
+        ordered: bool,
+        restarting: bool,
+    },
+    /// A ward's deposits are of no more use.
+    Forget(Ward),
+    /// Neither ward: the keeper wants to hear of it.
+    Orphan {
+        pid: i32,
+        status: RawStatus,
+    },
+    /// Everything has been stopped.
+    Exit,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Life {
+    Off,
+    Due {
+        at: Instant,
+    },
+    /// `Spawn` has not been answered yet.
+    Starting,
+    Running {
+        pid: i32,
+        since: Instant,
+    },
+    Stopping {
+        pid: i32,
+        kill_at: Option<Instant>,
+    },
+}
+
+#[derive(Debug)]
+struct State {
+    life: Life,
+    /// Unordered ends in a row.
+    failures: usize,
+    /// Starts after the first.
+    restarts: u32,
+    is_first_run: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Serving,
+    StoppingAgent,
+    StoppingKeeper,
+    Over,
+}
+
+#[derive(Debug)]
+pub(super) struct Machine {
+    agent: State,
+    keeper: State,
+    phase: Phase,
+}
+
+impl Machine {
+    /// The keeper is wanted from the beginning; the agent when somebody asks.
+    pub(super) fn new(now: Instant) -> Self {
+        let state = |life| State { life, failures: 0, restarts: 0, is_first_run: true };
+        Self { agent: state(Life::Off), keeper: state(Life::Due { at: now }), phase: Phase::Serving }
+    }
+
+    pub(super) fn handle(&mut self, input: Input, now: Instant) -> Vec<Action> {
+        let mut actions = Vec::new();
+        match input {
+            Input::StartAgent => self.start_agent(&mut actions),
+            Input::StopAgent => self.agent.stop(Ward::Agent, STOP_LIMIT, now, &mut actions),
+            Input::Shutdown => self.shut_down(now, &mut actions),
+            Input::Spawned(ward, pid) => {
+                self.state(ward).life = Life::Running { pid, since: now };
+                if ward == Ward::Agent {
+                    actions.push(Action::AgentStarted { pid });
+                } else if self.phase == Phase::StoppingKeeper {
+                    self.keeper.stop(ward, KEEPER_STOP_LIMIT, now, &mut actions);
+                }
+            }
+            Input::SpawnFailed(ward) => self.spawn_failed(ward, now),
+            Input::Ended { pid, status } => self.ended(pid, status, now, &mut actions),
+            Input::Tick => {}
+        }
+        for ward in [Ward::Keeper, Ward::Agent] {
+            self.state(ward).meet_deadline(ward, now, &mut actions);
+        }
+        self.advance(now, &mut actions);
+        actions
+    }
+
+    /// When `Tick` is due.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        [&self.agent, &self.keeper].into_iter().filter_map(|state| state.life.deadline()).min()
+    }
+
+    pub(super) fn life(&self, ward: Ward) -> Life {
+        match ward {
+            Ward::Agent => self.agent.life,
+            Ward::Keeper => self.keeper.life,
+        }
+    }
+
+    pub(super) fn pid(&self, ward: Ward) -> Option<i32> {
+        self.life(ward).pid()
+    }
+
+    pub(super) fn restarts(&self, ward: Ward) -> u32 {
+        match ward {
+            Ward::Agent => self.agent.restarts,
+            Ward::Keeper => self.keeper.restarts,
+        }
+    }
+
+    pub(super) fn is_shutting_down(&self) -> bool {
+        self.phase != Phase::Serving
+    }
+
+    fn state(&mut self, ward: Ward) -> &mut State {
+        match ward {
+            Ward::Agent => &mut self.agent,
+            Ward::Keeper => &mut self.keeper,
+        }
+    }
+
+    fn start_agent(&mut self, actions: &mut Vec<Action>) {
+        if self.phase == Phase::Serving && self.agent.life == Life::Off {
+            self.agent = State { life: Life::Starting, failures: 0, restarts: 0, is_first_run: true };
+            actions.push(Action::Spawn(Ward::Agent));
+        }
+    }
+
+    fn shut_down(&mut self, now: Instant, actions: &mut Vec<Action>) {
+        if self.phase == Phase::Serving {
+            self.phase = Phase::StoppingAgent;
+            self.agent.stop(Ward::Agent, STOP_LIMIT, now, actions);
+        }
+    }
+
+    fn spawn_failed(&mut self, ward: Ward, now: Instant) {
+        let state = self.state(ward);
+        // Whoever ordered the first start is told that it failed; after that nobody is there to be told.
+        if ward == Ward::Agent && state.is_first_run {
+            state.life = Life::Off;
+        } else {
+            state.retry(now);
+        }
+    }
+
+    fn ended(&mut self, pid: i32, status: RawStatus, now: Instant, actions: &mut Vec<Action>) {
+        if self.agent.life.pid() == Some(pid) {
+            self.agent_ended(status, now, actions);
+        } else if self.keeper.life.pid() == Some(pid) {
+            self.keeper_ended(status, now, actions);
+        } else {
+            actions.push(Action::Orphan { pid, status });
+        }
+    }
+
+    fn agent_ended(&mut self, status: RawStatus, now: Instant, actions: &mut Vec<Action>) {
+        let agent = &mut self.agent;
+        let ordered = matches!(agent.life, Life::Stopping { .. }) || status.is_ordered();
+        let restarting = !ordered && !agent.has_refused(status, now);
+        if restarting {
+            agent.retry_after_run(now);
+        } else {
+            agent.life = Life::Off;
+            actions.push(Action::Forget(Ward::Agent));
+        }
+        actions.push(Action::AgentEnded { status, ordered, restarting });
+    }
+
+    fn keeper_ended(&mut self, status: RawStatus, now: Instant, actions: &mut Vec<Action>) {
+        let ordered = matches!(self.keeper.life, Life::Stopping { .. }) || status.is_ordered();
+        if ordered {
+            self.keeper.life = Life::Off;
+            actions.push(Action::Forget(Ward::Keeper));
+            self.shut_down(now, actions);
+        } else {
+            self.keeper.retry_after_run(now);
+        }
+    }
+
+    /// The steps of a shutdown, each when the one before is done.
+    fn advance(&mut self, now: Instant, actions: &mut Vec<Action>) {
+        if self.phase == Phase::StoppingAgent && self.agent.life == Life::Off {
+            self.phase = Phase::StoppingKeeper;
+            self.keeper.stop(Ward::Keeper, KEEPER_STOP_LIMIT, now, actions);
+        }
+        if self.phase == Phase::StoppingKeeper && self.keeper.life == Life::Off {
+            self.phase = Phase::Over;
+            actions.push(Action::Exit);
+        }
+    }
+}
+
+impl State {
+    fn stop(&mut self, ward: Ward, limit: Duration, now: Instant, actions: &mut Vec<Action>) {
+        match self.life {
+            Life::Running { pid, .. } => {
+                self.life = Life::Stopping { pid, kill_at: Some(now + limit) };
+                actions.push(Action::Terminate(pid));
+            }
+            Life::Due { .. } => {
+                self.life = Life::Off;
+                actions.push(Action::Forget(ward));
+                if ward == Ward::Agent {
+                    actions.push(Action::AgentEnded { status: RawStatus::SUCCESS, ordered: true, restarting: false });
+                }
+            }
+            Life::Off | Life::Starting | Life::Stopping { .. } => {}
+        }
+    }
+
+    fn meet_deadline(&mut self, ward: Ward, now: Instant, actions: &mut Vec<Action>) {
+        match self.life {
+            Life::Due { at } if at <= now => {
+                self.life = Life::Starting;
+                actions.push(Action::Spawn(ward));
+            }
+            Life::Stopping { pid, kill_at: Some(at) } if at <= now => {
+                self.life = Life::Stopping { pid, kill_at: None };
+                actions.push(Action::Kill(pid));
+            }
+            Life::Off | Life::Due { .. } | Life::Starting | Life::Running { .. } | Life::Stopping { .. } => {}
+        }
+    }
+
+    fn has_refused(&self, status: RawStatus, now: Instant) -> bool {
+        let Life::Running { since, .. } = self.life else { return false };
+        let is_own_status = status.exit_code().is_some_and(|code| code != PANIC_STATUS);
+        self.is_first_run && is_own_status && now.duration_since(since) < REFUSAL_WITHIN
+    }
+
+    fn retry_after_run(&mut self, now: Instant) {
+        if let Life::Running { since, .. } = self.life
+            && now.duration_since(since) >= RUN_IS_SOUND_AFTER
+        {
+            self.failures = 0;
+        }
+        self.retry(now);
+    }
+
+    fn retry(&mut self, now: Instant) {
+        let delay = RESTART_DELAYS[self.failures.min(RESTART_DELAYS.len() - 1)];
+        self.failures = self.failures.saturating_add(1);
+        self.restarts = self.restarts.saturating_add(1);
+        self.is_first_run = false;
+        self.life = Life::Due { at: now + delay };
+    }
+}
+
+impl Life {
+    pub(super) fn pid(self) -> Option<i32> {
+        match self {
+            Self::Running { pid, .. } | Self::Stopping { pid, .. } => Some(pid),
+            Self::Off | Self::Due { .. } | Self::Starting => None,
+        }
+    }
+
+    fn deadline(self) -> Option<Instant> {
+        match self {
+            Self::Due { at } => Some(at),
+            Self::Stopping { kill_at, .. } => kill_at,
+            Self::Off | Self::Starting | Self::Running { .. } => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const AGENT: i32 = 100;
+    const KEEPER: i32 = 200;
+
+    /// One line of a scenario: seconds from the start, what happens, what must follow.
+    struct Scene {
+        start: Instant,
+        machine: Machine,
+        next_pid: i32,
+    }
+
+    impl Scene {
+        /// Both wards run from second 0 on.
+        fn serving() -> Self {
+            #[expect(clippy::disallowed_methods, reason = "an arbitrary instant to count from")]
+            let start = Instant::now();
+            let mut scene = Self { start, machine: Machine::new(start), next_pid: 300 };
+            assert_eq!(scene.at(0.0, Input::Tick), [Action::Spawn(Ward::Keeper)]);
+            assert_eq!(scene.at(0.0, Input::Spawned(Ward::Keeper, KEEPER)), []);
+            assert_eq!(scene.at(0.0, Input::StartAgent), [Action::Spawn(Ward::Agent)]);
+            scene.at(0.0, Input::Spawned(Ward::Agent, AGENT));
+            scene
+        }
+
+        fn at(&mut self, seconds: f64, input: Input) -> Vec<Action> {
+            self.machine.handle(input, self.start + Duration::from_secs_f64(seconds))
+        }
+
+        /// The agent ends so at `seconds`; when is it started again?
+        fn restart_after(&mut self, seconds: f64, status: RawStatus) -> Option<f64> {
+            let pid = self.machine.pid(Ward::Agent).unwrap();
+            let mut actions = self.at(seconds, Input::Ended { pid, status });
+            let mut now = seconds;
+            if let Some(deadline) = self.machine.deadline() {
+                now = deadline.duration_since(self.start).as_secs_f64().max(seconds);
+                actions.extend(self.at(now, Input::Tick));
+            }
+            actions.contains(&Action::Spawn(Ward::Agent)).then(|| {
+                self.next_pid += 1;
+                self.at(now, Input::Spawned(Ward::Agent, self.next_pid));
+                now - seconds
+            })
+        }
+    }
+
+    const KILLED: RawStatus = RawStatus(9);
+    const TERMINATED: RawStatus = RawStatus(15);
+    const EXIT_1: RawStatus = RawStatus(1 << 8);
+    const PANICKED: RawStatus = RawStatus(101 << 8);
+
+    #[test]
+    fn a_ward_that_keeps_dying_waits_longer_each_time_and_a_sound_run_begins_anew() {
+        let mut scene = Scene::serving();
+        let waits: Vec<_> = [1.0, 2.0, 4.0, 7.0, 13.0, 19.0, 84.5, 86.0]
+            .into_iter()
+            .map(|seconds| scene.restart_after(seconds, KILLED).unwrap())
+            .collect();
+        assert_eq!(waits, [0.0, 1.0, 2.0, 5.0, 5.0, 5.0, 0.0, 1.0]);
+        assert_eq!(scene.machine.restarts(Ward::Agent), 8);
+    }
+
+    #[test]
+    fn an_ordered_end_is_not_restarted_and_the_deposits_go() {
+        for status in [RawStatus::SUCCESS, TERMINATED] {
+            let mut scene = Scene::serving();
+            assert_eq!(
+                scene.at(3.0, Input::Ended { pid: AGENT, status }),
+                [Action::Forget(Ward::Agent), Action::AgentEnded { status, ordered: true, restarting: false }]
+            );
+            assert_eq!(scene.machine.deadline(), None);
+            assert_eq!(scene.at(4.0, Input::StartAgent), [Action::Spawn(Ward::Agent)], "it may be ordered again");
+        }
+    }
+
+    #[test]
+    fn an_agent_that_refuses_to_start_is_not_tried_again() {
+        let mut scene = Scene::serving();
+        assert_eq!(
+            scene.at(0.5, Input::Ended { pid: AGENT, status: EXIT_1 }),
+            [Action::Forget(Ward::Agent), Action::AgentEnded { status: EXIT_1, ordered: false, restarting: false }]
+        );
+    }
+
+    #[test]
+    fn a_crash_in_the_first_run_and_a_failure_in_a_later_one_are_restarted() {
+        assert_eq!(Scene::serving().restart_after(0.5, PANICKED), Some(0.0));
+        assert_eq!(Scene::serving().restart_after(11.0, EXIT_1), Some(0.0));
+        let mut scene = Scene::serving();
+        assert_eq!(scene.restart_after(0.5, KILLED), Some(0.0));
+        assert_eq!(scene.restart_after(0.6, EXIT_1), Some(1.0));
+    }
+
+    #[test]
+    fn an_agent_that_ignores_the_stop_order_is_killed_at_the_limit() {
+        let mut scene = Scene::serving();
+        assert_eq!(scene.at(1.0, Input::StopAgent), [Action::Terminate(AGENT)]);
+        assert_eq!(scene.at(2.0, Input::StopAgent), [], "once is enough");
+        assert_eq!(scene.at(10.9, Input::Tick), []);
+        assert_eq!(scene.at(11.0, Input::Tick), [Action::Kill(AGENT)]);
+        assert_eq!(scene.at(11.5, Input::Tick), []);
+        assert_eq!(
+            scene.at(12.0, Input::Ended { pid: AGENT, status: KILLED }),
+            [Action::Forget(Ward::Agent), Action::AgentEnded { status: KILLED, ordered: true, restarting: false }]
+        );
+    }
+
+    #[test]
+    fn a_stop_while_a_restart_waits_cancels_it() {
+        let mut scene = Scene::serving();
+        scene.restart_after(1.0, KILLED);
+        let pid = scene.machine.pid(Ward::Agent).unwrap();
+        scene.at(2.0, Input::Ended { pid, status: KILLED });
+        assert!(matches!(scene.machine.life(Ward::Agent), Life::Due { .. }));
+        let actions = scene.at(2.1, Input::StopAgent);
+        assert!(actions.contains(&Action::AgentEnded { status: RawStatus::SUCCESS, ordered: true, restarting: false }));
+        assert_eq!(scene.at(9.0, Input::Tick), []);
+    }
+
+    #[test]
+    fn a_shutdown_stops_the_agent_then_the_keeper_then_ends() {
+        let mut scene = Scene::serving();
+        assert_eq!(scene.at(1.0, Input::Shutdown), [Action::Terminate(AGENT)]);
+        assert!(scene.machine.is_shutting_down());
+        let actions = scene.at(2.0, Input::Ended { pid: AGENT, status: RawStatus::SUCCESS });
+        assert_eq!(actions.last(), Some(&Action::Terminate(KEEPER)));
+        assert_eq!(scene.at(3.0, Input::StartAgent), [], "no start while shutting down");
+        let actions = scene.at(60.0, Input::Ended { pid: KEEPER, status: RawStatus::SUCCESS });
+        assert_eq!(actions.last(), Some(&Action::Exit));
+    }
+
+    #[test]
+    fn a_keeper_stopped_by_the_system_takes_the_house_with_it_and_a_crashed_one_does_not() {
+        let mut scene = Scene::serving();
+        let actions = scene.at(1.0, Input::Ended { pid: KEEPER, status: RawStatus::SUCCESS });
+        assert_eq!(actions, [Action::Forget(Ward::Keeper), Action::Terminate(AGENT)]);
+        let mut scene = Scene::serving();
+        assert_eq!(
+            scene.at(1.0, Input::Ended { pid: KEEPER, status: KILLED }),
+            [Action::Spawn(Ward::Keeper)],
+            "at once, and with its deposits"
+        );
+    }
+
+    #[test]
+    fn a_keeper_that_was_just_started_when_the_shutdown_reached_it_is_stopped_too() {
+        let mut scene = Scene::serving();
+        scene.at(1.0, Input::Ended { pid: KEEPER, status: KILLED });
+        scene.at(1.0, Input::Shutdown);
+        scene.at(1.1, Input::Ended { pid: AGENT, status: RawStatus::SUCCESS });
+        assert_eq!(scene.at(1.1, Input::Spawned(Ward::Keeper, 201)), [Action::Terminate(201)]);
+    }
+
+    #[test]
+    fn what_is_no_ward_is_an_orphan() {
+        let mut scene = Scene::serving();
+        assert_eq!(
+            scene.at(1.0, Input::Ended { pid: 999, status: KILLED }),
+            [Action::Orphan { pid: 999, status: KILLED }]
+        );
+    }
+
+    #[test]
+    fn a_first_start_that_fails_is_told_and_a_later_one_is_tried_again() {
+        let mut scene = Scene::serving();
+        scene.at(1.0, Input::Ended { pid: AGENT, status: RawStatus::SUCCESS });
+        scene.at(2.0, Input::StartAgent);
+        scene.at(2.0, Input::SpawnFailed(Ward::Agent));
+        assert_eq!(scene.machine.life(Ward::Agent), Life::Off);
+        scene.at(3.0, Input::Ended { pid: KEEPER, status: KILLED });
+        scene.at(3.0, Input::SpawnFailed(Ward::Keeper));
+        assert!(scene.machine.deadline().is_some());
+    }
+}

@@ -1,0 +1,317 @@
+//! Deposits: what agent and keeper leave with the custodian, so that their next life goes on where this one was.
+//!
+//! ```text
+//!  ward                               custodian
+//!   | put KEY bytes descriptors ------> |  kept per ward name, whatever becomes of the ward
+//!   | drop KEY -----------------------> |
+//!   | fetch --------------------------> |
+//!   | <------ deposit, deposit, fetched |
+//!   | <-- reaped pid status time        |  orphans, to the keeper only; those of a dead keeper wait for the next
+//!   | <-- refused KEY why               |  a bound was met: this deposit will not survive the ward
+//! ```
+//! One frame a deposit over an inherited `SOCK_SEQPACKET` descriptor, whose number follows `--deposit-fd`. A put is not
+//! answered: once it is in the socket's queue it outlives the sender, and the custodian empties that queue before it
+//! looks at the sender's end.
+//!
+//! The contract of a ward when the custodian is gone: every call then gives `EPIPE`. The ward goes on without (nothing
+//! of it depends on the custodian but its next life), says so once, and stops polling the descriptor.
+//!
+//! Must not know: what the deposits mean.
+
+use std::collections::VecDeque;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::socket::{Backlog, getsockopt, listen, sockopt};
+use serde::{Deserialize, Serialize};
+
+use crate::sys::fdpass::{self, FDS_PER_FRAME_MAX};
+
+/// Half a frame: the rest is for the key and for growth.
+pub const DEPOSIT_BYTES_MAX: usize = 32 * 1024;
+pub const KEY_BYTES_MAX: usize = 512;
+/// The custodian is one quick loop; one that leaves its socket full for so long is stuck, and a ward must not get stuck
+/// with it.
+const SEND_WAIT_MS_MAX: u16 = 2_000;
+/// Between two frames of a fetch.
+const FETCH_WAIT_MS_MAX: u16 = 5_000;
+/// Notices that came while nobody looked; the oldest go first.
+const NOTICES_WAITING_MAX: usize = 4096;
+/// Notices handed out between two acknowledgements, while more wait.
+const SEEN_EVERY: u32 = 64;
+/// Connections that wait for `accept`: while an agent restarts, its clients wait here.
+const LISTEN_BACKLOG: i32 = 1024;
+
+/// What a ward says.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) enum Ask {
+    Put {
+        key: String,
+        bytes: Vec<u8>,
+    },
+    Drop {
+        key: String,
+    },
+    /// The number comes back with every answer, so that what is left of a fetch given up is not taken for the next.
+    Fetch {
+        number: u32,
+    },
+    /// Notices up to this one have been dealt with.
+    Seen {
+        number: u64,
+    },
+}
+
+/// What the custodian says.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) enum Tell {
+    Deposit {
+        number: u32,
+        key: String,
+        bytes: Vec<u8>,
+    },
+    Fetched {
+        number: u32,
+    },
+    /// Kept, and told again to the next process of the ward, until it is `Seen`.
+    Notice {
+        number: u64,
+        notice: Notice,
+    },
+}
+
+/// One thing left with the custodian.
+#[derive(Debug)]
+pub struct Deposited {
+    pub key: String,
+    pub bytes: Vec<u8>,
+    pub fds: Vec<OwnedFd>,
+}
+
+/// What the custodian has to tell without being asked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Notice {
+    /// A process below the custodian had lost its parent and has ended. `raw_status` is what `wait(2)` gave.
+    Reaped { pid: i32, raw_status: i32, at_unix_ms: u64 },
+    /// The deposit was not kept, because of the bound that `why` names.
+    Refused { key: String, why: String },
+}
+
+/// A ward's end.
+#[derive(Debug)]
+pub struct DepositClient {
+    socket: OwnedFd,
+    /// Came in the middle of a fetch.
+    notices: VecDeque<(u64, Notice)>,
+    notices_lost: u64,
+    /// The last notice handed out, and how many since the custodian was told.
+    handed_out: u64,
+    unacknowledged: u32,
+    fetches: u32,
+}
+
+impl DepositClient {
+    /// Takes the descriptor that came with `--deposit-fd`.
+    pub fn new(socket: OwnedFd) -> nix::Result<Self> {
+        set_nonblocking(&socket)?;
+        Ok(Self { socket, notices: VecDeque::new(), notices_lost: 0, handed_out: 0, unacknowledged: 0, fetches: 0 })
+    }
+
+    /// Takes the inherited descriptor `number`, as the command line names it.
+    pub fn inherited(number: i32) -> nix::Result<Self> {
+        Self::new(crate::sys::inherited::take(number)?)
+    }
+
+    /// Leaves `bytes` and copies of `fds` under `key`, in place of what was there.
+    pub fn put(&mut self, key: &str, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> nix::Result<()> {
+        if key.len() > KEY_BYTES_MAX || bytes.len() > DEPOSIT_BYTES_MAX || fds.len() > FDS_PER_FRAME_MAX {
+            return Err(Errno::EMSGSIZE);
+        }
+        self.send(&Ask::Put { key: key.to_owned(), bytes: bytes.to_vec() }, fds)
+    }
+
+    /// Takes back what is under `key`; nothing there is no error.
+    pub fn drop(&mut self, key: &str) -> nix::Result<()> {
+        if key.len() > KEY_BYTES_MAX {
+            return Err(Errno::EMSGSIZE);
+        }
+        self.send(&Ask::Drop { key: key.to_owned() }, &[])
+    }
+
+    /// All that this ward, in this life or an earlier one, has left; in the order of the keys.
+    pub fn fetch(&mut self) -> nix::Result<Vec<Deposited>> {
+        self.fetches = self.fetches.wrapping_add(1);
+        let wanted = self.fetches;
+        self.send(&Ask::Fetch { number: wanted }, &[])?;
+        let mut deposits = Vec::new();
+        loop {
+            let Some((tell, fds)) = self.next()? else {
+                if wait(&self.socket, PollFlags::POLLIN, FETCH_WAIT_MS_MAX)? {
+                    continue;
+                }
+                return Err(Errno::ETIMEDOUT);
+            };
+            match tell {
+                Tell::Deposit { number, key, bytes } if number == wanted => {
+                    deposits.push(Deposited { key, bytes, fds });
+                }
+                Tell::Fetched { number } if number == wanted => return Ok(deposits),
+                Tell::Deposit { .. } | Tell::Fetched { .. } => {}
+                Tell::Notice { number, notice } => self.keep(number, notice),
+            }
+        }
+    }
+
+    /// The next notice, or `None` where none waits. Call it until `None` whenever [`AsFd::as_fd`] is readable, and once
+    /// after a fetch. Asking for the next says that the one before has been dealt with: a ward that dies in between
+    /// leaves it to the next, so a notice may come twice but is never lost.
+    pub fn receive(&mut self) -> nix::Result<Option<Notice>> {
+        let next = match self.notices.pop_front() {
+            Some(waiting) => Some(waiting),
+            None => self.next_notice()?,
+        };
+        if self.unacknowledged >= SEEN_EVERY || (next.is_none() && self.unacknowledged > 0) {
+            self.send(&Ask::Seen { number: self.handed_out }, &[])?;
+            self.unacknowledged = 0;
+        }
+        let Some((number, notice)) = next else { return Ok(None) };
+        self.handed_out = number;
+        self.unacknowledged += 1;
+        Ok(Some(notice))
+    }
+
+    fn next_notice(&self) -> nix::Result<Option<(u64, Notice)>> {
+        loop {
+            match self.next()? {
+                Some((Tell::Notice { number, notice }, _)) => return Ok(Some((number, notice))),
+                // What is left of a fetch that was given up.
+                Some((Tell::Deposit { .. } | Tell::Fetched { .. }, _)) => {}
+                None => return Ok(None),
+            }
+        }
+    }
+
+    /// Notices that came in the middle of a fetch and found no room.
+    pub fn notices_lost(&self) -> u64 {
+        self.notices_lost
+    }
+
+    fn keep(&mut self, number: u64, notice: Notice) {
+        if self.notices.len() == NOTICES_WAITING_MAX {
+            self.notices.pop_front();
+            self.notices_lost += 1;
+        }
+        self.notices.push_back((number, notice));
+    }
+
+    fn send(&self, ask: &Ask, fds: &[BorrowedFd<'_>]) -> nix::Result<()> {
+        let frame = postcard::to_stdvec(ask).map_err(|_| Errno::EMSGSIZE)?;
+        loop {
+            match fdpass::send(&self.socket, &frame, fds) {
+                Ok(()) => return Ok(()),
+                Err(Errno::ECONNRESET | Errno::ENOTCONN) => return Err(Errno::EPIPE),
+                Err(Errno::EAGAIN) => {
+                    if !wait(&self.socket, PollFlags::POLLOUT, SEND_WAIT_MS_MAX)? {
+                        return Err(Errno::EAGAIN);
+                    }
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    fn next(&self) -> nix::Result<Option<(Tell, Vec<OwnedFd>)>> {
+        match fdpass::receive(&self.socket) {
+            Ok(Some(frame)) => {
+                let tell = postcard::from_bytes(&frame.bytes).map_err(|_| Errno::EBADMSG)?;
+                Ok(Some((tell, frame.fds)))
+            }
+            Ok(None) | Err(Errno::ECONNRESET) => Err(Errno::EPIPE),
+            Err(Errno::EAGAIN) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+impl AsFd for DepositClient {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+/// The key under which the SSH listener for `address` is left.
+pub fn listener_key(address: SocketAddr) -> String {
+    format!("listen ssh {address}")
+}
+
+/// The listener for `address`: the one that an earlier life of the agent left (taken out of `deposits`), or a new one,
+/// which is left in turn. The key holds the address as it was asked for, so that a port that 0 picked stays the same.
+pub fn adopt_or_bind_tcp(
+    deposits: &mut Vec<Deposited>,
+    client: &mut Option<DepositClient>,
+    address: SocketAddr,
+) -> io::Result<TcpListener> {
+    let key = listener_key(address);
+    if let Some(listener) = adopt_tcp(deposits, &key, address) {
+        return Ok(listener);
+    }
+    // std sets SO_REUSEADDR and close-on-exec; listening again on the same socket only changes its backlog.
+    let listener = TcpListener::bind(address)?;
+    listen(&listener, Backlog::new(LISTEN_BACKLOG)?)?;
+    listener.set_nonblocking(true)?;
+    if let Some(client) = client
+        && let Err(error) = client.put(&key, &[], &[listener.as_fd()])
+    {
+        tracing::warn!(%address, %error, "the listener is not deposited: a restarted agent has to bind it anew");
+    }
+    Ok(listener)
+}
+
+/// Closes the listeners of earlier lives that this one has not adopted.
+pub fn drop_listeners_left(deposits: &mut Vec<Deposited>, client: &mut Option<DepositClient>) {
+    deposits.retain(|deposited| {
+        if !deposited.key.starts_with("listen ") {
+            return true;
+        }
+        if let Some(client) = client
+            && let Err(error) = client.drop(&deposited.key)
+        {
+            tracing::warn!(key = deposited.key, %error, "an unused listener stays deposited");
+        }
+        false
+    });
+}
+
+fn adopt_tcp(deposits: &mut Vec<Deposited>, key: &str, address: SocketAddr) -> Option<TcpListener> {
+    let index = deposits.iter().position(|deposited| deposited.key == key)?;
+    let deposited = deposits.swap_remove(index);
+    let listener = TcpListener::from(deposited.fds.into_iter().next()?);
+    let local = listener.local_addr().ok()?;
+    let is_same = local.ip() == address.ip() && (address.port() == 0 || local.port() == address.port());
+    let is_listening = getsockopt(&listener, sockopt::AcceptConn).unwrap_or(false);
+    if !is_same || !is_listening || listener.set_nonblocking(true).is_err() {
+        return None;
+    }
+    Some(listener)
+}
+
+/// Waits until the socket is ready; `false` when the time is up. A peer that hung up counts as ready: the call that
+/// follows says so.
+fn wait(socket: &OwnedFd, flags: PollFlags, timeout_ms: u16) -> nix::Result<bool> {
+    loop {
+        match poll(&mut [PollFd::new(socket.as_fd(), flags)], PollTimeout::from(timeout_ms)) {
+            Ok(ready) => return Ok(ready > 0),
+            Err(Errno::EINTR) => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+pub(super) fn set_nonblocking(socket: &OwnedFd) -> nix::Result<()> {
+    let flags = OFlag::from_bits_retain(fcntl(socket, FcntlArg::F_GETFL)?);
+    fcntl(socket, FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK)).map(drop)
+}
