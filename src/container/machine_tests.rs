@@ -12,6 +12,11 @@ const POLICIES: [RestartPolicy; 5] = [
     RestartPolicy::UnlessStopped,
 ];
 
+#[expect(clippy::disallowed_methods, reason = "a test needs some instant to begin with")]
+fn some_instant() -> Instant {
+    Instant::now()
+}
+
 /// A driver that does at once what the machine asks for, except where a scenario says otherwise.
 struct Bench {
     machine: Machine,
@@ -23,7 +28,7 @@ struct Bench {
 impl Bench {
     fn new(policy: RestartPolicy) -> Self {
         let machine = Machine::new(policy, Duration::ZERO);
-        Self { machine, now: Instant::now(), runs: 0, log: vec![] }
+        Self { machine, now: some_instant(), runs: 0, log: vec![] }
     }
 
     fn give(&mut self, input: Input) -> &mut Self {
@@ -156,7 +161,7 @@ fn a_program_that_cannot_be_spawned_counts_as_a_failure() {
         POLICIES.into_iter().zip(["starting", "exit-failure", "starting", "exit-failure", "starting"])
     {
         let mut machine = Machine::new(policy, Duration::ZERO);
-        let now = Instant::now();
+        let now = some_instant();
         machine.handle(Input::Start, now);
         machine.handle(Input::CheckFailed { attempt: 1 }, now);
         let bench = Bench { machine, now, runs: 0, log: vec![] };
@@ -198,7 +203,7 @@ fn the_holdoff_counts_from_start_to_start() {
 
 #[test]
 fn the_answer_to_an_overtaken_start_is_ignored() {
-    let now = Instant::now();
+    let now = some_instant();
     let mut machine = Machine::new(RestartPolicy::Always, Duration::ZERO);
     assert_eq!(machine.handle(Input::Start, now), [Action::Check { attempt: 1 }]);
     machine.handle(Input::Stop, now);
@@ -231,7 +236,7 @@ proptest! {
         policy in 0..5usize, words in proptest::collection::vec((any_word(), 0..3u32), 1..80)
     ) {
         let mut machine = Machine::new(POLICIES[policy], Duration::ZERO);
-        let mut now = Instant::now();
+        let mut now = some_instant();
         let mut alive: Option<RunId> = None;
         let mut runs = 0;
         let mut held = false;

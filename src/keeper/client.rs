@@ -12,9 +12,9 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use nix::errno::Errno;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket};
-use tokio::io::unix::AsyncFd;
+use tokio::io::Interest;
+use tokio::net::UnixStream;
 use tokio::sync::{mpsc, oneshot};
 use tracing::{debug, warn};
 
@@ -222,11 +222,12 @@ async fn serve(path: PathBuf, mut calls: mpsc::Receiver<Call>, events: mpsc::Sen
     }
 }
 
-async fn open(path: &Path) -> std::io::Result<AsyncFd<OwnedFd>> {
+async fn open(path: &Path) -> std::io::Result<UnixStream> {
     let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
     let socket = socket(AddressFamily::Unix, SockType::SeqPacket, flags, None)?;
     connect(socket.as_raw_fd(), &UnixAddr::new(path)?)?;
-    let socket = AsyncFd::new(socket)?;
+    // A packet socket in a stream's clothes: only its readiness is used.
+    let socket = UnixStream::from_std(socket.into())?;
     let hello = encode(&Down::Hello { magic: MAGIC, version: VERSION });
     send(&socket, &hello).await?;
     let Some(Up::Hello { version, pid }) = receive(&socket).await?.and_then(|frame| decode(&frame.bytes)) else {
@@ -240,28 +241,14 @@ async fn open(path: &Path) -> std::io::Result<AsyncFd<OwnedFd>> {
     Ok(socket)
 }
 
-async fn send(socket: &AsyncFd<OwnedFd>, bytes: &[u8]) -> std::io::Result<()> {
+async fn send(socket: &UnixStream, bytes: &[u8]) -> std::io::Result<()> {
     let none: [OwnedFd; 0] = [];
-    loop {
-        let mut ready = socket.writable().await?;
-        match fdpass::send(socket.get_ref(), bytes, &none) {
-            Ok(()) => return Ok(()),
-            Err(Errno::EAGAIN) => ready.clear_ready(),
-            Err(error) => return Err(error.into()),
-        }
-    }
+    socket.async_io(Interest::WRITABLE, || fdpass::send(socket, bytes, &none).map_err(Into::into)).await
 }
 
 /// One frame; safe to cancel. `None` at the end of the connection.
-async fn receive(socket: &AsyncFd<OwnedFd>) -> std::io::Result<Option<fdpass::Frame>> {
-    loop {
-        let mut ready = socket.readable().await?;
-        match fdpass::receive(socket.get_ref()) {
-            Ok(frame) => return Ok(frame),
-            Err(Errno::EAGAIN) => ready.clear_ready(),
-            Err(error) => return Err(error.into()),
-        }
-    }
+async fn receive(socket: &UnixStream) -> std::io::Result<Option<fdpass::Frame>> {
+    socket.async_io(Interest::READABLE, || fdpass::receive(socket).map_err(Into::into)).await
 }
 
 enum Ended {
@@ -277,19 +264,21 @@ enum Pending {
 
 /// One connection.
 struct Session {
-    socket: AsyncFd<OwnedFd>,
+    socket: UnixStream,
     next_id: u64,
     pending: HashMap<u64, Pending>,
     unsent: VecDeque<Vec<u8>>,
     /// The list under way.
     listed: Vec<(ContainerState, Option<OwnedFd>)>,
     listing: bool,
+    /// What happened during the list; it comes behind it.
+    meanwhile: VecDeque<KeeperEvent>,
     /// Events had to be dropped: a new list is due.
     behind: bool,
 }
 
 impl Session {
-    fn new(socket: AsyncFd<OwnedFd>) -> Self {
+    fn new(socket: UnixStream) -> Self {
         let mut session = Self {
             socket,
             next_id: 0,
@@ -297,6 +286,7 @@ impl Session {
             unsent: VecDeque::new(),
             listed: Vec::new(),
             listing: false,
+            meanwhile: VecDeque::new(),
             behind: false,
         };
         session.ask_for_page(None);
@@ -382,11 +372,10 @@ impl Session {
         }
         self.listing = false;
         let containers = std::mem::take(&mut self.listed);
-        // What happened while the list was fetched page by page may be missing in it.
-        let gap = self.behind;
-        self.behind = false;
         self.pass_on(KeeperEvent::Connected { containers }, events);
-        self.behind |= gap;
+        for event in std::mem::take(&mut self.meanwhile) {
+            self.pass_on(event, events);
+        }
         true
     }
 
@@ -401,12 +390,13 @@ impl Session {
             Event::Mismatch { name, expected, found } => KeeperEvent::Mismatch { name, expected, found },
             Event::Released { name } => KeeperEvent::Released { name },
         };
-        if self.listing {
-            // The list that is under way may hold older things: a new one settles it.
+        if !self.listing {
+            self.pass_on(event, events);
+        } else if self.meanwhile.len() < EVENTS_WAITING_MAX {
+            self.meanwhile.push_back(event);
+        } else {
             self.behind = true;
-            return;
         }
-        self.pass_on(event, events);
     }
 
     fn pass_on(&mut self, event: KeeperEvent, events: &mpsc::Sender<KeeperEvent>) {
@@ -416,7 +406,7 @@ impl Session {
     }
 }
 
-async fn send_first(socket: &AsyncFd<OwnedFd>, unsent: &VecDeque<Vec<u8>>) -> std::io::Result<()> {
+async fn send_first(socket: &UnixStream, unsent: &VecDeque<Vec<u8>>) -> std::io::Result<()> {
     match unsent.front() {
         Some(bytes) => send(socket, bytes).await,
         None => std::future::pending().await,
