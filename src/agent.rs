@@ -9,6 +9,7 @@
 mod accounts;
 mod doors;
 mod library;
+mod lines;
 mod local;
 mod monitoring;
 mod recovery;
@@ -24,7 +25,7 @@ use anyhow::Context as _;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use crate::appmgr;
 use crate::keeper::client::Keeper;
@@ -39,7 +40,7 @@ pub use crate::settings::ModuleSpec;
 use crate::settings::{Layout, Settings};
 use crate::ssh::{self, SharedAccounts};
 use crate::store::{Journal, RealDisk};
-use crate::system;
+use crate::system::{self, System};
 use crate::systemd;
 use crate::yang::schema::Schema;
 
@@ -86,11 +87,8 @@ async fn run(options: Options) -> anyhow::Result<()> {
     let tasks = TaskTracker::new();
     let (northbound, inputs) = Handle::new();
 
-    let system = system::driver::open(system_settings(&layout, &settings))
-        .await
-        .context("the system provider cannot be started")?;
+    let system = System::start(system_settings(&layout, &settings)).context("the system provider cannot be started")?;
     let syslog = system.log.clone();
-    tasks.spawn(system.driver.run(stop.clone()));
 
     let history = script::history_file::HistoryFile::new(layout.state().join("script-history.jsonl"));
     let (scripts, script_driver, script_events) = script::driver::open(script_settings(&layout, &settings), Box::new(history))
@@ -137,7 +135,7 @@ async fn run(options: Options) -> anyhow::Result<()> {
         sessions_max: settings.limits.sessions,
         plain_modules: modules.iter().map(|module| module.name.clone()).collect(),
         monitoring: Arc::new(monitoring::Standard { counters: Arc::clone(&counters) }),
-        on_commit: Box::new(move |committed| commit_log.committed(committed.id, &committed.user)),
+        on_commit: Box::new(move |committed| commit_log.log(lines::committed(&committed.user, committed.id))),
     };
     let thread = start_northbound(parts, northbound.clone(), inputs).await?;
 
@@ -166,13 +164,13 @@ async fn run(options: Options) -> anyhow::Result<()> {
             .with_context(|| format!("cannot listen for SSH on {address}"))?;
         let listener = tokio::net::TcpListener::from_std(listener)?;
         addresses.push(listener.local_addr()?);
-        tasks.spawn(ssh::serve(
-            listener,
-            ssh_config.clone(),
-            accounts.clone(),
-            Arc::clone(&ssh_services) as Arc<dyn ssh::Services>,
-            stop.clone(),
-        ));
+        let services = Arc::clone(&ssh_services) as Arc<dyn ssh::Services>;
+        let serving = ssh::serve(listener, ssh_config.clone(), accounts.clone(), services, stop.clone());
+        tasks.spawn(async move {
+            if let Err(trouble) = serving.await {
+                error!(%address, %trouble, "SSH is not served any more");
+            }
+        });
     }
     deposit::drop_listeners_left(&mut deposits, &mut deposit);
     if let Some(client) = deposit {
@@ -283,7 +281,6 @@ fn app_places(layout: &Layout, settings: &Settings) -> appmgr::driver::Places {
         library: settings.python.package.clone(),
         user: settings.scripts.account(),
         node,
-        syslog: layout.run().join("syslog.sock"),
         release_grace: RELEASE_GRACE,
     }
 }
@@ -300,11 +297,11 @@ fn script_settings(layout: &Layout, settings: &Settings) -> script::driver::Sett
     }
 }
 
-fn system_settings(layout: &Layout, settings: &Settings) -> system::driver::Settings {
-    system::driver::Settings {
-        node: settings.node.clone(),
-        socket: layout.run().join("syslog.sock"),
-        log: layout.state().join("syslog.log"),
+fn system_settings(layout: &Layout, settings: &Settings) -> system::Settings {
+    system::Settings {
+        node_name: settings.node.clone(),
+        log_node_name: format!("RP/{}", settings.node),
+        ..system::Settings::below(&layout.run(), &layout.state())
     }
 }
 

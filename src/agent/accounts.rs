@@ -1,5 +1,5 @@
-//! The accounts of ietf-system, handed to SSH. A provider of its own, because neither the host's figures nor a transport
-//! should know of the other.
+//! The accounts of ietf-system, handed to SSH: it watches what the system provider owns, because neither the host nor a
+//! transport should know of the other.
 
 use tracing::warn;
 
@@ -25,7 +25,7 @@ impl AccountsProvider {
 fn read(proposal: &Proposal<'_>) -> (Accounts, Vec<Refusal>) {
     let mut accounts = Accounts::default();
     let mut refusals = Vec::new();
-    let entries = proposal.config.subtree(ROOT).map(|system| users::entries(&system)).unwrap_or_default();
+    let entries = users::users_of(proposal.config.subtree(ROOT).as_ref());
     for entry in entries {
         let mut keys = Vec::new();
         for (algorithm, data) in &entry.keys {
@@ -50,6 +50,10 @@ impl Provider for AccountsProvider {
     }
 
     fn config_roots(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    fn watched_roots(&self) -> &'static [&'static str] {
         &[ROOT]
     }
 

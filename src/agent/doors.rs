@@ -2,6 +2,7 @@
 //!
 //! Each run inherits one end of a socket pair, its door. Through it the script sends one half of a fresh stream socket;
 //! what comes through this door is that run, and has the rights of its account. Nothing that the script says counts.
+//! A packet without a socket is a line for the system log.
 
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream as StdUnixStream;
@@ -19,7 +20,9 @@ use crate::netconf::layout::Layout;
 use crate::northbound::Client;
 use crate::northbound::handle::{Handle, Opening};
 use crate::sys::fdpass;
-use crate::system::SystemLog;
+use crate::system::{Record, SystemLog};
+
+use super::lines;
 
 /// Sessions that one run may have open at once.
 const SESSIONS_PER_RUN_MAX: usize = 16;
@@ -47,10 +50,10 @@ pub async fn serve(
         };
         match heard {
             Heard::Door { app, run_id, account, door } => {
-                let run = Run { app, run_id, account, northbound: northbound.clone(), options: options.clone() };
+                let run = Run { app, run_id, account, northbound: northbound.clone(), options: options.clone(), syslog: syslog.clone() };
                 doors.spawn(run.attend(door, stop.clone()));
             }
-            Heard::Changed { app, status, why } => syslog.app_changed(app.as_str(), status, why.as_deref()),
+            Heard::Changed { app, status, why } => syslog.log(lines::app_changed(app.as_str(), status, why.as_deref())),
         }
     }
 }
@@ -61,6 +64,7 @@ struct Run {
     account: Option<String>,
     northbound: Handle,
     options: ServeOptions,
+    syslog: SystemLog,
 }
 
 impl Run {
@@ -89,6 +93,10 @@ impl Run {
                 }
                 Err(_would_block) => continue,
             };
+            if frame.fds.is_empty() {
+                self.line(&frame.bytes);
+                continue;
+            }
             if sessions.len() >= SESSIONS_PER_RUN_MAX {
                 // Dropping the socket ends the script's connection at once.
                 warn!(app = %self.app, run = self.run_id, "all {SESSIONS_PER_RUN_MAX} sessions of this run are in use");
@@ -109,6 +117,14 @@ impl Run {
         }
         // Sessions that are open end by themselves: their other half is closed with the run.
         while sessions.join_next().await.is_some() {}
+    }
+
+    /// A packet without a socket is a line for the system log.
+    fn line(&self, bytes: &[u8]) {
+        match Record::from_datagram(bytes, None) {
+            Ok(record) => self.syslog.log(record),
+            Err(trouble) => debug!(app = %self.app, run = self.run_id, %trouble, "a line came through a door that is none"),
+        }
     }
 
     fn opening(&self) -> Opening {

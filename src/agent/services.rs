@@ -8,7 +8,9 @@ use tokio::io::unix::AsyncFd;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
-use tracing::{error, warn};
+use tracing::{error, info, warn};
+
+use super::lines;
 
 use crate::keeper::deposit::DepositClient;
 use crate::netconf::driver::{ServeOptions, serve as serve_netconf};
@@ -80,7 +82,7 @@ pub async fn watch_custodian(client: DepositClient, syslog: SystemLog, stop: Can
             Ok(None) => ready.clear_ready(),
             Err(_) => {
                 error!("the custodian is gone: agent and keeper go on, but nobody restarts them");
-                syslog.custodian_gone();
+                syslog.log(lines::custodian_gone());
                 return;
             }
         }
@@ -90,10 +92,32 @@ pub async fn watch_custodian(client: DepositClient, syslog: SystemLog, stop: Can
 /// Repository events as lines of the system log.
 pub async fn script_events(mut events: mpsc::Receiver<ScriptEvent>, syslog: SystemLog) {
     while let Some(event) = events.recv().await {
-        let said = event.to_string();
-        if event.is_trouble() {
-            warn!("{said}");
+        let (text, is_trouble) = in_words(&event);
+        if is_trouble {
+            warn!("{text}");
+        } else {
+            info!("{text}");
         }
-        syslog.script(&said, event.is_trouble());
+        syslog.log(lines::script(text, is_trouble));
+    }
+}
+
+fn in_words(event: &ScriptEvent) -> (String, bool) {
+    match event {
+        ScriptEvent::Added { key, sum } => (format!("{} script {} added, sha256 {sum}", key.script_type, key.name), false),
+        ScriptEvent::Modified { key, sum } => {
+            (format!("{} script {} modified, sha256 {sum}", key.script_type, key.name), false)
+        }
+        ScriptEvent::Deleted { key } => (format!("{} script {} deleted", key.script_type, key.name), false),
+        ScriptEvent::StatusChanged { key, status } => {
+            (format!("{} script {} is now: {status}", key.script_type, key.name), false)
+        }
+        ScriptEvent::ChecksumMismatch { key, expected, found } => (
+            format!(
+                "Checksum Mismatch: {} script {} has sha256 {found}, the configuration says {expected}",
+                key.script_type, key.name
+            ),
+            true,
+        ),
     }
 }

@@ -65,8 +65,6 @@ pub struct Places {
     pub user: Option<String>,
     /// The node that log lines name: `RP/0/RP0/CPU0`.
     pub node: String,
-    /// Where scripts send lines for the system log.
-    pub syslog: PathBuf,
     /// How long a deactivation waits between SIGTERM and SIGKILL.
     pub release_grace: Duration,
 }

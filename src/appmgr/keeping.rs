@@ -82,7 +82,7 @@ fn spec(places: &Places, name: ContainerName, activation: &Activation) -> Result
     };
     let logs = LogSpec::in_dir(places.logs.join(view::log_folder(executable, &registration.name)));
     let mut spec = ContainerSpec::new(name, program, places.work.join(registration.name.as_str()), logs);
-    spec.env = places.environment.clone();
+    spec.env = vec![("PROCYON_NODE".to_owned(), places.node.clone())];
     spec.user = places.user.clone();
     spec.restart = registration.restart;
     spec.after =

@@ -10,6 +10,9 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 pub const NAME_BYTES_MAX: usize = 255;
+/// Environment entries that the keeper sets: what a program is told of its descriptors must be true.
+pub const KEEPERS_OWN: [&str; 5] =
+    ["PROCYON_CONTAINER", "PROCYON_DOOR_FD", "PROCYON_LIBRARY", "PROCYON_REPOSITORY", "PROCYON_CHECKSUMS_FD"];
 pub const LOG_BYTES_MAX_DEFAULT: u64 = 10 * 1024 * 1024;
 pub const LOG_FILES_MAX_DEFAULT: u8 = 5;
 
@@ -213,7 +216,7 @@ pub struct ContainerSpec {
     pub program: Program,
     /// Made for the account if it is missing.
     pub cwd: PathBuf,
-    /// Over the minimal environment; names that begin with `PROCYON_` are the keeper's own.
+    /// Over the minimal environment; those of [`KEEPERS_OWN`] are refused.
     pub env: Vec<(String, String)>,
     /// `None` is the keeper's own account.
     pub user: Option<String>,
@@ -240,7 +243,7 @@ pub enum InvalidSpec {
     EmptyCommand,
     #[error("{what} holds a NUL character")]
     NulCharacter { what: &'static str },
-    #[error("environment name `{name}` is not valid: it is not empty, holds no `=` and does not begin with `PROCYON_`")]
+    #[error("environment name `{name}` is not valid: it is empty, holds a `=`, or is the keeper's own")]
     EnvironmentName { name: String },
     #[error("{what} `{path}` is not an absolute path")]
     RelativePath { what: &'static str, path: PathBuf },
@@ -297,7 +300,7 @@ impl ContainerSpec {
             }
         }
         for (name, value) in &self.env {
-            if name.is_empty() || name.contains(['=', '\0']) || name.starts_with("PROCYON_") {
+            if name.is_empty() || name.contains(['=', '\0']) || KEEPERS_OWN.contains(&name.as_str()) {
                 return Err(InvalidSpec::EnvironmentName { name: name.clone() });
             }
             if value.contains('\0') {

@@ -1,0 +1,39 @@
+//! What the agent itself says in the system log, word by word.
+
+use crate::system::{Record, Severity};
+
+fn line(process: &str, (category, group): (&str, &str), severity: Severity, code: &str, text: String) -> Record {
+    Record {
+        process: process.to_owned(),
+        pid: std::process::id(),
+        category: category.to_owned(),
+        group: group.to_owned(),
+        severity,
+        code: code.to_owned(),
+        text,
+    }
+}
+
+pub fn committed(user: &str, commit: u64) -> Record {
+    Record::committed(user, commit, std::process::id())
+}
+
+pub fn app_changed(app: &str, status: &str, why: Option<&str>) -> Record {
+    let text = match why {
+        Some(why) => format!("app {app} is {status}: {why}"),
+        None => format!("app {app} is {status}"),
+    };
+    let severity = if status == "exit-failure" { Severity::Error } else { Severity::Informational };
+    line("appmgr", ("OS", "APPMGR"), severity, "APP_STATE", text)
+}
+
+pub fn script(text: String, is_trouble: bool) -> Record {
+    let severity = if is_trouble { Severity::Warning } else { Severity::Informational };
+    line("script_mgmt", ("OS", "SCRIPT_MGMT"), severity, "REPOSITORY", text)
+}
+
+pub fn custodian_gone() -> Record {
+    let text = "the custodian is gone: agent and keeper go on, but nobody restarts them; \
+                `procyon agent --stop` and a new start bring it back";
+    line("procyon", ("OS", "PROCYON"), Severity::Critical, "CUSTODIAN_GONE", text.to_owned())
+}
