@@ -1,4 +1,4 @@
-//! Descriptors that a parent has left open across exec, named by number on the command line.
+//! What crosses exec: descriptors that are named by number on the command line, and the signal mask.
 //!
 //! Must not know: what the descriptor is for.
 
@@ -32,6 +32,16 @@ pub fn close_on_exec(fd: &OwnedFd, close: bool) -> nix::Result<()> {
     use nix::fcntl::{FcntlArg, FdFlag, fcntl};
     let flags = if close { FdFlag::FD_CLOEXEC } else { FdFlag::empty() };
     fcntl(fd, FcntlArg::F_SETFD(flags)).map(drop)
+}
+
+/// Lets the program start with no signal blocked: std hands on the mask of a parent that reads signals from a descriptor.
+pub fn clear_signal_mask(program: &mut std::process::Command) {
+    use std::os::unix::process::CommandExt;
+    // SAFETY: setting the mask is one system call on a value of the stack, which may be done between fork and exec.
+    #[expect(unsafe_code, reason = "std has no safe way to set a child's signal mask")]
+    unsafe {
+        program.pre_exec(|| Ok(nix::sys::signal::SigSet::empty().thread_set_mask()?));
+    }
 }
 
 /// The number to write on a child's command line.

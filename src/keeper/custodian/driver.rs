@@ -392,6 +392,7 @@ fn program(argv: &[std::ffi::OsString]) -> Result<Program, String> {
 /// spawned while it is open to children.
 fn spawn_with(mut program: Program, deposit: &OwnedFd) -> std::io::Result<i32> {
     program.arg("--deposit-fd").arg(inherited::number(deposit).to_string());
+    inherited::clear_signal_mask(&mut program);
     inherited::close_on_exec(deposit, false)?;
     let child = program.spawn()?;
     i32::try_from(child.id()).map_err(std::io::Error::other)
