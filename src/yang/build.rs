@@ -42,8 +42,13 @@ pub(super) fn add_all<G: Given>(
 /// Something to build from: an XML element or a plain value.
 pub(super) trait Given: Sized {
     fn name(&self) -> &str;
-    fn find(&self, schema: &Schema, parent: Option<SchemaNode>, accept: Accept, above: &str)
-    -> Result<SchemaNode, Refusal>;
+    fn find(
+        &self,
+        schema: &Schema,
+        parent: Option<SchemaNode>,
+        accept: Accept,
+        above: &str,
+    ) -> Result<SchemaNode, Refusal>;
     fn value(&self, schema: &Schema, leaf: SchemaNode) -> Cow<'_, str>;
     fn any_content(&self) -> Cow<'_, str>;
     fn children(&self) -> &[Self];
@@ -130,8 +135,11 @@ impl Builder {
         if let Some(child) = item.children().first() {
             let path = above(tree);
             let element = child.name().to_owned();
-            return Err(Refusal::new(Kind::UnknownElement { element }, format!("{path} is a leaf: it holds no elements"))
-                .at(path));
+            return Err(Refusal::new(
+                Kind::UnknownElement { element },
+                format!("{path} is a leaf: it holds no elements"),
+            )
+            .at(path));
         }
         if node.is_key() && parent.is_some_and(|at| tree.node(at).schema().kind() == NodeKind::List) {
             // Keys were set when the entry was made.
@@ -187,7 +195,8 @@ pub(super) fn key_values<'a, G: Given>(
     let mut values = Vec::new();
     for key in list.keys() {
         let given = item.children().iter().find(|child| {
-            child.name() == key.name() && child.find(schema, Some(list), Accept::Everything, "").is_ok_and(|node| node == key)
+            child.name() == key.name()
+                && child.find(schema, Some(list), Accept::Everything, "").is_ok_and(|node| node == key)
         });
         let Some(given) = given else {
             let element = key.name().to_owned();
@@ -236,8 +245,11 @@ impl Given for XmlElement {
         lookup(parent, module, &self.name, accept).ok_or_else(|| {
             let place = parent.map_or_else(|| format!("module {}", module.name()), |parent| parent.name().to_owned());
             let message = format!("there is no element {} of module {} in {place}", self.name, module.name());
-            Refusal::new(Kind::UnknownElement { element: element() }, message)
-                .at(format!("{above}/{}:{}", module.name(), self.name))
+            Refusal::new(Kind::UnknownElement { element: element() }, message).at(format!(
+                "{above}/{}:{}",
+                module.name(),
+                self.name
+            ))
         })
     }
 
@@ -339,7 +351,9 @@ fn lookup(
         None => module
             .child(name)
             .filter(|node| !matches!(node.kind(), NodeKind::Rpc | NodeKind::Action | NodeKind::Notification)),
-        Some(parent) if accept == Accept::Output => parent.output_child(module, name).or_else(|| parent.child(module, name)),
+        Some(parent) if accept == Accept::Output => {
+            parent.output_child(module, name).or_else(|| parent.child(module, name))
+        }
         Some(parent) => parent.child(module, name),
     }
 }

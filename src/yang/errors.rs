@@ -124,7 +124,8 @@ fn with_tag(refusal: Refusal, fault: &Fault, otherwise: &str) -> Refusal {
 
 /// The data path of a mandatory node that is not there: the parent's data path and the node's own name.
 fn missing_child(schema: &Schema, path: &str, fault: &Fault, name: &str) -> String {
-    let on_top = path == "/" || last_name(path) == name && schema.node(path).is_some_and(|node| node.parent().is_none());
+    let on_top =
+        path == "/" || last_name(path) == name && schema.node(path).is_some_and(|node| node.parent().is_none());
     if on_top {
         return fault.schema_path.clone().filter(|_| path == "/").unwrap_or_else(|| path.to_owned());
     }

@@ -12,6 +12,7 @@
 mod ffi;
 
 pub mod build;
+mod change;
 pub mod diff;
 pub mod errors;
 pub mod path;

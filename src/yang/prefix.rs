@@ -13,7 +13,8 @@ pub fn module_names<'a>(schema: &Schema, leaf: SchemaNode, text: &'a str, scope:
     let trimmed = text.trim_matches([' ', '\t', '\r', '\n']);
     let module_of = |prefix: &str| schema.module_of_namespace(scope.lookup(prefix)?).map(|module| module.name());
     if trimmed.contains(['/', '[', '(']) {
-        return Cow::Owned(translate(trimmed, leaf.is_instance_identifier(), module_of));
+        let named = leaf.is_instance_identifier().then_some("");
+        return Cow::Owned(translate(trimmed, named, module_of));
     }
     match trimmed.split_once(':') {
         Some((prefix, name)) => match module_of(prefix) {
@@ -30,18 +31,24 @@ pub fn module_names<'a>(schema: &Schema, leaf: SchemaNode, text: &'a str, scope:
 
 /// An XPath expression with the client's prefixes turned into module names.
 pub fn expression(schema: &Schema, text: &str, namespaces: &[(String, String)]) -> String {
-    translate(text, false, |prefix| {
+    translate(text, None, |prefix| {
         let (_, namespace) = namespaces.iter().find(|(bound, _)| bound == prefix)?;
         schema.module_of_namespace(namespace).map(|module| module.name())
     })
 }
 
-/// Replaces `prefix:` before a name, outside of quotes. With `once`, a module that was just named is not named again:
-/// so libyang wants instance-identifiers.
-fn translate(text: &str, once: bool, module_of: impl Fn(&str) -> Option<&'static str>) -> String {
+/// A key predicate like `[ex:name='x']`: without prefixes, since keys are in the module of their list.
+pub fn key_predicate(schema: &Schema, list: SchemaNode, text: &str, scope: &Scope) -> String {
+    translate(text, Some(list.module().name()), |prefix| {
+        schema.module_of_namespace(scope.lookup(prefix)?).map(|module| module.name())
+    })
+}
+
+/// Replaces `prefix:` before a name, outside of quotes. When `named` is the module named last, a module is not named
+/// again until another one was: so libyang wants instance-identifiers.
+fn translate(text: &str, mut named: Option<&str>, module_of: impl Fn(&str) -> Option<&'static str>) -> String {
     let mut out = String::with_capacity(text.len() + 32);
     let mut rest = text;
-    let mut current = None;
     while let Some(first) = rest.chars().next() {
         if first == '\'' || first == '"' {
             let end = rest[1..].find(first).map_or(rest.len(), |end| end + 2);
@@ -53,11 +60,11 @@ fn translate(text: &str, once: bool, module_of: impl Fn(&str) -> Option<&'static
             let prefixes_a_name = after.starts_with(':') && !after.starts_with("::");
             match module_of(word).filter(|_| prefixes_a_name) {
                 Some(module) => {
-                    if !(once && current == Some(module)) {
+                    if named != Some(module) {
                         out.push_str(module);
                         out.push(':');
                     }
-                    current = Some(module);
+                    named = named.map(|_| module);
                     // What follows is the local name; it is never a prefix itself.
                     let local = &after[1..];
                     let end = local.find(|letter| !is_name(letter)).unwrap_or(local.len());
@@ -101,7 +108,7 @@ mod tests {
     fn prefixes_become_modules_outside_of_quotes_and_axes() {
         let text = "/a:top/b:list[a:name='a:b']/child::a:x | count(//a:*)";
         assert_eq!(
-            translate(text, false, module_of),
+            translate(text, None, module_of),
             "/module-a:top/module-b:list[module-a:name='a:b']/child::module-a:x | count(//module-a:*)"
         );
     }
@@ -109,7 +116,7 @@ mod tests {
     #[test]
     fn an_instance_identifier_names_a_module_where_it_changes() {
         assert_eq!(
-            translate("/a:top/a:list[a:k='1']/b:x/b:y", true, module_of),
+            translate("/a:top/a:list[a:k='1']/b:x/b:y", Some(""), module_of),
             "/module-a:top/list[k='1']/module-b:x/y"
         );
     }
@@ -117,7 +124,7 @@ mod tests {
     #[test]
     fn unknown_prefixes_and_odd_text_stay_as_they_are() {
         for text in ["/z:top", "'open", "", "é:ü", "a", "a:"] {
-            let same = translate(text, false, |_| None);
+            let same = translate(text, None, |_| None);
             assert_eq!(same, text);
         }
     }

@@ -85,9 +85,9 @@ impl Schema {
             }
         }
         for spec in modules {
-            context.load(&spec.name, spec.revision.as_deref(), &spec.features).map_err(|faults| {
-                SchemaError::ModuleRefused { module: spec.name.clone(), reason: reason(&faults) }
-            })?;
+            context
+                .load(&spec.name, spec.revision.as_deref(), &spec.features)
+                .map_err(|faults| SchemaError::ModuleRefused { module: spec.name.clone(), reason: reason(&faults) })?;
         }
         let content_id = content_id(&context);
         Ok(Box::leak(Box::new(Self { context, content_id })))

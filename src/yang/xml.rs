@@ -248,7 +248,8 @@ mod tests {
 
     #[test]
     fn namespaces_are_those_in_force() {
-        let tops = parse(b"<a xmlns='urn:a' xmlns:b='urn:b'><b:c b:x='1' y='2'>t&lt;&#65;</b:c><d xmlns=''/></a>").unwrap();
+        let tops =
+            parse(b"<a xmlns='urn:a' xmlns:b='urn:b'><b:c b:x='1' y='2'>t&lt;&#65;</b:c><d xmlns=''/></a>").unwrap();
         let a = &tops[0];
         assert_eq!(a.namespace.as_deref(), Some("urn:a"));
         let c = &a.children[0];
@@ -261,7 +262,9 @@ mod tests {
     #[test]
     fn broken_and_hostile_xml_is_malformed() {
         let deep = "<a>".repeat(XML_DEPTH_MAX + 1);
-        for text in ["<a>", "<a></b>", "</a>", "text", "<p:a/>", "<a x='1' x='2'/>", "<!DOCTYPE a><a/>", "<a>&huge;</a>"] {
+        for text in
+            ["<a>", "<a></b>", "</a>", "text", "<p:a/>", "<a x='1' x='2'/>", "<!DOCTYPE a><a/>", "<a>&huge;</a>"]
+        {
             let refusal = parse(text.as_bytes()).unwrap_err();
             assert_eq!(refusal.kind, Kind::MalformedMessage, "{text}");
         }

@@ -93,7 +93,10 @@ impl ModuleRef {
 
     /// Name and revision of each submodule.
     pub fn submodules(self) -> Vec<(&'static str, Option<&'static str>)> {
-        array(self.get().submodules).iter().map(|sub| (borrowed(sub.name).unwrap_or(""), borrowed(sub.revision))).collect()
+        array(self.get().submodules)
+            .iter()
+            .map(|sub| (borrowed(sub.name).unwrap_or(""), borrowed(sub.revision)))
+            .collect()
     }
 
     pub fn deviated_by(self) -> Vec<ModuleRef> {
@@ -155,9 +158,7 @@ impl SchemaNode {
     pub fn kind(self) -> NodeKind {
         let node = self.get();
         match u32::from(node.nodetype) {
-            sys::LYS_CONTAINER => {
-                NodeKind::Container { presence: u32::from(node.flags) & sys::LYS_PRESENCE != 0 }
-            }
+            sys::LYS_CONTAINER => NodeKind::Container { presence: u32::from(node.flags) & sys::LYS_PRESENCE != 0 },
             sys::LYS_LEAF => NodeKind::Leaf,
             sys::LYS_LEAFLIST => NodeKind::LeafList,
             sys::LYS_LIST => NodeKind::List,

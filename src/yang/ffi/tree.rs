@@ -132,12 +132,7 @@ impl Tree {
     pub fn add_defaults(&mut self) {
         // SAFETY: as in `validate`.
         let code = unsafe {
-            sys::lyd_new_implicit_all(
-                &raw mut self.first,
-                self.context(),
-                sys::LYD_IMPLICIT_NO_STATE,
-                ptr::null_mut(),
-            )
+            sys::lyd_new_implicit_all(&raw mut self.first, self.context(), sys::LYD_IMPLICIT_NO_STATE, ptr::null_mut())
         };
         if code != 0 {
             // A `when` that cannot be decided yet: validation will say so where it matters.
@@ -297,9 +292,7 @@ impl Tree {
         let output = output_option(schema);
         self.add(parent, schema, |parent, module, name, node| {
             // SAFETY: see `add`; there is one value with its size in bits for each key.
-            unsafe {
-                sys::lyd_new_list3(parent, module, name, values.as_mut_ptr(), bits.as_mut_ptr(), output, node)
-            }
+            unsafe { sys::lyd_new_list3(parent, module, name, values.as_mut_ptr(), bits.as_mut_ptr(), output, node) }
         })
     }
 
@@ -373,6 +366,25 @@ impl Tree {
             }
         }
         Ok(At(node))
+    }
+
+    /// Makes the node at a data path, and those that lead to it.
+    pub(in crate::yang) fn add_path(&mut self, path: &str) -> Result<At, Vec<Fault>> {
+        let Some(text) = c_text(path) else {
+            return Err(vec![Fault::plain("the path contains a zero byte")]);
+        };
+        let mut made = ptr::null_mut();
+        // SAFETY: without a parent, libyang makes all nodes of the path anew and returns the topmost.
+        let code =
+            unsafe { sys::lyd_new_path(ptr::null_mut(), self.context(), text.as_ptr(), ptr::null(), 0, &raw mut made) };
+        if code != 0 || made.is_null() {
+            return Err(self.faults());
+        }
+        // SAFETY: the node is new and has no siblings; the list is ours.
+        let code = unsafe { sys::lyd_insert_sibling(self.first, made, &raw mut self.first) };
+        self.checked(code)?;
+        let found = self.find(path).map(|node| At(node.raw));
+        found.ok_or_else(|| vec![Fault::plain("the path leads nowhere")])
     }
 
     /// Whether something changed: a new value, or a default that was now written.
