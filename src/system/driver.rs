@@ -1,0 +1,377 @@
+//! Reads /proc, the clock and the log socket; writes the log file. One task owns all that is measured and logged.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, IoSliceMut, Write};
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+use jiff::{SignedDuration, Timestamp, Zoned, tz::TimeZone};
+use nix::sys::socket::{ControlMessageOwned, MsgFlags, UnixCredentials, recvmsg, setsockopt, sockopt};
+use tokio::io::Interest;
+use tokio::net::UnixDatagram;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
+use tokio::time::MissedTickBehavior;
+use tracing::{debug, warn};
+
+use super::cpu::{self, Meters, Process};
+use super::provider::{MEMORY, MONITORING, SYSLOG, SYSTEM_STATE, SYSTEM_TIME, SystemProvider};
+use super::record::{DATAGRAM_BYTES_MAX, History, Record, Severity};
+use super::users::UserEntry;
+use super::{clock, memory};
+use crate::yang::value::Element;
+
+/// Questions and log lines that wait for the task. A line that finds it full is counted as lost.
+pub const INPUTS_WAITING_MAX: usize = 1024;
+
+/// Datagrams taken at one go, so that a flood of them leaves time for questions.
+const DATAGRAMS_PER_TURN_MAX: usize = 64;
+
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The key of this host in lists of nodes.
+    pub node_name: String,
+    /// What log lines and prompts begin with.
+    pub log_node_name: String,
+    pub socket: PathBuf,
+    pub log_file: PathBuf,
+    /// A log file that has grown beyond this is set aside.
+    pub log_bytes_max: u64,
+    /// Log files that have been set aside and are kept.
+    pub log_files_max: usize,
+    /// Messages in the history.
+    pub messages_max: usize,
+    /// Whether a configured host name becomes the kernel's.
+    pub set_kernel_host_name: bool,
+}
+
+impl Settings {
+    /// The usual places below the run and state folders of a root.
+    pub fn below(run: &Path, state: &Path) -> Self {
+        Self {
+            node_name: "0/RP0/CPU0".to_owned(),
+            log_node_name: "RP/0/RP0/CPU0".to_owned(),
+            socket: run.join("syslog.sock"),
+            log_file: state.join("syslog.log"),
+            log_bytes_max: 4 * 1024 * 1024,
+            log_files_max: 4,
+            messages_max: 2000,
+            set_kernel_host_name: false,
+        }
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum SystemError {
+    #[error("the log socket `{}` cannot be made: {source}; see that its folder is there and writable", path.display())]
+    Socket { path: PathBuf, source: io::Error },
+}
+
+/// Everything that can wake the task, beside time and datagrams.
+#[derive(Debug)]
+pub(super) enum Input {
+    Log(Record),
+    State { root: &'static str, with_processes: bool, reply: oneshot::Sender<Vec<Element>> },
+}
+
+/// Writes to the system log from anywhere; never waits.
+#[derive(Debug, Clone)]
+pub struct SystemLog {
+    inputs: mpsc::Sender<Input>,
+    lost: Arc<AtomicU64>,
+}
+
+impl SystemLog {
+    pub fn log(&self, record: Record) {
+        if self.inputs.try_send(Input::Log(record.harmless())).is_err() {
+            self.lost.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+/// The running part and what others hold of it. The task ends when the provider and every log are dropped.
+pub struct System {
+    pub provider: SystemProvider,
+    pub log: SystemLog,
+    pub users: watch::Receiver<Arc<Vec<UserEntry>>>,
+    pub host_name: watch::Receiver<String>,
+    pub task: JoinHandle<()>,
+}
+
+impl System {
+    pub fn start(settings: Settings) -> Result<Self, SystemError> {
+        let socket = open_socket(&settings.socket)
+            .map_err(|source| SystemError::Socket { path: settings.socket.clone(), source })?;
+        let (inputs, receiver) = mpsc::channel(INPUTS_WAITING_MAX);
+        let kernel_host_name = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok());
+        let kernel_host_name = kernel_host_name.unwrap_or_else(|| "localhost".to_owned());
+        let (user_sender, users) = watch::channel(Arc::default());
+        let (name_sender, host_name) = watch::channel(kernel_host_name.clone());
+        let lost = Arc::new(AtomicU64::new(0));
+        let log = SystemLog { inputs: inputs.clone(), lost: Arc::clone(&lost) };
+        let worker = Worker {
+            history: History::new(settings.messages_max),
+            meters: Meters::default(),
+            file: None,
+            host_name: host_name.clone(),
+            socket,
+            lost,
+            settings,
+        };
+        let provider = SystemProvider { inputs, users: user_sender, host_name: name_sender, kernel_host_name };
+        Ok(Self { provider, log, users, host_name, task: tokio::spawn(worker.run(receiver)) })
+    }
+}
+
+struct Worker {
+    settings: Settings,
+    socket: UnixDatagram,
+    history: History,
+    meters: Meters,
+    /// The log file and its length; opened at the first line, and again after trouble.
+    file: Option<(File, u64)>,
+    host_name: watch::Receiver<String>,
+    lost: Arc<AtomicU64>,
+}
+
+impl Worker {
+    async fn run(mut self, mut inputs: mpsc::Receiver<Input>) {
+        let mut ticks = tokio::time::interval(cpu::TOTAL_SAMPLE_INTERVAL);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut name_may_change = true;
+        loop {
+            tokio::select! {
+                input = inputs.recv() => match input {
+                    Some(Input::Log(record)) => self.write(record),
+                    Some(Input::State { root, with_processes, reply }) => {
+                        // Who has gone away in the meantime needs no answer.
+                        let _ = reply.send(self.state(root, with_processes).await);
+                    }
+                    None => break,
+                },
+                _ = ticks.tick() => self.sample().await,
+                ready = self.socket.readable() => match ready {
+                    Ok(()) => self.take_datagrams(),
+                    Err(error) => warn!(%error, "the log socket fails"),
+                },
+                changed = self.host_name.changed(), if name_may_change => match changed {
+                    Ok(()) => self.rename(),
+                    Err(_) => name_may_change = false,
+                },
+            }
+        }
+        let _ = fs::remove_file(&self.settings.socket);
+    }
+
+    async fn sample(&mut self) {
+        let Some((ticks, processors)) = read("/proc/stat").as_deref().and_then(cpu::parse_stat) else { return };
+        let now = instant_now();
+        self.meters.total(now, ticks);
+        if self.meters.wants_processes(now) {
+            let seen = tokio::task::spawn_blocking(scan_processes).await.unwrap_or_default();
+            self.meters.processes(now, ticks, processors, seen);
+        }
+    }
+
+    async fn state(&mut self, root: &'static str, with_processes: bool) -> Vec<Element> {
+        let node = &self.settings.node_name;
+        let now = zoned_now();
+        let uptime = || read("/proc/uptime").as_deref().and_then(clock::parse_uptime);
+        match root {
+            MONITORING => {
+                let instant = instant_now();
+                if with_processes {
+                    self.meters.processes_are_read(instant);
+                }
+                if with_processes && self.meters.wants_processes(instant) {
+                    self.sample().await;
+                }
+                vec![self.meters.state(&self.settings.node_name)]
+            }
+            MEMORY => {
+                let page_size = fs::read("/proc/self/auxv").ok().and_then(|bytes| memory::page_size(&bytes));
+                let memory = read("/proc/meminfo").as_deref().and_then(memory::parse_meminfo);
+                memory.map(|memory| memory::summary(node, memory, page_size.unwrap_or(0))).into_iter().collect()
+            }
+            SYSTEM_TIME => {
+                let name = self.host_name.borrow().clone();
+                vec![clock::system_time(&now, &name, uptime().unwrap_or(0.0))]
+            }
+            SYSTEM_STATE => {
+                let boot = uptime()
+                    .and_then(|seconds| SignedDuration::try_from_secs_f64(seconds).ok())
+                    .and_then(|uptime| now.timestamp().checked_sub(uptime).ok());
+                vec![clock::system_state(now.timestamp(), boot, &platform())]
+            }
+            SYSLOG => vec![self.history.state(node)],
+            _ => Vec::new(),
+        }
+    }
+
+    fn take_datagrams(&mut self) {
+        for _ in 0..DATAGRAMS_PER_TURN_MAX {
+            match self.socket.try_io(Interest::READABLE, || receive(&self.socket)) {
+                Ok((bytes, sender)) => match Record::from_datagram(&bytes, sender) {
+                    Ok(record) => self.write(record),
+                    Err(error) => debug!(%error, ?sender, "a log datagram is dropped"),
+                },
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Err(error) => {
+                    warn!(%error, "the log socket fails");
+                    return;
+                }
+            }
+        }
+    }
+
+    fn write(&mut self, record: Record) {
+        let lost = self.lost.swap(0, Ordering::Relaxed);
+        if lost > 0 {
+            self.write_one(lost_lines(lost));
+        }
+        self.write_one(record);
+    }
+
+    fn write_one(&mut self, record: Record) {
+        let now = zoned_now();
+        let line = record.line(&self.settings.log_node_name, &now);
+        if let Err(error) = self.append(&line) {
+            self.file = None;
+            warn!(path = %self.settings.log_file.display(), %error, "a line of the system log is not on disk");
+        }
+        self.history.push(now, record);
+    }
+
+    fn append(&mut self, line: &str) -> io::Result<()> {
+        let path = &self.settings.log_file;
+        if self.file.as_ref().is_some_and(|(_, length)| *length >= self.settings.log_bytes_max) {
+            self.file = None;
+            rotate(path, self.settings.log_files_max)?;
+        }
+        let (file, length) = match &mut self.file {
+            Some(open) => open,
+            closed => {
+                let file = OpenOptions::new().append(true).create(true).mode(0o640).open(path)?;
+                let length = file.metadata()?.len();
+                closed.insert((file, length))
+            }
+        };
+        let bytes = format!("{line}\n");
+        file.write_all(bytes.as_bytes())?;
+        *length += bytes.len() as u64;
+        Ok(())
+    }
+
+    fn rename(&mut self) {
+        let name = self.host_name.borrow_and_update().clone();
+        if self.settings.set_kernel_host_name
+            && let Err(error) = nix::unistd::sethostname(&name)
+        {
+            warn!(%name, %error, "the kernel keeps its host name");
+        }
+    }
+}
+
+fn lost_lines(lost: u64) -> Record {
+    Record {
+        process: "syslog".to_owned(),
+        pid: std::process::id(),
+        category: "OS".to_owned(),
+        group: "SYSLOG".to_owned(),
+        severity: Severity::Warning,
+        code: "LOST".to_owned(),
+        text: format!("{lost} messages were lost because they came faster than they could be written"),
+    }
+}
+
+/// `log` becomes `log.1`, `log.1` becomes `log.2`; the last one goes.
+fn rotate(path: &Path, kept_max: usize) -> io::Result<()> {
+    let numbered = |number: usize| {
+        let mut name = path.as_os_str().to_owned();
+        name.push(format!(".{number}"));
+        PathBuf::from(name)
+    };
+    if kept_max == 0 {
+        return fs::remove_file(path);
+    }
+    for number in (1..kept_max).rev() {
+        if numbered(number).exists() {
+            fs::rename(numbered(number), numbered(number + 1))?;
+        }
+    }
+    fs::rename(path, numbered(1))
+}
+
+fn open_socket(path: &Path) -> io::Result<UnixDatagram> {
+    // Left behind by an agent that was killed; anything but a socket is somebody's file and stays.
+    if fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket()) {
+        fs::remove_file(path)?;
+    }
+    let socket = UnixDatagram::bind(path)?;
+    // Apps run under accounts of their own and all may log; the kernel vouches for who they are.
+    fs::set_permissions(path, fs::Permissions::from_mode(0o666))?;
+    setsockopt(&socket, sockopt::PassCred, &true)?;
+    Ok(socket)
+}
+
+fn receive(socket: &UnixDatagram) -> io::Result<(Vec<u8>, Option<u32>)> {
+    let mut bytes = vec![0; DATAGRAM_BYTES_MAX + 1];
+    let mut control = nix::cmsg_space!(UnixCredentials);
+    let mut slices = [IoSliceMut::new(&mut bytes)];
+    let message = recvmsg::<()>(socket.as_raw_fd(), &mut slices, Some(&mut control), MsgFlags::MSG_DONTWAIT)?;
+    let sender = message.cmsgs()?.find_map(|item| match item {
+        // Process id 0: the sender is in a namespace that we cannot see into.
+        ControlMessageOwned::ScmCredentials(credentials) => {
+            u32::try_from(credentials.pid()).ok().filter(|pid| *pid > 0)
+        }
+        _ => None,
+    });
+    let length = message.bytes;
+    bytes.truncate(length);
+    Ok((bytes, sender))
+}
+
+fn scan_processes() -> Vec<Process> {
+    let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
+    let is_process = |name: &std::ffi::OsStr| name.as_encoded_bytes().iter().all(u8::is_ascii_digit);
+    entries
+        .flatten()
+        .filter(|entry| is_process(&entry.file_name()))
+        // A process may end between the listing and the reading; its name may be any bytes.
+        .filter_map(|entry| fs::read(entry.path().join("stat")).ok())
+        .filter_map(|bytes| cpu::parse_process(&String::from_utf8_lossy(&bytes)))
+        .take(cpu::PROCESSES_MAX)
+        .collect()
+}
+
+fn platform() -> clock::Platform {
+    let kernel = |name: &str| read(&format!("/proc/sys/kernel/{name}")).unwrap_or_default().trim().to_owned();
+    clock::Platform {
+        os_name: kernel("ostype"),
+        os_release: kernel("osrelease"),
+        os_version: kernel("version"),
+        machine: std::env::consts::ARCH.to_owned(),
+    }
+}
+
+fn read(path: &str) -> Option<String> {
+    fs::read_to_string(path).ok()
+}
+
+#[expect(clippy::disallowed_methods, reason = "the driver reads the clock for the pure parts")]
+fn instant_now() -> Instant {
+    Instant::now()
+}
+
+#[expect(clippy::disallowed_methods, reason = "the driver reads the clock for the pure parts")]
+fn zoned_now() -> Zoned {
+    Timestamp::now().to_zoned(TimeZone::system())
+}
+
+#[cfg(test)]
+#[path = "driver_tests.rs"]
+mod tests;
