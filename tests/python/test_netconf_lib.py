@@ -3,6 +3,7 @@
 import logging
 import os
 import socket
+import sys
 import threading
 
 import pytest
@@ -269,6 +270,22 @@ def test_a_device_that_ends_the_session_is_a_clear_error(at_the_door):
         nc.rpc.get()
     with pytest.raises(NetconfError, match="not connected"):
         nc.rpc.get()
+
+
+def test_a_device_that_takes_no_more_sessions_is_a_clear_error(monkeypatch):
+    door, device = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+
+    def turn_away():
+        _, control, _, _ = device.recvmsg(64, socket.CMSG_SPACE(4))
+        os.close(int.from_bytes(control[0][2], sys.byteorder))
+
+    with door, device:
+        monkeypatch.setenv("PROCYON_DOOR_FD", str(door.fileno()))
+        thread = threading.Thread(target=turn_away)
+        thread.start()
+        with pytest.raises(NetconfError, match="before its hello: close\\(\\) sessions|broke while sending"):
+            NetconfClient().connect()
+        thread.join(30)
 
 
 def test_a_silent_device_costs_the_time_limit_and_no_more(at_the_door):

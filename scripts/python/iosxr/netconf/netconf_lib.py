@@ -83,6 +83,7 @@ class NetconfClient(object):
             self._owner = os.getpid()
             self._reader = framing.Reader(lambda: self._receive(deadline))
             self._chunked = False
+            self.hello = ""
             hello = '<hello xmlns="{}"><capabilities>{}</capabilities></hello>'.format(
                 BASE, "".join("<capability>{}</capability>".format(each) for each in (BASE_1_0, BASE_1_1))
             )
@@ -148,8 +149,13 @@ class NetconfClient(object):
             return read().decode("utf-8")
         except socket.timeout:
             self._broken("no reply in time; raise `timeout`, ask for less with a filter, or connect() again")
-        except EOFError:
-            self._broken("the device ended the session; connect() again")
+        except (EOFError, ConnectionResetError):
+            if self.hello:
+                self._broken("the device ended the session; connect() again")
+            self._broken(
+                "the device ended the session before its hello: close() sessions that this run no longer needs, "
+                "then connect() again"
+            )
         except OSError as error:
             self._broken("the session broke while receiving ({}); connect() again".format(error))
         except (framing.FramingError, UnicodeDecodeError) as error:
