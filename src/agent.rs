@@ -39,7 +39,8 @@ use crate::script;
 pub use crate::settings::ModuleSpec;
 use crate::settings::{Layout, Settings};
 use crate::ssh::{self, SharedAccounts};
-use crate::store::{Journal, RealDisk};
+use crate::store::driver::HostDisk;
+use crate::store::journal::Journal;
 use crate::system::{self, System};
 use crate::systemd;
 use crate::yang::schema::Schema;
@@ -48,6 +49,8 @@ use crate::yang::schema::Schema;
 const SHUTDOWN_TIME_MAX: Duration = Duration::from_secs(5);
 /// Doors and changes that wait to be looked at.
 const HEARD_WAITING_MAX: usize = 256;
+/// How long the ready line waits for the keeper; without it all but the apps is served.
+const KEEPER_TIME_MAX: Duration = Duration::from_secs(2);
 /// How long a deactivation waits between SIGTERM and SIGKILL.
 const RELEASE_GRACE: Duration = Duration::from_secs(10);
 
@@ -102,7 +105,7 @@ async fn run(options: Options) -> anyhow::Result<()> {
     let (keeper, keeper_events) = Keeper::connect(layout.keeper_socket());
     let keeper_pid = keeper.clone();
     let (journal, recorded) =
-        Journal::open(Arc::new(RealDisk), layout.state().join("appmgr.journal"), appmgr::driver::JOURNAL_BYTES_MAX)
+        Journal::open(Arc::new(HostDisk), layout.state().join("appmgr.journal"), appmgr::driver::JOURNAL_BYTES_MAX)
             .context("the app manager's journal cannot be opened")?;
     let app_driver = appmgr::driver::Driver {
         places: app_places(&layout, &settings),
@@ -120,7 +123,7 @@ async fn run(options: Options) -> anyhow::Result<()> {
     let providers: Vec<Box<dyn Provider>> = vec![
         Box::new(accounts::AccountsProvider::new(accounts.clone())),
         Box::new(system.provider),
-        Box::new(script::provider::ScriptProvider::new(scripts)),
+        Box::new(script::provider::ScriptProvider::new(scripts, jiff::tz::TimeZone::system())),
         Box::new(appmgr::provider::AppManager::new(app_messages, commits)),
     ];
     let commit_log = syslog.clone();
@@ -133,13 +136,14 @@ async fn run(options: Options) -> anyhow::Result<()> {
         recover,
         providers,
         sessions_max: settings.limits.sessions,
+        answer_time_max: settings.limits.answer_limit(),
         plain_modules: modules.iter().map(|module| module.name.clone()).collect(),
         monitoring: Arc::new(monitoring::Standard { counters: Arc::clone(&counters) }),
         on_commit: Box::new(move |committed| commit_log.log(lines::committed(&committed.user, committed.id))),
     };
     let thread = start_northbound(parts, northbound.clone(), inputs).await?;
 
-    tasks.spawn(script_driver.run(usage, stop.clone()));
+    tasks.spawn(script_driver.run(Arc::new(services::InUse(usage)), stop.clone()));
     tasks.spawn(services::script_events(script_events, syslog.clone()));
     tasks.spawn(app_driver.run());
     let serve_options = ServeOptions {
@@ -177,7 +181,7 @@ async fn run(options: Options) -> anyhow::Result<()> {
         tasks.spawn(services::watch_custodian(client, syslog.clone(), stop.clone()));
     }
 
-    let keeper = keeper_pid.pid().await;
+    let keeper = keeper_pid.pid(KEEPER_TIME_MAX).await;
     announce(&addresses, &socket, keeper)?;
     services::wait_for_signal().await?;
 
@@ -200,6 +204,7 @@ struct NorthboundParts {
     recover: recovery::Recovery,
     providers: Vec<Box<dyn Provider>>,
     sessions_max: usize,
+    answer_time_max: Duration,
     plain_modules: Vec<String>,
     monitoring: Arc<dyn crate::northbound::own_state::Monitoring>,
     on_commit: Box<dyn Fn(&Committed) + Send>,
@@ -233,7 +238,7 @@ fn build_northbound(
     handle: &Handle,
     runtime: tokio::runtime::Handle,
 ) -> anyhow::Result<Northbound> {
-    let NorthboundParts { recover, providers, sessions_max, plain_modules, monitoring, on_commit } = parts;
+    let NorthboundParts { recover, providers, sessions_max, answer_time_max, plain_modules, monitoring, on_commit } = parts;
     let schema: &'static Schema = recover.schema;
     let recovered = recover.run()?;
     let parts = Parts {
@@ -242,6 +247,7 @@ fn build_northbound(
         commits: recovered.commits,
         providers,
         sessions_max,
+        answer_time_max,
         runtime,
         plain_modules,
         monitoring,
@@ -279,8 +285,10 @@ fn app_places(layout: &Layout, settings: &Settings) -> appmgr::driver::Places {
         work: layout.state().join("work"),
         interpreter: settings.python.interpreter.clone(),
         library: settings.python.package.clone(),
-        user: settings.scripts.account(),
+        user: settings.python.account(),
         node,
+        log_bytes_max: settings.limits.log_bytes,
+        log_files_max: u8::try_from(settings.limits.log_files).unwrap_or(u8::MAX),
         release_grace: RELEASE_GRACE,
     }
 }
@@ -289,11 +297,11 @@ fn script_settings(layout: &Layout, settings: &Settings) -> script::driver::Sett
     script::driver::Settings {
         harddisk: layout.harddisk(),
         limits: script::fetch::FetchLimits {
-            time: settings.limits.fetch_limit(),
-            bytes: settings.limits.script_bytes,
+            time_max: settings.limits.fetch_limit(),
+            bytes_max: settings.limits.script_bytes,
             ..script::fetch::FetchLimits::default()
         },
-        extra_certificates: settings.fetch_certificates.clone(),
+        extra_certificates: settings.fetch.certificates.clone(),
     }
 }
 

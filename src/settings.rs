@@ -7,6 +7,10 @@
 //! [python]
 //! interpreter = "/usr/bin/python3"    # what runs process scripts
 //! package = "/usr/share/procyon/python"  # folder of the on-box library
+//! user = "nobody"                     # whom scripts run as when the agent is root
+//!
+//! [fetch]
+//! certificates = "/etc/site-ca.pem"   # a further authority for https://
 //!
 //! [yang]
 //! folder = "/usr/share/procyon/yang"  # our modules and the standard ones
@@ -45,6 +49,7 @@ pub struct Settings {
     /// The name of this node in operational data. Default `0/RP0/CPU0`.
     pub node: String,
     pub python: Python,
+    pub fetch: Fetch,
     pub yang: Yang,
     pub limits: Limits,
 }
@@ -58,6 +63,17 @@ pub struct Python {
     /// The folder that holds the on-box library. Default: `PROCYON_PYTHON`, else `../share/procyon/python` beside the
     /// program's folder, else the source tree's `scripts/python`, else `/usr/share/procyon/python`.
     pub package: PathBuf,
+    /// The account of the host that scripts run as when the agent is root. Default `nobody`; empty is the agent's own.
+    pub user: String,
+}
+
+/// Fetching scripts from servers.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Default)]
+#[cfg_attr(test, derive(serde::Serialize))]
+#[serde(default, deny_unknown_fields)]
+pub struct Fetch {
+    /// A file of further authorities (PEM) that `https://` servers may be certified by.
+    pub certificates: Option<PathBuf>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -83,8 +99,6 @@ pub struct Limits {
     pub message_bytes: usize,
     /// Bytes of one script in the repository.
     pub script_bytes: u64,
-    /// Scripts in one rpc.
-    pub scripts_per_call: usize,
     /// Seconds that fetching one script may take, from name lookup to the last byte.
     pub fetch_seconds: u64,
     /// Seconds a provider has to answer an rpc or a read of state.
@@ -101,9 +115,17 @@ impl Default for Settings {
             listen_ssh: vec![SocketAddr::from(([127, 0, 0, 1], 830))],
             node: "0/RP0/CPU0".to_owned(),
             python: Python::default(),
+            fetch: Fetch::default(),
             yang: Yang::default(),
             limits: Limits::default(),
         }
+    }
+}
+
+impl Python {
+    /// The account to run scripts as; only root can run them as somebody else.
+    pub fn account(&self) -> Option<String> {
+        (nix::unistd::geteuid().is_root() && !self.user.is_empty()).then(|| self.user.clone())
     }
 }
 
@@ -112,6 +134,7 @@ impl Default for Python {
         Self {
             interpreter: PathBuf::from("/usr/bin/python3"),
             package: share("PROCYON_PYTHON", "python", "scripts/python"),
+            user: "nobody".to_owned(),
         }
     }
 }
@@ -130,7 +153,6 @@ impl Default for Limits {
             authentication_seconds: 60,
             message_bytes: 64 * 1024 * 1024,
             script_bytes: 16 * 1024 * 1024,
-            scripts_per_call: 10,
             fetch_seconds: 60,
             answer_seconds: 60,
             log_bytes: 10 * 1024 * 1024,
@@ -226,7 +248,7 @@ impl Settings {
 }
 
 impl Limits {
-    fn as_pairs(&self) -> [(&'static str, u64); 10] {
+    fn as_pairs(&self) -> [(&'static str, u64); 9] {
         let wide = |value: usize| u64::try_from(value).unwrap_or(u64::MAX);
         [
             ("sessions", wide(self.sessions)),
@@ -234,7 +256,6 @@ impl Limits {
             ("authentication_seconds", self.authentication_seconds),
             ("message_bytes", wide(self.message_bytes)),
             ("script_bytes", self.script_bytes),
-            ("scripts_per_call", wide(self.scripts_per_call)),
             ("fetch_seconds", self.fetch_seconds),
             ("answer_seconds", self.answer_seconds),
             ("log_bytes", self.log_bytes),
@@ -244,12 +265,15 @@ impl Limits {
 }
 
 /// Every key there is, by its whole name. A test holds it equal to the types.
-const KEYS: [&str; 18] = [
+const KEYS: [&str; 20] = [
     "listen_ssh",
     "node",
     "python",
     "python.interpreter",
     "python.package",
+    "python.user",
+    "fetch",
+    "fetch.certificates",
     "yang",
     "yang.folder",
     "limits",
@@ -258,7 +282,6 @@ const KEYS: [&str; 18] = [
     "limits.authentication_seconds",
     "limits.message_bytes",
     "limits.script_bytes",
-    "limits.scripts_per_call",
     "limits.fetch_seconds",
     "limits.answer_seconds",
     "limits.log_bytes",

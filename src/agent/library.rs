@@ -51,9 +51,8 @@ pub struct Names(BTreeMap<String, (String, String)>);
 
 impl Names {
     pub fn of(schema: &'static Schema) -> Self {
-        let modules = schema.modules().into_iter().filter_map(|info| {
-            let module = schema.module(&info.name)?;
-            Some((info.name.clone(), (module.namespace().to_owned(), module.prefix().to_owned())))
+        let modules = schema.modules().into_iter().map(|info| {
+            (info.name.to_owned(), (info.namespace.to_owned(), info.prefix.to_owned()))
         });
         Self(modules.collect())
     }

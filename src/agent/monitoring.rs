@@ -32,10 +32,9 @@ impl Monitoring for Standard {
         .map(str::to_owned)
         .to_vec();
         all.push(capability::yang_library(schema.content_id()));
-        all.extend(schema.modules().iter().filter(|module| module.implemented).map(|module| {
-            let features: Vec<&str> = module.features.iter().map(String::as_str).collect();
-            let deviations: Vec<&str> = module.deviated_by.iter().map(|(name, _)| name.as_str()).collect();
-            capability::module(&module.namespace, &module.name, module.revision.as_deref(), &features, &deviations)
+        all.extend(schema.modules().iter().filter(|module| module.is_implemented).map(|module| {
+            let (features, deviations) = (&module.features, &module.deviated_by);
+            capability::module(module.namespace, module.name, module.revision, features, deviations)
         }));
         all
     }
@@ -75,12 +74,12 @@ impl Standard {
             })
             .collect();
         let schemas = facts.schema.modules().into_iter().flat_map(|module| {
-            let namespace = module.namespace.clone();
-            let own = (module.name.clone(), module.revision.clone());
-            std::iter::once(own).chain(module.submodules.clone()).map(move |(name, revision)| monitoring::Schema {
-                name,
-                revision: revision.unwrap_or_default(),
-                namespace: namespace.clone(),
+            let namespace = module.namespace;
+            let own = (module.name, module.revision);
+            std::iter::once(own).chain(module.submodules).map(move |(name, revision)| monitoring::Schema {
+                name: name.to_owned(),
+                revision: revision.unwrap_or_default().to_owned(),
+                namespace: namespace.to_owned(),
             })
         });
         Server {
@@ -102,18 +101,26 @@ impl Standard {
 }
 
 fn library_of(schema: &'static Schema) -> Library {
+    let modules = schema.modules();
+    let revision_of = |name: &str| {
+        let found = modules.iter().find(|module| module.name == name);
+        found.and_then(|module| module.revision).map(str::to_owned)
+    };
     Library {
-        modules: schema
-            .modules()
-            .into_iter()
+        modules: modules
+            .iter()
             .map(|module| library::Module {
-                name: module.name,
-                revision: module.revision,
-                namespace: module.namespace,
-                features: module.features,
-                deviations: module.deviated_by,
-                submodules: module.submodules,
-                implemented: module.implemented,
+                name: module.name.to_owned(),
+                revision: module.revision.map(str::to_owned),
+                namespace: module.namespace.to_owned(),
+                features: module.features.iter().map(|feature| (*feature).to_owned()).collect(),
+                deviations: module.deviated_by.iter().map(|name| ((*name).to_owned(), revision_of(name))).collect(),
+                submodules: module
+                    .submodules
+                    .iter()
+                    .map(|(name, revision)| ((*name).to_owned(), revision.map(str::to_owned)))
+                    .collect(),
+                implemented: module.is_implemented,
             })
             .collect(),
         content_id: schema.content_id().to_owned(),

@@ -7,7 +7,8 @@ use anyhow::Context as _;
 use tracing::{info, warn};
 
 use crate::northbound::Refusal;
-use crate::store::{CommitStore, Limits, RealDisk};
+use crate::store::commits::{CommitStore, Limits};
+use crate::store::driver::HostDisk;
 use crate::yang::diff::Diff;
 use crate::yang::schema::Schema;
 use crate::yang::tree::Tree;
@@ -29,20 +30,20 @@ pub struct Recovered {
 impl Recovery {
     pub fn run(self) -> anyhow::Result<Recovered> {
         let Self { schema, config, initial } = self;
-        let (commits, found) = CommitStore::open(Arc::new(RealDisk), config.clone(), Limits::default())
+        let (commits, found) = CommitStore::open(Arc::new(HostDisk), config.clone(), Limits::default())
             .with_context(|| format!("the commits in {} cannot be read", config.display()))?;
         for torn in &found.torn {
             warn!(file = %torn.display(), "a commit that was never acknowledged was set aside");
         }
         let is_new = found.snapshot.is_none() && found.commits.is_empty();
         let mut running = match &found.snapshot {
-            Some((_, bytes)) => Tree::parse_stored(schema, bytes).map_err(|refusals| said("the snapshot", &refusals))?,
+            Some((_, bytes)) => Tree::parse_stored(schema, bytes).map_err(|refusal| said("the snapshot", &[refusal]))?,
             None => Tree::new(schema),
         };
         for commit in &found.commits {
             let what = format!("commit {}", commit.id);
             Diff::parse(schema, &commit.diff)
-                .and_then(|diff| diff.apply(&mut running))
+                .and_then(|diff| diff.apply_to_written(&mut running))
                 .map_err(|refusal| said(&what, &[refusal]))?;
         }
         running.validate_config().map_err(|refusals| said("the recovered configuration", &refusals))?;

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::os::fd::AsFd;
+use std::sync::Arc;
 
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
@@ -16,7 +17,10 @@ use crate::keeper::deposit::DepositClient;
 use crate::netconf::driver::{ServeOptions, serve as serve_netconf};
 use crate::northbound::handle::{Access, Handle, Opening};
 use crate::northbound::{Caller, Client, SessionId};
+use crate::appmgr::driver::Usage;
+use crate::script::name::{ScriptName, ScriptType};
 use crate::script::repository::ScriptEvent;
+use crate::script;
 use crate::ssh::{ChannelStream, ServiceFuture};
 use crate::system::SystemLog;
 
@@ -119,5 +123,17 @@ fn in_words(event: &ScriptEvent) -> (String, bool) {
             ),
             true,
         ),
+    }
+}
+
+/// Which scripts apps run: asked by the repository, known by the app manager, and neither knows the other.
+pub struct InUse(pub Arc<Usage>);
+
+impl script::plan::InUse for InUse {
+    fn apps_using(&self, script_type: ScriptType, name: &ScriptName) -> Vec<String> {
+        match script_type {
+            ScriptType::Process => self.0.apps_using(name.as_str()),
+            ScriptType::Config | ScriptType::Exec | ScriptType::Eem | ScriptType::Precommit => Vec::new(),
+        }
     }
 }

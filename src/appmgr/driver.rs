@@ -21,7 +21,7 @@ use super::view::{self, Clock};
 use super::keeping;
 use crate::keeper::client::{Keeper, KeeperEvent};
 use crate::northbound::Refusal;
-use crate::store::Journal;
+use crate::store::journal::Journal;
 use crate::yang::value::Element;
 
 /// Calls and questions that wait for the app manager; a further one waits its turn.
@@ -43,7 +43,7 @@ pub enum Message {
 pub struct Usage(RwLock<BTreeMap<String, Vec<String>>>);
 
 impl Usage {
-    /// The activated apps that run `script`.
+    /// The activated apps that run the process script `script`.
     pub fn apps_using(&self, script: &str) -> Vec<String> {
         self.0.read().unwrap_or_else(PoisonError::into_inner).get(script).cloned().unwrap_or_default()
     }
@@ -65,6 +65,9 @@ pub struct Places {
     pub user: Option<String>,
     /// The node that log lines name: `RP/0/RP0/CPU0`.
     pub node: String,
+    /// A log file of this size is renamed, and so many of those are kept.
+    pub log_bytes_max: u64,
+    pub log_files_max: u8,
     /// How long a deactivation waits between SIGTERM and SIGKILL.
     pub release_grace: Duration,
 }
@@ -214,9 +217,7 @@ impl Hands {
                 self.feed(Input::Observed { app, observed: keeping::observed(&state) }).await;
             }
             KeeperEvent::RunStarted { name, run, door, .. } => {
-                if let Some(door) = door {
-                    self.door(AppName::new(name.as_str()), run.0, door).await;
-                }
+                self.door(AppName::new(name.as_str()), run.0, door).await;
             }
             KeeperEvent::Exited(exited) => {
                 info!(app = %exited.name, run = exited.run.0, status = ?exited.status, "run ended");
@@ -285,7 +286,7 @@ impl Hands {
         let live: Vec<String> = journal.wants_compaction().then(|| self.live_records()).unwrap_or_default();
         let written = tokio::task::spawn_blocking(move || {
             let outcome = journal.append(&line);
-            let outcome = if live.is_empty() { outcome } else { outcome.and_then(|()| journal.compact(&live)) };
+            let outcome = if live.is_empty() { outcome } else { outcome.and_then(|()| journal.compact(live.iter().map(String::as_str))) };
             (journal, outcome)
         })
         .await;

@@ -80,7 +80,11 @@ fn spec(places: &Places, name: ContainerName, activation: &Activation) -> Result
         interpreter: places.interpreter.clone(),
         library: places.library.clone(),
     };
-    let logs = LogSpec::in_dir(places.logs.join(view::log_folder(executable, &registration.name)));
+    let logs = LogSpec {
+        dir: places.logs.join(view::log_folder(executable, &registration.name)),
+        bytes_max: places.log_bytes_max,
+        files_max: places.log_files_max,
+    };
     let mut spec = ContainerSpec::new(name, program, places.work.join(registration.name.as_str()), logs);
     spec.env = vec![("PROCYON_NODE".to_owned(), places.node.clone())];
     spec.user = places.user.clone();

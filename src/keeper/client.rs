@@ -15,7 +15,7 @@ use std::time::Duration;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket};
 use tokio::io::Interest;
 use tokio::net::UnixStream;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{debug, warn};
 
 use super::protocol::{
@@ -77,6 +77,7 @@ struct Call {
 #[derive(Debug, Clone)]
 pub struct Keeper {
     calls: mpsc::Sender<Call>,
+    pid: watch::Receiver<Option<i32>>,
 }
 
 impl Keeper {
@@ -84,8 +85,16 @@ impl Keeper {
     pub fn connect(path: PathBuf) -> (Self, mpsc::Receiver<KeeperEvent>) {
         let (calls, todo) = mpsc::channel(ORDERS_WAITING_MAX);
         let (events, taken) = mpsc::channel(EVENTS_WAITING_MAX);
-        tokio::spawn(serve(path, todo, events));
-        (Self { calls }, taken)
+        let (greeted, pid) = watch::channel(None);
+        tokio::spawn(serve(path, todo, events, greeted));
+        (Self { calls, pid }, taken)
+    }
+
+    /// The keeper's process id, when it greets within `limit`.
+    pub async fn pid(&self, limit: Duration) -> Option<i32> {
+        let mut pid = self.pid.clone();
+        let known = tokio::time::timeout(limit, pid.wait_for(Option::is_some)).await;
+        known.ok()?.ok().and_then(|pid| *pid)
     }
 
     /// Activates: from here on the bytes, arguments, policy and user of the spec are frozen.
@@ -195,11 +204,17 @@ fn with_doors(entries: Vec<Entry>, doors: Vec<OwnedFd>) -> Vec<(ContainerState, 
     entries.into_iter().map(|entry| (entry.state, if entry.door { doors.next() } else { None })).collect()
 }
 
-async fn serve(path: PathBuf, mut calls: mpsc::Receiver<Call>, events: mpsc::Sender<KeeperEvent>) {
+async fn serve(
+    path: PathBuf,
+    mut calls: mpsc::Receiver<Call>,
+    events: mpsc::Sender<KeeperEvent>,
+    greeted: watch::Sender<Option<i32>>,
+) {
     let mut wait = RECONNECT_FIRST;
     loop {
         match open(&path).await {
-            Ok(socket) => {
+            Ok((socket, pid)) => {
+                greeted.send_replace(Some(pid));
                 wait = RECONNECT_FIRST;
                 let mut session = Session::new(socket);
                 match session.run(&mut calls, &events).await {
@@ -222,7 +237,7 @@ async fn serve(path: PathBuf, mut calls: mpsc::Receiver<Call>, events: mpsc::Sen
     }
 }
 
-async fn open(path: &Path) -> std::io::Result<UnixStream> {
+async fn open(path: &Path) -> std::io::Result<(UnixStream, i32)> {
     let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
     let socket = socket(AddressFamily::Unix, SockType::SeqPacket, flags, None)?;
     connect(socket.as_raw_fd(), &UnixAddr::new(path)?)?;
@@ -238,7 +253,7 @@ async fn open(path: &Path) -> std::io::Result<UnixStream> {
         return Err(std::io::Error::other("another version"));
     }
     debug!(pid, "connected to the keeper");
-    Ok(socket)
+    Ok((socket, pid))
 }
 
 async fn send(socket: &UnixStream, bytes: &[u8]) -> std::io::Result<()> {

@@ -45,11 +45,18 @@ impl Northbound {
         };
         let call = Call { caller: caller.clone(), path, input: operation.input().clone() };
         let future = self.providers[index.0].call(call);
+        let (limit, said) = (self.answer_time_max, operation.path());
         let id = self.next_pending();
         self.calls.insert(id, PendingCall { operation, reply });
         let inputs = self.inputs.clone();
         self.runtime.spawn(async move {
-            let outcome = future.await;
+            let outcome = match tokio::time::timeout(limit, future).await {
+                Ok(outcome) => outcome,
+                Err(_) => Err(Refusal::new(
+                    Kind::OperationFailed,
+                    format!("{said} was not answered within {} s; it may still be carried out", limit.as_secs()),
+                )),
+            };
             let resume = Continuation(Box::new(move |northbound: &mut Northbound| northbound.finish_call(id, outcome)));
             // A northbound that is gone answers nobody.
             let _ = inputs.send(Input::Resume(resume)).await;

@@ -16,7 +16,7 @@ use super::{Answer, Caller, Client, Kind, Refusal, Response};
 use crate::datastore::Proposal;
 use crate::datastore::CandidateId;
 use crate::datastore::commit::{Action, Commit, Input, ProviderId};
-use crate::store::CommitMeta;
+use crate::store::commits::CommitMeta;
 
 impl Northbound {
     pub(super) fn commit(&mut self, caller: &Caller) -> Answer {
@@ -124,10 +124,10 @@ impl Northbound {
             client: client_name(&caller.client).to_owned(),
             session: caller.session.0,
             time: now().to_string(),
-            label: String::new(),
-            comment: comment.to_owned(),
+            label: None,
+            comment: (!comment.is_empty()).then(|| comment.to_owned()),
         };
-        self.commits.append(&meta, diff).map_err(|trouble| {
+        self.commits.append(meta, diff).map_err(|trouble| {
             error!(%trouble, "the commit could not be made durable");
             Refusal::new(Kind::OperationFailed, format!("the commit could not be made durable: {trouble}"))
                 .mend("nothing was changed; make room or mend the disk below config/, then commit again")
@@ -139,7 +139,7 @@ impl Northbound {
             return;
         }
         let bytes = self.datastores.running().print_xml(super::WithDefaults::Explicit);
-        if let Err(trouble) = self.commits.snapshot(&bytes) {
+        if let Err(trouble) = self.commits.snapshot(self.commits.last_id(), &bytes) {
             // The commits themselves are durable: a snapshot only shortens recovery.
             error!(%trouble, "the snapshot of running could not be written");
         }

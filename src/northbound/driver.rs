@@ -8,6 +8,7 @@
 //! Nothing here awaits; what takes long is a provider's future on the runtime, and comes back as an input.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use tokio::runtime;
 use tokio::sync::{mpsc, oneshot};
@@ -24,7 +25,7 @@ use super::sessions::Sessions;
 use super::{Answer, Caller, Client, Datastore, Request, Response, SessionEnd, SessionId};
 use crate::datastore::lock::Locks;
 use crate::datastore::{CandidateId, Datastores};
-use crate::store::CommitStore;
+use crate::store::commits::CommitStore;
 use crate::yang::schema::Schema;
 use crate::yang::tree::Tree;
 
@@ -36,6 +37,8 @@ pub struct Parts {
     pub commits: CommitStore,
     pub providers: Vec<Box<dyn Provider>>,
     pub sessions_max: usize,
+    /// How long a provider may take to tell its state or to carry out a call.
+    pub answer_time_max: Duration,
     pub runtime: runtime::Handle,
     /// Modules whose configuration is stored and served but acted on by nobody: the user's own.
     pub plain_modules: Vec<String>,
@@ -65,6 +68,7 @@ pub struct Northbound {
     pub(super) providers: Vec<Box<dyn Provider>>,
     pub(super) router: Router,
     pub(super) runtime: runtime::Handle,
+    pub(super) answer_time_max: Duration,
     pub(super) inputs: mpsc::Sender<Input>,
     pub(super) monitoring: std::sync::Arc<dyn Monitoring>,
     pub(super) capabilities: Vec<String>,
@@ -100,6 +104,7 @@ impl Northbound {
             providers: parts.providers,
             router,
             runtime: parts.runtime,
+            answer_time_max: parts.answer_time_max,
             inputs: handle.sender(),
             monitoring: parts.monitoring,
             started_unix: now_unix(),

@@ -1,7 +1,6 @@
 //! get, get-config and get-schema: what of the datastores and of the providers' state a caller sees.
 
 use std::rc::Rc;
-use std::time::Duration;
 
 use futures_util::future::join_all;
 use tokio::sync::oneshot;
@@ -16,9 +15,6 @@ use crate::yang::schema::{TextError, TextFormat};
 use crate::yang::select;
 use crate::yang::tree::{Node, Tree};
 use crate::yang::value::Element;
-
-/// How long a provider may take to tell its state.
-const STATE_TIME_MAX: Duration = Duration::from_secs(20);
 
 /// A get that waits for providers.
 pub struct PendingGet {
@@ -45,6 +41,7 @@ impl Northbound {
             Err(refusal) => return drop(reply.send(Err(vec![refusal]))),
         };
         let own = own_state::elements(self, |root| wanted(self.schema, filter.as_ref(), root));
+        let limit = self.answer_time_max;
         let futures: Vec<_> = self
             .router
             .state_roots()
@@ -53,11 +50,11 @@ impl Northbound {
                 let selection = selection_of(self.schema, filter.as_ref(), root);
                 let future = self.providers[index.0].state(root, StateQuery { selection });
                 async move {
-                    match tokio::time::timeout(STATE_TIME_MAX, future).await {
+                    match tokio::time::timeout(limit, future).await {
                         Ok(state) => state,
                         Err(_) => Err(Refusal::new(
                             Kind::OperationFailed,
-                            format!("the state of {root} did not come within {} s", STATE_TIME_MAX.as_secs()),
+                            format!("the state of {root} did not come within {} s", limit.as_secs()),
                         )
                         .at(root)),
                     }
