@@ -69,7 +69,7 @@ fn what_is_not_served_is_not_in_the_tree() {
         "/ietf-system:system-state/platform/os-name",
         "/ietf-system:system-state/clock/current-datetime",
         "/Cisco-IOS-XR-um-appmgr-cfg:appmgr/process-scripts/process-script/procyon-appmgr:after",
-        "/Cisco-IOS-XR-appmgr-oper:appmgr/process-scripts/process-script/info/procyon-appmgr:reason",
+        "/Cisco-IOS-XR-appmgr-oper:appmgr/process-scripts/process-script/info/procyon-appmgr:why",
         "/Cisco-IOS-XR-um-script-cfg:script/Cisco-IOS-XR-um-config-validation-cfg:configs/config/checksum/sha256",
         "/procyon-files:harddisk",
     ] {
