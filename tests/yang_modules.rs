@@ -1,8 +1,16 @@
-//! Every module in `yang/implemented.toml` loads, with its features, at the revision that the table says.
+//! Every module in `yang/implemented.toml` loads, with its features, at the revision that the table says; what the host
+//! tells fits them.
+
+#![expect(clippy::unwrap_used, reason = "a test says by panicking what went wrong")]
 
 use std::path::Path;
 
+use procyon::northbound::nacm::Counters;
+use procyon::northbound::provider::{Provider, StateQuery};
+use procyon::system::{Record, Settings, System};
+use procyon::yang::value::Element;
 use yang5::context::{Context, ContextFlags};
+use yang5::data::{DataFormat, DataParserFlags, DataTree, DataValidationFlags};
 
 #[derive(serde::Deserialize)]
 struct Implemented {
@@ -61,10 +69,132 @@ fn what_is_not_served_is_not_in_the_tree() {
         "/ietf-system:system-state/platform/os-name",
         "/ietf-system:system-state/clock/current-datetime",
         "/Cisco-IOS-XR-um-appmgr-cfg:appmgr/process-scripts/process-script/procyon-appmgr:after",
-        "/Cisco-IOS-XR-appmgr-oper:appmgr/process-scripts/process-script/info/procyon-appmgr:reason",
+        "/Cisco-IOS-XR-appmgr-oper:appmgr/process-scripts/process-script/info/procyon-appmgr:why",
         "/Cisco-IOS-XR-um-script-cfg:script/Cisco-IOS-XR-um-config-validation-cfg:configs/config/checksum/sha256",
         "/procyon-files:harddisk",
     ] {
         assert!(context.find_path(path).is_ok(), "{path} is missing");
     }
+}
+
+/// As the northbound prints state: a default namespace wherever the module changes.
+fn print(context: &Context, element: &Element, out: &mut String) {
+    let name = &element.name;
+    let namespace = element.module.as_ref().map_or(String::new(), |module| {
+        format!(" xmlns=\"{}\"", context.get_module_implemented(module).unwrap().namespace())
+    });
+    out.push_str(&format!("<{name}{namespace}>"));
+    if let Some(text) = &element.text {
+        out.push_str(&text.replace('&', "&amp;").replace('<', "&lt;"));
+    }
+    element.children.iter().for_each(|child| print(context, child, out));
+    out.push_str(&format!("</{name}>"));
+}
+
+#[tokio::test]
+async fn what_the_host_tells_fits_its_modules() {
+    let (_, context) = load();
+    let folder = tempfile::tempdir().unwrap();
+    let system = System::start(Settings::below(folder.path(), folder.path())).unwrap();
+    system.log.log(Record::committed("fred <&>", 1_000_000_001, 7));
+    for root in system.provider.state_roots() {
+        let elements = system.provider.state(root, StateQuery { selection: None }).await.unwrap();
+        let mut text = String::new();
+        elements.iter().for_each(|element| print(&context, element, &mut text));
+        assert!(!text.is_empty(), "{root}");
+        let options = DataParserFlags::STRICT;
+        // libyang wants state that is mandatory, so this is the whole of its judgement.
+        let tree = DataTree::parse_string(&context, &text, DataFormat::XML, options, DataValidationFlags::PRESENT);
+        assert!(tree.is_ok(), "{root}: {:?}\n{text}", tree.err());
+    }
+}
+
+#[test]
+fn the_counters_of_access_control_fit_their_module() {
+    let (_, context) = load();
+    let mut text = String::new();
+    print(&context, &Counters::default().state(), &mut text);
+    let options = DataParserFlags::STRICT;
+    let tree = DataTree::parse_string(&context, &text, DataFormat::XML, options, DataValidationFlags::PRESENT);
+    assert!(tree.is_ok(), "{:?}\n{text}", tree.err());
+}
+
+fn judge(context: &Context, text: &str) -> Result<(), String> {
+    let options = DataParserFlags::STRICT | DataParserFlags::NO_STATE;
+    DataTree::parse_string(context, text, DataFormat::XML, options, DataValidationFlags::NO_STATE)
+        .map(drop)
+        .map_err(|error| error.to_string())
+}
+
+#[test]
+fn an_app_is_judged_by_its_constraints() {
+    let (_, context) = load();
+    let app = |content: &str| {
+        let text = format!(
+            "<appmgr xmlns=\"http://cisco.com/ns/yang/Cisco-IOS-XR-um-appmgr-cfg\"><process-scripts><process-script>\
+             <process-script-name>my-process-app</process-script-name>{content}\
+             </process-script></process-scripts></appmgr>"
+        );
+        judge(&context, &text)
+    };
+    let long = format!("<run-args>{}</run-args>", "x".repeat(801));
+    let cases = [
+        ("<executable>test.py</executable><run-args>--threshold 10</run-args><restart>always</restart>", true),
+        ("<executable>exec/pkg/test.py</executable><username>fred</username><autorun/>", true),
+        ("<restart>on-failure</restart><max-retries>3</max-retries>", true),
+        ("<executable>a.py</executable><after xmlns=\"urn:procyon:appmgr\">not-yet-there</after>", true),
+        ("", false),
+        ("<autorun/>", false),
+        ("<executable>-rf</executable>", false),
+        ("<executable>a b.py</executable>", false),
+        ("<restart>sometimes</restart>", false),
+        ("<restart>always</restart><max-retries>3</max-retries>", false),
+        ("<restart>on-failure</restart><max-retries>11</max-retries>", false),
+        ("<restart>never</restart><username>x</username>", false),
+        (long.as_str(), false),
+    ];
+    for (content, legal) in cases {
+        let verdict = app(content);
+        assert_eq!(verdict.is_ok(), legal, "{content}: {verdict:?}");
+    }
+}
+
+#[test]
+fn a_script_has_a_checksum() {
+    let (_, context) = load();
+    let script = |content: &str| {
+        judge(
+            &context,
+            &format!("<script xmlns=\"http://cisco.com/ns/yang/Cisco-IOS-XR-um-script-cfg\">{content}</script>"),
+        )
+    };
+    let sum = "5103a843032505decc37ff21089336e4bcc6a1061341056ca8add3ac5d6620ef";
+    let process =
+        |rest: &str| format!("<processes><process><process-name>a.py</process-name>{rest}</process></processes>");
+    script(&process(&format!("<checksum><sha256>{sum}</sha256></checksum>"))).unwrap();
+    assert!(script(&process("")).unwrap_err().contains("checksum"));
+    assert!(script("<snmps><snmp><snmp-name>a.py</snmp-name></snmp></snmps>").is_err());
+    let configs = |sum: &str| {
+        format!(
+            "<configs xmlns=\"http://cisco.com/ns/yang/Cisco-IOS-XR-um-config-validation-cfg\"><config>\
+             <config-name>a.py</config-name><checksum><sha256>{sum}</sha256></checksum></config></configs>"
+        )
+    };
+    script(&configs(sum)).unwrap();
+    assert!(script(&configs("5103")).is_err());
+}
+
+#[test]
+fn a_password_is_clear_text_or_a_hash_that_is_understood() {
+    let (_, context) = load();
+    let user = |password: &str| {
+        let text = format!(
+            "<system xmlns=\"urn:ietf:params:xml:ns:yang:ietf-system\"><authentication><user><name>fred</name>\
+             <password>{password}</password></user></authentication></system>"
+        );
+        judge(&context, &text)
+    };
+    user("$0$secret").unwrap();
+    user(&procyon::system::users::hash_clear_text("$0$secret", [1; 12]).unwrap()).unwrap();
+    assert!(user("secret").is_err());
 }

@@ -373,5 +373,4 @@ fn zoned_now() -> Zoned {
 }
 
 #[cfg(test)]
-#[path = "driver_tests.rs"]
 mod tests;

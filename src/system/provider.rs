@@ -8,7 +8,7 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::driver::Input;
-use super::users::{UserEntry, users_of};
+use super::users::{UserEntry, refuse_users, users_of};
 use crate::northbound::filter::{Content, Selection};
 use crate::northbound::provider::{Later, Proposal, Provider, StateQuery};
 use crate::northbound::{Kind, Refusal, provider::Call};
@@ -48,8 +48,8 @@ impl Provider for SystemProvider {
         &[]
     }
 
-    fn validate(&self, _proposal: &Proposal<'_>) -> Result<(), Vec<Refusal>> {
-        Ok(())
+    fn validate(&self, proposal: &Proposal<'_>) -> Result<(), Vec<Refusal>> {
+        refuse_users(&users_of(proposal.config.subtree(SYSTEM).as_ref()))
     }
 
     fn prepare(&mut self, _proposal: &Proposal<'_>) -> Result<(), Refusal> {

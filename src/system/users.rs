@@ -2,6 +2,7 @@
 
 use sha_crypt::{PasswordHasher, ShaCrypt};
 
+use crate::northbound::{Kind, Refusal};
 use crate::yang::value::Element;
 
 /// Bytes of salt: 96 bits, sixteen characters of the hash.
@@ -48,6 +49,22 @@ pub fn users_of(system: Option<&Element>) -> Vec<UserEntry> {
         .collect()
 }
 
+/// Passwords that could never open their account: hashes by MD5, which is not offered.
+pub fn refuse_users(users: &[UserEntry]) -> Result<(), Vec<Refusal>> {
+    let is_md5 = |user: &&UserEntry| user.password.as_deref().is_some_and(|hash| hash.starts_with("$1$"));
+    let refusals: Vec<Refusal> = users
+        .iter()
+        .filter(is_md5)
+        .map(|user| {
+            let quote = if user.name.contains('\'') { '"' } else { '\'' };
+            Refusal::new(Kind::InvalidValue, format!("the password of user `{}` is an MD5 hash", user.name))
+                .at(format!("/ietf-system:system/authentication/user[name={quote}{}{quote}]/password", user.name))
+                .mend("give it as $0$ and the password, or as a $5$ or $6$ hash")
+        })
+        .collect();
+    if refusals.is_empty() { Ok(()) } else { Err(refusals) }
+}
+
 /// The password behind `$0$`, if the value is one in clear text.
 pub fn clear_text(value: &str) -> Option<&str> {
     value.strip_prefix("$0$")
@@ -87,6 +104,19 @@ mod tests {
         assert_eq!(users[1].password.as_deref(), Some("$6$x"));
         assert!(!format!("{users:?}").contains("$6$"), "a hash is shown");
         assert_eq!(users_of(None), []);
+    }
+
+    #[test]
+    fn a_hash_that_nobody_can_check_is_refused() {
+        let user =
+            |hash: &str| UserEntry { name: "fred".to_owned(), keys: Vec::new(), password: Some(hash.to_owned()) };
+        assert_eq!(refuse_users(&[user("$6$salt$sum"), user("$5$salt$sum")]), Ok(()));
+        let refusals = refuse_users(&[user("$1$salt$sum")]).unwrap_err();
+        assert_eq!(
+            refusals[0].to_string(),
+            "the password of user `fred` is an MD5 hash; give it as $0$ and the password, or as a $5$ or $6$ hash"
+        );
+        assert_eq!(refusals[0].path.as_deref(), Some("/ietf-system:system/authentication/user[name='fred']/password"));
     }
 
     #[test]
