@@ -26,7 +26,7 @@ use super::{Answer, Caller, Client, Datastore, Request, Response, SessionEnd, Se
 use crate::datastore::lock::Locks;
 use crate::datastore::{CandidateId, Datastores};
 use crate::store::commits::CommitStore;
-use crate::yang::schema::Schema;
+use crate::yang::schema::{NodeKind, Schema};
 use crate::yang::tree::Tree;
 
 /// What the northbound is built from.
@@ -220,14 +220,12 @@ fn inventory(schema: &'static Schema) -> Inventory {
     let mut inventory = Inventory::default();
     for node in schema.top_nodes() {
         let path = format!("/{}:{}", node.module().name(), node.name());
-        if node.is_rpc() {
-            inventory.calls.push(path);
-        } else if node.is_notification() {
+        match node.kind() {
+            NodeKind::Rpc => inventory.calls.push(path),
             // Sent by those who own the data it speaks of.
-        } else if node.is_config() {
-            inventory.config_roots.push(path);
-        } else {
-            inventory.state_roots.push(path);
+            NodeKind::Notification => {}
+            _ if node.is_config() => inventory.config_roots.push(path),
+            _ => inventory.state_roots.push(path),
         }
     }
     inventory

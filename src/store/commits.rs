@@ -7,8 +7,8 @@ use tracing::warn;
 
 use super::StoreError;
 use super::disk::{Disk, put};
-pub use super::record::{CommitMeta, CommitRecord};
 use super::record::{self, Broken};
+pub use super::record::{CommitMeta, CommitRecord};
 
 /// The first commit of a root.
 pub const FIRST_COMMIT_ID: u64 = 1_000_000_001;

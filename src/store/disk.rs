@@ -3,6 +3,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::StoreError;
+
 /// Whole files and appends; nothing is durable before it was forced.
 pub trait Disk: Send + Sync + std::fmt::Debug {
     fn make_dir(&self, path: &Path) -> io::Result<()>;
@@ -23,18 +25,17 @@ pub trait Disk: Send + Sync + std::fmt::Debug {
 }
 
 /// Puts `bytes` at `path` so that after a power cut either all of them are there or what was there before.
-pub(super) fn put(disk: &dyn Disk, path: &Path, bytes: &[u8]) -> Result<(), super::StoreError> {
-    let error = super::StoreError::disk;
+pub(super) fn put(disk: &dyn Disk, path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
     let aside = aside(path);
     let written = disk.write(&aside, bytes).and_then(|()| disk.sync_file(&aside));
     if let Err(source) = written {
         // Whatever the file holds is not to be trusted; that it cannot be removed changes nothing.
         let _ = disk.remove(&aside);
-        return Err(error(aside)(source));
+        return Err(StoreError::disk(aside)(source));
     }
-    disk.rename(&aside, path).map_err(error(path))?;
+    disk.rename(&aside, path).map_err(StoreError::disk(path))?;
     let dir = path.parent().unwrap_or(Path::new("/"));
-    disk.sync_dir(dir).map_err(error(dir))
+    disk.sync_dir(dir).map_err(StoreError::disk(dir))
 }
 
 /// The name beside a file under which its next content is written.
