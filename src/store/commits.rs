@@ -1,0 +1,356 @@
+//! The commit history: `commits/<id>` and `snapshot-<id>` in one directory.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use tracing::warn;
+
+use super::StoreError;
+use super::disk::{Disk, put};
+use super::record::{self, Broken};
+pub use super::record::{CommitMeta, CommitRecord};
+
+/// The first commit of a root.
+pub const FIRST_COMMIT_ID: u64 = 1_000_000_001;
+
+/// When a snapshot is due, and how many are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// So many commits after the last snapshot...
+    pub commits_between_snapshots: u64,
+    /// ... or so many bytes of changes, so that recovery stays quick.
+    pub bytes_between_snapshots: u64,
+    /// Older snapshots than these go; the newest but one stays in case the newest is damaged.
+    pub snapshots_kept: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { commits_between_snapshots: 100, bytes_between_snapshots: 4 << 20, snapshots_kept: 2 }
+    }
+}
+
+/// What was on disk.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Recovered {
+    /// The id it was taken after, and its payload.
+    pub snapshot: Option<(u64, Vec<u8>)>,
+    /// The commits after it, oldest first.
+    pub commits: Vec<CommitRecord>,
+    /// Files set aside: the power went while they were written, so nobody was told that they are there.
+    pub torn: Vec<PathBuf>,
+}
+
+#[derive(Debug)]
+pub struct CommitStore {
+    disk: Arc<dyn Disk>,
+    dir: PathBuf,
+    limits: Limits,
+    next_id: u64,
+    commits_since_snapshot: u64,
+    bytes_since_snapshot: u64,
+    /// A record whose force failed: it may or may not be there after a power cut. Nothing is written behind it.
+    not_trusted: Option<PathBuf>,
+}
+
+impl CommitStore {
+    /// Reads what is there. Anything that is broken, other than a torn end, is an error that says what to do.
+    pub fn open(disk: Arc<dyn Disk>, dir: PathBuf, limits: Limits) -> Result<(Self, Recovered), StoreError> {
+        let commits_dir = dir.join("commits");
+        disk.make_dir(&commits_dir).map_err(StoreError::disk(&commits_dir))?;
+        disk.sync_dir(&dir).map_err(StoreError::disk(&dir))?;
+        let mut recovered = Recovered::default();
+        for name in disk.list(&dir).map_err(StoreError::disk(&dir))? {
+            clear_left_over(&*disk, &dir.join(name))?;
+        }
+        for name in disk.list(&commits_dir).map_err(StoreError::disk(&commits_dir))? {
+            clear_left_over(&*disk, &commits_dir.join(name))?;
+        }
+        recovered.snapshot = newest_snapshot(&*disk, &dir)?;
+        let after = recovered.snapshot.as_ref().map_or(FIRST_COMMIT_ID - 1, |(id, _)| *id);
+        let ids = ids(&*disk, &commits_dir, "")?;
+        let last = ids.last().copied();
+        let mut expected = after + 1;
+        for id in ids.into_iter().filter(|id| *id > after) {
+            if id != expected {
+                return Err(StoreError::Missing { path: commits_dir.join(expected.to_string()) });
+            }
+            let path = commits_dir.join(id.to_string());
+            let bytes = disk.read(&path).map_err(StoreError::disk(&path))?;
+            match record::read_commit(&bytes) {
+                Ok(record) if record.id == id => recovered.commits.push(record),
+                Ok(_) => return Err(StoreError::Damaged { path, reason: "it is another commit's file".to_owned() }),
+                Err(Broken::Torn) if Some(id) == last => {
+                    let torn = commits_dir.join(format!("{id}.torn"));
+                    disk.rename(&path, &torn).map_err(StoreError::disk(&path))?;
+                    disk.sync_dir(&commits_dir).map_err(StoreError::disk(&commits_dir))?;
+                    warn!(path = %torn.display(), "a commit that was never acknowledged was cut off; it is set aside");
+                    recovered.torn.push(torn);
+                    break;
+                }
+                Err(Broken::Torn) => {
+                    return Err(StoreError::Damaged { path, reason: "its end is missing".to_owned() });
+                }
+                Err(Broken::Damaged(reason)) => return Err(StoreError::Damaged { path, reason }),
+            }
+            expected += 1;
+        }
+        // A name that was read now must not be lost by the next power cut.
+        disk.sync_dir(&commits_dir).map_err(StoreError::disk(&commits_dir))?;
+        let store = Self {
+            disk,
+            dir,
+            limits,
+            next_id: expected,
+            commits_since_snapshot: expected - after - 1,
+            bytes_since_snapshot: recovered.commits.iter().map(|record| record.diff.len() as u64).sum(),
+            not_trusted: None,
+        };
+        Ok((store, recovered))
+    }
+
+    /// Records a commit; when this returns an id, the commit outlives a power cut.
+    pub fn append(&mut self, meta: CommitMeta, diff: &[u8]) -> Result<u64, StoreError> {
+        if let Some(path) = &self.not_trusted {
+            return Err(StoreError::NotTrusted { path: path.clone() });
+        }
+        let id = self.next_id;
+        let path = self.commit_path(id);
+        let record = CommitRecord { id, meta, diff: diff.to_vec() };
+        if let Err(error) = put(&*self.disk, &path, &record::commit_text(&record)) {
+            self.take_back(&path);
+            return Err(error);
+        }
+        self.next_id += 1;
+        self.commits_since_snapshot += 1;
+        self.bytes_since_snapshot += diff.len() as u64;
+        Ok(id)
+    }
+
+    /// A refused commit must be wholly absent: if its name was given already, it is taken away again.
+    fn take_back(&mut self, path: &Path) {
+        let commits_dir = self.dir.join("commits");
+        let is_there = self.disk.read(path).is_ok();
+        if !is_there {
+            return;
+        }
+        let gone = self.disk.remove(path).and_then(|()| self.disk.sync_dir(&commits_dir));
+        if gone.is_err() {
+            // It could come back after a power cut; so nothing may be written behind it.
+            self.not_trusted = Some(path.to_owned());
+        }
+    }
+
+    /// The id of the newest commit; one less than the first when there is none.
+    pub fn last_id(&self) -> u64 {
+        self.next_id - 1
+    }
+
+    pub fn wants_snapshot(&self) -> bool {
+        self.commits_since_snapshot > 0
+            && (self.commits_since_snapshot >= self.limits.commits_between_snapshots
+                || self.bytes_since_snapshot >= self.limits.bytes_between_snapshots)
+    }
+
+    /// Writes running as it is after commit `id`; old snapshots go. The commits stay: they are the history.
+    pub fn snapshot(&mut self, id: u64, payload: &[u8]) -> Result<(), StoreError> {
+        let path = self.dir.join(format!("snapshot-{id}"));
+        put(&*self.disk, &path, &record::snapshot_text(id, payload))?;
+        self.commits_since_snapshot = self.last_id().saturating_sub(id);
+        self.bytes_since_snapshot = 0;
+        let ids = ids(&*self.disk, &self.dir, "snapshot-")?;
+        let surplus = ids.len().saturating_sub(self.limits.snapshots_kept.max(1));
+        for old in ids.into_iter().take(surplus) {
+            let path = self.dir.join(format!("snapshot-{old}"));
+            self.disk.remove(&path).map_err(StoreError::disk(&path))?;
+        }
+        Ok(())
+    }
+
+    pub fn read(&self, id: u64) -> Result<CommitRecord, StoreError> {
+        let path = self.commit_path(id);
+        let bytes = self.disk.read(&path).map_err(|error| match error.kind() {
+            std::io::ErrorKind::NotFound => StoreError::Missing { path: path.clone() },
+            _ => StoreError::disk(&path)(error),
+        })?;
+        record::read_commit(&bytes).map_err(|broken| {
+            let reason = match broken {
+                Broken::Torn => "its end is missing".to_owned(),
+                Broken::Damaged(reason) => reason,
+            };
+            StoreError::Damaged { path, reason }
+        })
+    }
+
+    /// Ids of all commits on disk, oldest first.
+    pub fn ids(&self) -> Result<Vec<u64>, StoreError> {
+        ids(&*self.disk, &self.dir.join("commits"), "")
+    }
+
+    fn commit_path(&self, id: u64) -> PathBuf {
+        self.dir.join("commits").join(id.to_string())
+    }
+}
+
+/// A file that was being written when the power went.
+fn clear_left_over(disk: &dyn Disk, path: &Path) -> Result<(), StoreError> {
+    if path.extension().is_some_and(|extension| extension == "new") {
+        disk.remove(path).map_err(StoreError::disk(path))?;
+    }
+    Ok(())
+}
+
+fn newest_snapshot(disk: &dyn Disk, dir: &Path) -> Result<Option<(u64, Vec<u8>)>, StoreError> {
+    let mut first_problem = None;
+    for id in ids(disk, dir, "snapshot-")?.into_iter().rev() {
+        let path = dir.join(format!("snapshot-{id}"));
+        let bytes = disk.read(&path).map_err(StoreError::disk(&path))?;
+        let reason = match record::read_snapshot(&bytes) {
+            Ok((found, payload)) if found == id => return Ok(Some((id, payload))),
+            Ok(_) => "it is another commit's snapshot".to_owned(),
+            Err(Broken::Torn) => "its end is missing".to_owned(),
+            Err(Broken::Damaged(reason)) => reason,
+        };
+        // Commits are kept, so an older snapshot, or none, leads to the same running.
+        warn!(path = %path.display(), reason, "a snapshot is not used");
+        first_problem.get_or_insert(path);
+    }
+    Ok(None)
+}
+
+/// The numbers behind `prefix` in the names of a directory, in order.
+fn ids(disk: &dyn Disk, dir: &Path, prefix: &str) -> Result<Vec<u64>, StoreError> {
+    let names = disk.list(dir).map_err(StoreError::disk(dir))?;
+    let mut ids: Vec<u64> = names.iter().filter_map(|name| name.strip_prefix(prefix)?.parse().ok()).collect();
+    ids.sort_unstable();
+    Ok(ids)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::disk::simulated::Simulated;
+    use super::*;
+
+    fn open(disk: &Arc<Simulated>) -> Result<(CommitStore, Recovered), StoreError> {
+        let limits = Limits { commits_between_snapshots: 3, ..Limits::default() };
+        CommitStore::open(Arc::clone(disk) as Arc<dyn Disk>, PathBuf::from("/config"), limits)
+    }
+
+    fn diffs(recovered: &Recovered) -> Vec<String> {
+        let snapshot = recovered.snapshot.iter().map(|(_, bytes)| bytes.clone());
+        let commits = recovered.commits.iter().map(|record| record.diff.clone());
+        snapshot.chain(commits).map(|bytes| String::from_utf8(bytes).unwrap()).collect()
+    }
+
+    #[test]
+    fn what_was_appended_is_recovered_with_the_snapshot_in_front() {
+        let disk = Arc::new(Simulated::default());
+        let (mut store, recovered) = open(&disk).unwrap();
+        assert_eq!(recovered, Recovered::default());
+        for text in ["a", "b", "c"] {
+            store.append(CommitMeta::default(), text.as_bytes()).unwrap();
+        }
+        assert!(store.wants_snapshot());
+        store.snapshot(FIRST_COMMIT_ID + 2, b"abc").unwrap();
+        assert!(!store.wants_snapshot());
+        assert_eq!(store.append(CommitMeta::default(), b"d").unwrap(), FIRST_COMMIT_ID + 3);
+        let (store, recovered) = open(&disk).unwrap();
+        assert_eq!(diffs(&recovered), ["abc", "d"]);
+        assert_eq!(store.ids().unwrap().len(), 4);
+        assert_eq!(store.read(FIRST_COMMIT_ID).unwrap().diff, b"a");
+    }
+
+    #[test]
+    fn after_a_power_cut_at_any_step_every_acknowledged_commit_is_there_and_at_most_one_more() {
+        for steps in 0..40 {
+            for seed in 0..8 {
+                let disk = Arc::new(Simulated::default());
+                disk.lose_power_after(steps);
+                let mut acknowledged = 0;
+                if let Ok((mut store, _)) = open(&disk) {
+                    for index in 0..6 {
+                        if store.append(CommitMeta::default(), format!("<c>{index}</c>").as_bytes()).is_err() {
+                            break;
+                        }
+                        acknowledged += 1;
+                        if store.wants_snapshot() {
+                            let _ = store.snapshot(store.last_id(), format!("upto{index}").as_bytes());
+                        }
+                    }
+                }
+                let after = Arc::new(disk.after_power_cut(seed));
+                let (store, recovered) =
+                    open(&after).unwrap_or_else(|error| panic!("steps {steps} seed {seed}: {error}"));
+                let found = store.last_id() + 1 - FIRST_COMMIT_ID;
+                assert!(
+                    found == acknowledged || found == acknowledged + 1,
+                    "steps {steps} seed {seed}: {found} of {acknowledged}"
+                );
+                let from_snapshot = recovered.snapshot.map_or(0, |(id, _)| id + 1 - FIRST_COMMIT_ID);
+                assert_eq!(from_snapshot + recovered.commits.len() as u64, found, "steps {steps} seed {seed}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_failed_force_refuses_the_commit_and_leaves_no_trace() {
+        let disk = Arc::new(Simulated::default());
+        let (mut store, _) = open(&disk).unwrap();
+        store.append(CommitMeta::default(), b"good").unwrap();
+        disk.fail_syncs(true);
+        assert!(matches!(store.append(CommitMeta::default(), b"bad"), Err(StoreError::Disk { .. })));
+        disk.fail_syncs(false);
+        let id = store.append(CommitMeta::default(), b"next").unwrap();
+        assert_eq!(id, FIRST_COMMIT_ID + 1);
+        let (_, recovered) = open(&disk).unwrap();
+        assert_eq!(diffs(&recovered), ["good", "next"]);
+    }
+
+    #[test]
+    fn a_full_disk_refuses_the_commit_and_the_old_ones_stay() {
+        let disk = Arc::new(Simulated::default());
+        let (mut store, _) = open(&disk).unwrap();
+        store.append(CommitMeta::default(), b"good").unwrap();
+        disk.fill_after(20);
+        assert!(store.append(CommitMeta::default(), b"no room").is_err());
+        disk.fill_after(10_000);
+        store.append(CommitMeta::default(), b"room").unwrap();
+        let (_, recovered) = open(&disk).unwrap();
+        assert_eq!(diffs(&recovered), ["good", "room"]);
+    }
+
+    #[test]
+    fn a_torn_last_commit_is_set_aside_and_a_damaged_or_missing_one_is_an_error() {
+        let disk = Arc::new(Simulated::default());
+        let (mut store, _) = open(&disk).unwrap();
+        for text in ["a", "b", "c"] {
+            store.append(CommitMeta::default(), text.as_bytes()).unwrap();
+        }
+        let path = |index: u64| PathBuf::from(format!("/config/commits/{}", FIRST_COMMIT_ID + index));
+        let whole = disk.read(&path(2)).unwrap();
+        disk.write(&path(2), &whole[..whole.len() - 5]).unwrap();
+        let (_, recovered) = open(&disk).unwrap();
+        assert_eq!(diffs(&recovered), ["a", "b"]);
+        assert_eq!(recovered.torn.len(), 1);
+
+        let mut bytes = disk.read(&path(0)).unwrap();
+        bytes[3] ^= 1;
+        disk.write(&path(0), &bytes).unwrap();
+        let error = open(&disk).unwrap_err().to_string();
+        assert!(error.contains("/config/commits/1000000001 is damaged"), "{error}");
+
+        disk.remove(&path(0)).unwrap();
+        assert!(matches!(open(&disk), Err(StoreError::Missing { .. })));
+    }
+
+    #[test]
+    fn a_damaged_snapshot_gives_way_to_the_commits() {
+        let disk = Arc::new(Simulated::default());
+        let (mut store, _) = open(&disk).unwrap();
+        store.append(CommitMeta::default(), b"a").unwrap();
+        store.snapshot(FIRST_COMMIT_ID, b"sum").unwrap();
+        disk.write(Path::new("/config/snapshot-1000000001"), b"rubbish").unwrap();
+        let (_, recovered) = open(&disk).unwrap();
+        assert_eq!(diffs(&recovered), ["a"]);
+    }
+}
