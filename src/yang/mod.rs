@@ -23,3 +23,8 @@ pub mod select;
 pub mod tree;
 pub mod value;
 pub mod xml;
+
+#[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
+mod tests;
