@@ -52,7 +52,81 @@ fn a_root_holds_its_tree_its_keys_and_the_first_configuration() {
     let parsed = sha_crypt::PasswordHash::new(hash).unwrap();
     ShaCrypt::default().verify_password(b"pleaseletmein", &parsed).unwrap();
     assert!(ShaCrypt::default().verify_password(b"other", &parsed).is_err());
-    insta::assert_snapshot!(text.replace(hash, "HASH"), @"");
+    insta::assert_snapshot!(text.replace(hash, "HASH"), @r#"
+    <?xml version="1.0" encoding="UTF-8"?>
+    <!-- The agent commits this at its first start; afterwards it is not read again. -->
+    <config xmlns="urn:ietf:params:xml:ns:netconf:base:1.0">
+      <system xmlns="urn:ietf:params:xml:ns:yang:ietf-system">
+        <authentication>
+          <user>
+            <name>ana</name>
+            <password>HASH</password>
+            <authorized-key>
+              <name>ana &amp; &lt;co&gt;</name>
+              <algorithm>ssh-ed25519</algorithm>
+              <key-data>AAAAC3NzaC1lZDI1NTE5AAAAIJdD7y3aLq454yWBdwLWbieU1ebz9/cu7/QEXn9OIeZJ</key-data>
+            </authorized-key>
+            <authorized-key>
+              <name>key</name>
+              <algorithm>ssh-ed25519</algorithm>
+              <key-data>AAAAC3NzaC1lZDI1NTE5AAAAIJdD7y3aLq454yWBdwLWbieU1ebz9/cu7/QEXn9OIeZJ</key-data>
+            </authorized-key>
+          </user>
+        </authentication>
+      </system>
+      <nacm xmlns="urn:ietf:params:xml:ns:yang:ietf-netconf-acm">
+        <enable-nacm>true</enable-nacm>
+        <read-default>permit</read-default>
+        <write-default>deny</write-default>
+        <exec-default>deny</exec-default>
+        <groups>
+          <group>
+            <name>admin</name>
+            <user-name>ana</user-name>
+          </group>
+          <group>
+            <name>scripts</name>
+            <user-name>script</user-name>
+          </group>
+        </groups>
+        <rule-list>
+          <name>admin</name>
+          <group>admin</group>
+          <rule>
+            <name>everything</name>
+            <module-name>*</module-name>
+            <access-operations>*</access-operations>
+            <action>permit</action>
+          </rule>
+        </rule-list>
+        <rule-list>
+          <name>readers</name>
+          <group>*</group>
+          <rule>
+            <name>get</name>
+            <module-name>ietf-netconf</module-name>
+            <rpc-name>get</rpc-name>
+            <access-operations>exec</access-operations>
+            <action>permit</action>
+          </rule>
+          <rule>
+            <name>get-config</name>
+            <module-name>ietf-netconf</module-name>
+            <rpc-name>get-config</rpc-name>
+            <access-operations>exec</access-operations>
+            <action>permit</action>
+          </rule>
+          <rule>
+            <name>get-schema</name>
+            <module-name>ietf-netconf-monitoring</module-name>
+            <rpc-name>get-schema</rpc-name>
+            <access-operations>exec</access-operations>
+            <action>permit</action>
+          </rule>
+        </rule-list>
+      </nacm>
+    </config>
+    "#);
 }
 
 #[test]
@@ -99,7 +173,17 @@ fn what_cannot_be_is_refused_with_a_remedy() {
             request.root = request.root.join("deeper");
         }),
     ];
-    insta::assert_snapshot!(told.join("\n"), @"");
+    insta::assert_snapshot!(told.join("\n"), @r#"
+    the administrator has no way to log in; add --authorized-key FILE (a public key, as ~/.ssh/id_ed25519.pub) or --password-stdin
+    the password is empty or longer than 511 bytes, or holds a control character; choose another
+    F/id holds a private key; give the public one, F/id.pub
+    F/empty.pub holds no public key; expected a line such as `ssh-ed25519 AAAA... name`
+    F/bad.pub:2: not a public key of OpenSSH (length invalid); expected a line such as `ssh-ed25519 AAAA... name`
+    F/absent.pub: No such file or directory (os error 2); check that the folder above exists and is writable, and that the disk is not full
+    `a b` cannot be a user name; use 1 to 64 letters, digits, `.`, `_` or `-`, beginning with a letter or `_`
+    `script` is the account that on-box scripts run under; choose another name for the administrator
+    F/root/deeper: No such file or directory (os error 2); check that the folder above exists and is writable, and that the disk is not full
+    "#);
 }
 
 #[test]

@@ -37,7 +37,18 @@ fn what_is_wrong_is_told_with_line_and_remedy() {
     .iter()
     .map(|text| parse(text).unwrap_err())
     .collect();
-    insta::assert_snapshot!(told.join("\n"), @"");
+    insta::assert_snapshot!(told.join("\n"), @r#"
+    /r/procyon.toml:2: unknown key `listen-ssh`; did you mean `listen_ssh`?
+    /r/procyon.toml:3: unknown key `limits.session`; did you mean `limits.sessions`?
+    /r/procyon.toml:1: unknown key `pyton`; did you mean `python`?
+    /r/procyon.toml:2: invalid value: integer `-1`, expected usize (key `limits.sessions`)
+    /r/procyon.toml:2: invalid type: string "many", expected usize (key `limits.sessions`)
+    /r/procyon.toml:2: a limit is at least 1 (key `limits.sessions`)
+    /r/procyon.toml:1: invalid socket address syntax (key `listen_ssh`)
+    /r/procyon.toml:2: an absolute path is wanted (it begins with /) (key `python.interpreter`)
+    /r/procyon.toml:1: string values must be quoted, expected literal string
+    /r/procyon.toml:1: invalid type: integer `3`, expected struct Limits (key `limits`)
+    "#);
 }
 
 #[test]

@@ -8,11 +8,12 @@
 use std::ffi::OsString;
 use std::fmt;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
-use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket};
+use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, connect, listen, socket};
 use serde::{Deserialize, Serialize};
 
 use crate::sys::fdpass;
@@ -126,7 +127,7 @@ impl Control {
     /// `None` where no custodian listens.
     pub fn connect(path: &Path) -> io::Result<Option<Self>> {
         let socket = socket(AddressFamily::Unix, SockType::SeqPacket, SockFlag::SOCK_CLOEXEC, None)?;
-        match connect(std::os::fd::AsRawFd::as_raw_fd(&socket), &UnixAddr::new(path)?) {
+        match connect(socket.as_raw_fd(), &UnixAddr::new(path)?) {
             Ok(()) => Ok(Some(Self { socket })),
             Err(Errno::ENOENT | Errno::ECONNREFUSED) => Ok(None),
             Err(error) => Err(error.into()),
@@ -162,6 +163,20 @@ impl AsFd for Control {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
     }
+}
+
+/// The custodian's end: only its own user may connect. The caller holds the custodian's lock.
+pub(super) fn open_listener(path: &Path) -> nix::Result<UnixListener> {
+    // A name that is there is what a custodian before this one has left.
+    let _ = std::fs::remove_file(path);
+    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+    let socket = socket(AddressFamily::Unix, SockType::SeqPacket, flags, None)?;
+    let umask = nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o177));
+    let bound = bind(socket.as_raw_fd(), &UnixAddr::new(path)?);
+    nix::sys::stat::umask(umask);
+    bound?;
+    listen(&socket, Backlog::new(16)?)?;
+    Ok(UnixListener::from(socket))
 }
 
 #[cfg(test)]

@@ -14,13 +14,11 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{SigSet, Signal, kill};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
-use nix::sys::socket::{
-    AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, getsockopt, listen, socket, sockopt,
-};
+use nix::sys::socket::{getsockopt, sockopt};
 use nix::unistd::Pid;
 use tracing::{info, warn};
 
-use super::control::{Command, Order, RawStatus, Status, Tell};
+use super::control::{self, Command, Order, RawStatus, Status, Tell};
 use super::desk::Desk;
 use super::lock::Lock;
 use super::machine::{Action, Input, Life, Machine, Ward};
@@ -111,7 +109,7 @@ impl Custodian {
         let signals = SignalFd::with_flags(&mask, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)
             .map_err(step("cannot read signals"))?;
         let path = layout.custodian_socket();
-        let listener = open_listener(&path).map_err(|error| CustodianError::Socket { path, error })?;
+        let listener = control::open_listener(&path).map_err(|error| CustodianError::Socket { path, error })?;
         let descriptors = usize::try_from(descriptors_max).unwrap_or(usize::MAX).saturating_sub(OWN_DESCRIPTORS);
         let for_agent = AGENT_DESCRIPTORS_MAX.min(descriptors / 4);
         Ok(Self {
@@ -365,19 +363,6 @@ impl Custodian {
             self.controls.remove(&id);
         }
     }
-}
-
-fn open_listener(path: &Path) -> nix::Result<UnixListener> {
-    // The lock is ours: a name that is there is what a custodian before us has left.
-    let _ = std::fs::remove_file(path);
-    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
-    let socket = socket(AddressFamily::Unix, SockType::SeqPacket, flags, None)?;
-    let umask = nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o177));
-    let bound = bind(inherited::number(&socket), &UnixAddr::new(path)?);
-    nix::sys::stat::umask(umask);
-    bound?;
-    listen(&socket, Backlog::new(16)?)?;
-    Ok(UnixListener::from(socket))
 }
 
 fn program(argv: &[std::ffi::OsString]) -> Result<Program, String> {
