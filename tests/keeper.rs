@@ -27,10 +27,18 @@ struct Bench {
 }
 
 impl Bench {
+    /// A keeper alone.
     async fn new() -> Self {
+        Self::with("--keeper").await
+    }
+
+    async fn with(role: &str) -> Self {
         let root = tempfile::tempdir().unwrap();
+        for folder in ["keys", "harddisk", "run", "state", "config"] {
+            fs::create_dir(root.path().join(folder)).unwrap();
+        }
         let process = Command::new(env!("CARGO_BIN_EXE_procyon-keeper"))
-            .args(["--keeper", "--root"])
+            .args([role, "--root"])
             .arg(root.path())
             .stdin(Stdio::null())
             .env("PROCYON_LOG", "warn")
@@ -38,7 +46,7 @@ impl Bench {
             .unwrap();
         let (keeper, events) = Keeper::connect(root.path().join("run/keeper.sock"));
         let mut bench = Self { root, process, keeper, events };
-        bench.until(|event| matches!(event, KeeperEvent::Connected { .. }).then_some(())).await;
+        bench.until_connected().await;
         bench
     }
 
@@ -94,6 +102,24 @@ impl Bench {
 
     async fn until_phase(&mut self, name: &ContainerName, phase: Phase) -> ContainerState {
         self.until_state(name, |state| state.phase == phase).await
+    }
+
+    /// The process that serves, below the custodian.
+    fn keeper_pid(&self) -> i32 {
+        let path = format!("/proc/{0}/task/{0}/children", self.process.id());
+        fs::read_to_string(path)
+            .unwrap()
+            .split(' ')
+            .find_map(|pid| pid.parse().ok())
+            .expect("the custodian has a keeper")
+    }
+
+    async fn until_connected(&mut self) -> Vec<ContainerState> {
+        self.until(|event| match event {
+            KeeperEvent::Connected { containers } => Some(containers.into_iter().map(|(state, _)| state).collect()),
+            _ => None,
+        })
+        .await
     }
 
     fn log(&self, name: &str, file: &str) -> String {
@@ -345,6 +371,18 @@ async fn a_program_with_a_terminal_has_one() {
 }
 
 #[tokio::test]
+async fn a_program_runs_as_its_user_in_a_folder_that_is_its_own() {
+    let mut bench = Bench::new().await;
+    let own = nix::unistd::User::from_uid(nix::unistd::getuid()).unwrap().unwrap().name;
+    // Only root can become somebody else; everybody can be told to be who they are.
+    let user = if own == "root" { "nobody".to_owned() } else { own };
+    let mut spec = bench.shell("app", "id -un; echo $USER; echo x > made && cat made; exec sleep 1000");
+    spec.user = Some(user.clone());
+    bench.run(spec).await;
+    bench.until_log("app", "stdout.log", |text| *text == format!("{user}\n{user}\nx\n")).await;
+}
+
+#[tokio::test]
 async fn a_viewer_gets_what_was_printed_and_what_is_printed() {
     let mut bench = Bench::new().await;
     let gate = bench.path("gate");
@@ -434,4 +472,67 @@ async fn garbage_on_the_socket_closes_that_connection_only() {
     procyon::sys::fdpass::send(&stray, b"GET / HTTP/1.1\r\n", &none).unwrap();
     assert!(procyon::sys::fdpass::receive(&stray).unwrap().is_none());
     assert!(bench.keeper.list().await.is_ok());
+}
+
+/// Prints every line it is given, so that a test sees who still listens.
+fn echoing(gate: &Path) -> String {
+    format!("echo begun; while :; do read line < {} && echo \"$line\"; done", gate.display())
+}
+
+#[tokio::test]
+async fn a_killed_keeper_is_followed_by_one_that_goes_on_with_the_same_process_and_log() {
+    let mut bench = Bench::with("--custodian").await;
+    let gate = bench.path("gate");
+    nix::unistd::mkfifo(&gate, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let before = bench.run(bench.shell("app", &echoing(&gate))).await;
+    bench.until_log("app", "stdout.log", |text| text == "begun\n").await;
+
+    kill(bench.keeper_pid());
+    let after = bench.until_connected().await.remove(0);
+    assert_eq!((after.pid, after.run, after.restarts), (before.pid, before.run, 0));
+    assert_eq!((after.started_unix_ms, after.phase), (before.started_unix_ms, Phase::Running));
+    fs::write(&gate, "after\n").unwrap();
+    bench.until_log("app", "stdout.log", |text| text == "begun\nafter\n").await;
+
+    // Its end is learned although it is nobody's child here, and the policy holds.
+    kill(before.pid.unwrap());
+    let again = bench.until_state(&named("app"), |state| state.pid.is_some() && state.pid != before.pid).await;
+    assert_eq!(again.last_exit, Some(ExitStatus::Signal { number: 9, core: false }));
+    assert_eq!((again.restarts, again.run), (1, before.run.map(|RunId(run)| RunId(run + 1))));
+    bench.until_log("app", "stdout.log", |text| text == "begun\nafter\nbegun\n").await;
+}
+
+#[tokio::test]
+async fn a_program_that_ends_while_no_keeper_is_there_is_restarted_by_the_next() {
+    let mut bench = Bench::with("--custodian").await;
+    let before = bench.run(bench.shell("app", "exec sleep 1000")).await;
+    let custodian = nix::unistd::Pid::from_raw(i32::try_from(bench.process.id()).unwrap());
+    let keeper = bench.keeper_pid();
+    nix::sys::signal::kill(custodian, nix::sys::signal::Signal::SIGSTOP).unwrap();
+    kill(keeper);
+    kill(before.pid.unwrap());
+    nix::sys::signal::kill(custodian, nix::sys::signal::Signal::SIGCONT).unwrap();
+    bench.until(|event| matches!(event, KeeperEvent::Lost).then_some(())).await;
+    let mut state = bench.until_connected().await.remove(0);
+    if state.pid.is_none() || state.pid == before.pid {
+        state = bench.until_state(&named("app"), |state| state.pid.is_some() && state.pid != before.pid).await;
+    }
+    assert_eq!(state.last_exit, Some(ExitStatus::Signal { number: 9, core: false }));
+    assert_eq!(state.restarts, 1);
+}
+
+#[tokio::test]
+async fn what_was_stopped_or_waits_is_so_for_the_next_keeper_too() {
+    let mut bench = Bench::with("--custodian").await;
+    bench.run(bench.shell("stopped", "exec sleep 1000")).await;
+    bench.keeper.stop(named("stopped")).await.unwrap();
+    bench.until_phase(&named("stopped"), Phase::Stopped).await;
+    bench.keeper.define(bench.script("waits", "print(1)\n")).await.unwrap();
+    kill(bench.keeper_pid());
+    let states = bench.until_connected().await;
+    let phases: Vec<_> = states.iter().map(|state| (state.name.as_str(), state.phase)).collect();
+    assert_eq!(phases, [("stopped", Phase::Stopped), ("waits", Phase::NotStarted)]);
+    // The frozen bytes have come along.
+    bench.keeper.start(named("waits")).await.unwrap();
+    bench.until_log("waits", "stdout.log", |text| text.starts_with("1\n")).await;
 }

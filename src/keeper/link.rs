@@ -8,6 +8,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::os::fd::{AsFd, OwnedFd};
 
 use nix::errno::Errno;
+use nix::sys::epoll::EpollFlags;
 
 use super::protocol::{Up, encode};
 use crate::container::spec::ContainerName;
@@ -21,13 +22,15 @@ pub const ANSWERS_QUEUED_MAX: usize = 512;
 pub struct Link {
     pub socket: OwnedFd,
     pub greeted: bool,
+    /// What epoll looks for now.
+    pub watched: EpollFlags,
     queue: VecDeque<(Vec<u8>, Vec<OwnedFd>)>,
     behind: BTreeSet<ContainerName>,
 }
 
 impl Link {
     pub fn new(socket: OwnedFd) -> Self {
-        Self { socket, greeted: false, queue: VecDeque::new(), behind: BTreeSet::new() }
+        Self { socket, greeted: false, watched: EpollFlags::EPOLLIN, queue: VecDeque::new(), behind: BTreeSet::new() }
     }
 
     pub fn answer(&mut self, up: &Up, fds: Vec<OwnedFd>) {

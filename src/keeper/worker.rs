@@ -20,6 +20,7 @@ use crate::sys::tree::{self, Tree};
 const JOBS_MAX: usize = 256;
 /// Looks at a killed tree, at growing distances, before the driver is told that something is left.
 const KILL_ROUNDS: u32 = 12;
+const KILL_WAIT_FIRST: Duration = Duration::from_millis(1);
 const KILL_WAIT_MAX: Duration = Duration::from_millis(100);
 
 #[derive(Debug)]
@@ -88,10 +89,25 @@ impl Queue {
     fn start(name: &str, outcomes: SyncSender<Outcome>, wake: Arc<EventFd>) -> io::Result<Self> {
         let (jobs, todo) = sync_channel(JOBS_MAX);
         std::thread::Builder::new().name(name.into()).stack_size(256 * 1024).spawn(move || {
-            for job in todo {
+            let report = |outcome| {
                 // The loop may be gone, or behind with reading; it wakes by the descriptor in both cases.
-                if outcomes.send(carry_out(job)).is_err() || wake.write(1).is_err() {
-                    break;
+                outcomes.send(outcome).is_ok() && wake.write(1).is_ok()
+            };
+            while let Ok(first) = todo.recv() {
+                // Trees are killed together: one look at the processes serves all.
+                let mut kills = Vec::new();
+                for job in std::iter::once(first).chain(todo.try_iter().take(JOBS_MAX)) {
+                    match job {
+                        Job::KillTree { slot, serial, tree } => kills.push(Kill { slot, serial, tree }),
+                        job => {
+                            if !report(read_files(job)) {
+                                return;
+                            }
+                        }
+                    }
+                }
+                if !kill_to_the_last(kills, &report) {
+                    return;
                 }
             }
         })?;
@@ -116,7 +132,13 @@ impl Queue {
     }
 }
 
-fn carry_out(job: Job) -> Outcome {
+struct Kill {
+    slot: u32,
+    serial: u64,
+    tree: Tree,
+}
+
+fn read_files(job: Job) -> Outcome {
     match job {
         Job::Freeze { ticket, spec } => Outcome::Frozen { ticket, frozen: gate::freeze(&spec) },
         Job::Check { slot, attempt, spec, expected } => {
@@ -128,21 +150,31 @@ fn carry_out(job: Job) -> Outcome {
                 .map_err(|error| KeeperRefusal::FileUnreadable { path, reason: error.to_string() });
             Outcome::Tail { ticket, bytes }
         }
-        Job::KillTree { slot, serial, tree } => {
-            Outcome::TreeKilled { slot, serial, nothing_left: kill_to_the_last(&tree) }
-        }
+        Job::KillTree { slot, serial, .. } => Outcome::TreeKilled { slot, serial, nothing_left: false },
     }
 }
 
-fn kill_to_the_last(tree: &Tree) -> bool {
-    let mut wait = Duration::from_millis(1);
+/// Whether the loop still listens.
+fn kill_to_the_last(mut kills: Vec<Kill>, report: &impl Fn(Outcome) -> bool) -> bool {
+    let mut wait = KILL_WAIT_FIRST;
     for _ in 0..KILL_ROUNDS {
-        if tree::kill(tree) == 0 {
+        let trees: Vec<&Tree> = kills.iter().map(|kill| &kill.tree).collect();
+        let found = tree::kill(&trees);
+        let mut left = Vec::new();
+        for (Kill { slot, serial, tree }, found) in kills.into_iter().zip(found) {
+            if found > 0 {
+                left.push(Kill { slot, serial, tree });
+            } else if !report(Outcome::TreeKilled { slot, serial, nothing_left: true }) {
+                return false;
+            }
+        }
+        kills = left;
+        if kills.is_empty() {
             return true;
         }
         // A killed process needs a moment to end; this thread has nothing better to do.
         std::thread::sleep(wait);
         wait = (wait * 2).min(KILL_WAIT_MAX);
     }
-    false
+    kills.into_iter().all(|Kill { slot, serial, .. }| report(Outcome::TreeKilled { slot, serial, nothing_left: false }))
 }

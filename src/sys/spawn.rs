@@ -67,7 +67,11 @@ pub fn spawn(launch: Launch) -> io::Result<i32> {
         inherited: launch.inherited,
         record: launch.record,
         cgroup: launch.cgroup,
-        account: launch.account.map(|account| (account.uid, account.gid, account.groups)),
+        // Without privileges one can only be who one is, and need not become it.
+        account: launch
+            .account
+            .filter(|account| nix::unistd::geteuid().is_root() || account.uid != nix::unistd::geteuid().as_raw())
+            .map(|account| (account.uid, account.gid, account.groups)),
         umask: launch.umask,
         limits: launch.limits,
         no_new_privs: launch.no_new_privs,

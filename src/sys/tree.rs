@@ -3,7 +3,7 @@
 //! This is the way without a cgroup. A process that has left its session, lost its parents *and* cleared its
 //! environment cannot be told apart from a stranger.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs;
 
 use super::process::{pidfd_open, pidfd_signal};
@@ -14,57 +14,77 @@ const ROUNDS_MAX: usize = 200;
 /// How to recognise the members.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tree {
-    /// `NAME=value` prefix of an environment entry.
+    /// An environment entry up to and with the first `/` of its value: `NAME=value/`.
     pub mark: String,
     /// The session and group leader, while it has not been reaped.
     pub leader: Option<i32>,
 }
 
-/// Stops every member first, so that none can fork its way out, then kills all. Returns how many were found.
-pub fn kill(tree: &Tree) -> usize {
-    let mut stopped: BTreeMap<i32, u64> = BTreeMap::new();
+/// Stops every member of all the trees first, so that none can fork its way out, then kills them. Returns how many were
+/// found of each tree; one look at the processes serves all trees.
+pub fn kill(trees: &[&Tree]) -> Vec<usize> {
+    let mut stopped: Vec<BTreeMap<i32, u64>> = vec![BTreeMap::new(); trees.len()];
     for _ in 0..ROUNDS_MAX {
-        let fresh: Vec<_> = members(tree).into_iter().filter(|(pid, start)| stopped.get(pid) != Some(start)).collect();
-        if fresh.is_empty() {
+        let mut fresh = false;
+        for (stopped, members) in stopped.iter_mut().zip(members(trees)) {
+            for (pid, start) in members {
+                if stopped.insert(pid, start) != Some(start) {
+                    signal(pid, start, libc::SIGSTOP);
+                    fresh = true;
+                }
+            }
+        }
+        if !fresh {
             break;
         }
-        for (pid, start) in fresh {
-            signal(pid, start, libc::SIGSTOP);
-            stopped.insert(pid, start);
-        }
     }
-    for (pid, start) in &stopped {
+    for (pid, start) in stopped.iter().flatten() {
         signal(*pid, *start, libc::SIGKILL);
     }
-    stopped.len()
+    stopped.iter().map(BTreeMap::len).collect()
 }
 
-/// Process id and start time of each living member.
-pub fn members(tree: &Tree) -> BTreeMap<i32, u64> {
+/// Process id and start time of each living member, tree by tree.
+pub fn members(trees: &[&Tree]) -> Vec<BTreeMap<i32, u64>> {
     let processes = processes();
     let own = i32::try_from(std::process::id()).unwrap_or(0);
-    let mut found: BTreeSet<i32> = processes
-        .iter()
-        .filter(|(pid, process)| {
-            let led = tree.leader.is_some_and(|leader| process.session == leader || process.group == leader);
-            led || is_marked(**pid, &tree.mark)
-        })
-        .map(|(pid, _)| *pid)
-        .collect();
+    let marks: BTreeMap<&[u8], usize> =
+        trees.iter().enumerate().map(|(index, tree)| (tree.mark.as_bytes(), index)).collect();
+    let leaders: BTreeMap<i32, usize> =
+        trees.iter().enumerate().filter_map(|(index, tree)| Some((tree.leader?, index))).collect();
+    let mut belongs: BTreeMap<i32, usize> = BTreeMap::new();
+    for (pid, process) in &processes {
+        let led = leaders.get(&process.session).or_else(|| leaders.get(&process.group)).copied();
+        if let Some(index) = led.or_else(|| marked_as(*pid, &marks)) {
+            belongs.insert(*pid, index);
+        }
+    }
     loop {
-        let children: Vec<i32> = processes
+        let children: Vec<(i32, usize)> = processes
             .iter()
-            .filter(|(pid, process)| found.contains(&process.parent) && !found.contains(pid))
-            .map(|(pid, _)| *pid)
+            .filter(|(pid, _)| !belongs.contains_key(pid))
+            .filter_map(|(pid, process)| Some((*pid, *belongs.get(&process.parent)?)))
             .collect();
         if children.is_empty() {
             break;
         }
-        found.extend(children);
+        belongs.extend(children);
     }
-    found.remove(&own);
-    found.remove(&1);
-    found.into_iter().map(|pid| (pid, processes[&pid].start)).collect()
+    let mut members = vec![BTreeMap::new(); trees.len()];
+    for (pid, index) in belongs {
+        if pid != own && pid != 1 {
+            members[index].insert(pid, processes[&pid].start);
+        }
+    }
+    members
+}
+
+fn marked_as(pid: i32, marks: &BTreeMap<&[u8], usize>) -> Option<usize> {
+    let bytes = fs::read(format!("/proc/{pid}/environ")).ok()?;
+    bytes.split(|byte| *byte == 0).find_map(|entry| {
+        let end = entry.iter().position(|byte| *byte == b'/')?;
+        marks.get(&entry[..=end]).copied()
+    })
 }
 
 /// Whether the process carries the mark. Another user's environment cannot be read: no.
@@ -134,17 +154,20 @@ mod tests {
 
     #[test]
     fn a_marked_process_is_found_and_killed_with_its_children() {
-        let mark = format!("PROCYON_TEST_TREE={}", std::process::id());
+        let mark = format!("PROCYON_TEST_TREE={}/", std::process::id());
         let (name, value) = mark.split_once('=').unwrap();
         let mut child =
             std::process::Command::new("sh").args(["-c", "env -i sleep 300 & wait"]).env(name, value).spawn().unwrap();
         let tree = Tree { mark, leader: None };
-        while members(&tree).len() < 2 {
+        let other = Tree { mark: "PROCYON_TEST_TREE=other/".into(), leader: None };
+        let trees = [&other, &tree];
+        while members(&trees)[1].len() < 2 {
             std::thread::yield_now();
         }
-        assert!(kill(&tree) >= 2);
+        let found = kill(&trees);
+        assert!(found[0] == 0 && found[1] >= 2, "{found:?}");
         child.wait().unwrap();
-        while !members(&tree).is_empty() {
+        while !members(&trees)[1].is_empty() {
             std::thread::yield_now();
         }
     }

@@ -140,11 +140,14 @@ impl Driver {
                 None => self.tell_one(id, &name, &Event::Released { name: name.clone() }, None),
             }
         }
-        let link = &self.links[&id];
+        let Some(link) = self.links.get_mut(&id) else { return };
         let mut flags = EpollFlags::empty();
         flags.set(EpollFlags::EPOLLIN, link.takes_orders());
         flags.set(EpollFlags::EPOLLOUT, link.has_queued());
-        self.rewatch(link, Source::Link(id), flags);
+        if std::mem::replace(&mut link.watched, flags) != flags {
+            let link = &self.links[&id];
+            self.rewatch(link, Source::Link(id), flags);
+        }
     }
 
     fn end_link(&mut self, id: u32) {

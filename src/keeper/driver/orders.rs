@@ -264,6 +264,9 @@ impl Driver {
     /// Ends every container that no other still needs, in the reverse order of their starts.
     pub(super) fn go_on_with_shutdown(&mut self) {
         let Some(shutdown) = &self.shutdown else { return };
+        if self.held.keys().all(|slot| shutdown.asked.contains(slot)) {
+            return;
+        }
         let mut left: Vec<(u64, u32)> = self.held.iter().map(|(slot, held)| (held.place, *slot)).collect();
         left.sort_unstable_by(|one, other| other.cmp(one));
         let needed: BTreeSet<&ContainerName> = self.held.values().flat_map(|held| &held.spec.after).collect();

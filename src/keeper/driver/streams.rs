@@ -82,11 +82,10 @@ impl Driver {
         let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
         let (ours, theirs) = socketpair(AddressFamily::Unix, SockType::Stream, None, flags).map_err(failed)?;
         let id = self.fresh_id();
+        self.watch(&ours, Source::Viewer(id), EpollFlags::EPOLLIN | EpollFlags::EPOLLRDHUP).map_err(failed)?;
         let Some(held) = self.held.get_mut(&slot) else { return Err(KeeperRefusal::Lost) };
-        let history = held.history.to_vec();
+        let viewer = Viewer::new(slot, ours, &held.history.to_vec());
         held.viewers.push(id);
-        let viewer = Viewer::new(slot, ours, &history);
-        self.watch(&viewer.socket, Source::Viewer(id), EpollFlags::EPOLLIN | EpollFlags::EPOLLRDHUP).map_err(failed)?;
         self.viewers.insert(id, viewer);
         self.flush_viewer(id);
         Ok(theirs)
