@@ -163,9 +163,17 @@ class Box:
         self.agent = None
 
     def leftovers(self):
-        """Processes that name this root in their command line or environment."""
+        """Processes of this root: our programs by their command line, containers by their environment."""
         needle = self.root.encode()
-        return [pid for pid in processes() if pid != os.getpid() and needle in command_line(pid) + environment(pid)]
+
+        def ours(pid):
+            words = command_line(pid).split(b"\0")
+            if os.path.basename(words[0]).startswith(b"procyon") and any(needle in word for word in words):
+                return True
+            entries = environment(pid)
+            return b"PROCYON_CONTAINER=" in entries and needle in entries
+
+        return [pid for pid in processes() if ours(pid) and alive(pid)]
 
     def remove(self):
         self.stop()
