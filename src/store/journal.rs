@@ -116,8 +116,10 @@ fn read(bytes: &[u8]) -> Result<(Vec<String>, usize), usize> {
     Ok((lines, sound))
 }
 
+/// Whether no line that ends is sound; what stands behind the last newline was not written to its end.
 fn no_sound_line(bytes: &[u8]) -> bool {
-    !bytes.split(|byte| *byte == b'\n').any(|line| parsed(line).is_some())
+    let ended = bytes.iter().rposition(|byte| *byte == b'\n').unwrap_or(0);
+    !bytes[..ended].split(|byte| *byte == b'\n').any(|line| parsed(line).is_some())
 }
 
 fn parsed(line: &[u8]) -> Option<String> {

@@ -20,7 +20,10 @@ pub struct Diff {
 
 impl Diff {
     pub fn between(old: &Tree, new: &Tree) -> Diff {
-        Diff { tree: old.difference(new, 0).expect("trees of one schema can be compared") }
+        let mut tree = old.difference(new, 0).expect("trees of one schema can be compared");
+        // libyang copies what is created with the defaults in it.
+        tree.strip_default_leaves();
+        Diff { tree }
     }
 
     pub fn is_empty(&self) -> bool {

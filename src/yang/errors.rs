@@ -88,8 +88,9 @@ fn classify(schema: &Schema, fault: &Fault) -> Refusal {
     if text.starts_with("Duplicate instance of \"") {
         return Refusal::new(Kind::DataExists, message).at(path);
     }
-    if text.starts_with("Data for both cases \"") {
-        let element = last_name(&path);
+    if let Some(name) = between(text, "Data for both cases \"", "\" and \"") {
+        // libyang does not say where; the name of a case is all there is.
+        let element = name.to_owned();
         return Refusal::new(Kind::BadElement { element }, message).at(path);
     }
     if text.starts_with("Unexpected data ") {

@@ -71,6 +71,18 @@ impl Tree {
         }
     }
 
+    pub(super) fn strip_default_leaves(&mut self) {
+        let mut waiting: Vec<At> = self.roots().map(|node| self.at(node)).collect();
+        while let Some(at) = waiting.pop() {
+            let node = self.node(at);
+            if node.is_default() && node.schema().is_leaf_like() {
+                self.remove(at);
+            } else {
+                waiting.extend(node.children().map(|child| self.at(child)));
+            }
+        }
+    }
+
     fn strip(&mut self, at: At) {
         let node = self.node(at);
         if node.is_default() {

@@ -149,10 +149,6 @@ impl<'t> Node<'t> {
         }
         None
     }
-
-    pub(in crate::yang) fn address(self) -> usize {
-        self.raw.as_ptr() as usize
-    }
 }
 
 /// Finds, among the siblings that start at `first`, the instance of `schema`: any when `which` is `None`, else the
