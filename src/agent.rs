@@ -130,7 +130,7 @@ async fn run(options: Options) -> anyhow::Result<()> {
     let recover = recovery::Recovery {
         schema,
         config: layout.config(),
-        initial: layout.initial_config(),
+        layout: layout.clone(),
     };
     let parts = NorthboundParts {
         recover,

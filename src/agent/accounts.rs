@@ -11,12 +11,12 @@ use crate::yang::value::Element;
 
 const ROOT: &str = "/ietf-system:system";
 
-pub struct AccountsProvider {
+pub(super) struct AccountsProvider {
     shared: SharedAccounts,
 }
 
 impl AccountsProvider {
-    pub fn new(shared: SharedAccounts) -> Self {
+    pub(super) fn new(shared: SharedAccounts) -> Self {
         Self { shared }
     }
 }

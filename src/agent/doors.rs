@@ -7,7 +7,8 @@
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream as StdUnixStream;
 
-use tokio::io::unix::AsyncFd;
+use tokio::io::Interest;
+use tokio::net::UnixStream;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -31,7 +32,7 @@ const DEFAULT_ACCOUNT: &str = "script";
 const DEFAULT_GROUP: &str = "scripts";
 
 /// Serves the doors of all runs, and passes on what the app manager tells of its apps.
-pub async fn serve(
+pub(super) async fn serve(
     mut hearing: mpsc::Receiver<Heard>,
     northbound: Handle,
     options: ServeOptions,
@@ -70,28 +71,25 @@ struct Run {
 impl Run {
     /// Opens a session for each socket that comes through the door, until the run and all its children are gone.
     async fn attend(self, door: OwnedFd, stop: CancellationToken) {
-        let door = match AsyncFd::new(door) {
+        // A packet socket in a stream's clothes: only its readiness is used.
+        let door = match packets(door) {
             Ok(door) => door,
             Err(trouble) => return warn!(app = %self.app, %trouble, "the run's door cannot be attended"),
         };
         let mut sessions = JoinSet::new();
         loop {
-            let mut ready = tokio::select! {
-                ready = door.readable() => match ready {
-                    Ok(ready) => ready,
-                    Err(_) => break,
-                },
+            let received = tokio::select! {
+                received = door.async_io(Interest::READABLE, || fdpass::receive(&door).map_err(Into::into)) => received,
                 () = stop.cancelled() => break,
                 Some(_) = sessions.join_next() => continue,
             };
-            let frame = match ready.try_io(|inner| fdpass::receive(inner.get_ref()).map_err(Into::into)) {
-                Ok(Ok(Some(frame))) => frame,
-                Ok(Ok(None)) => break,
-                Ok(Err(trouble)) => {
-                    warn!(app = %self.app, run = self.run_id, %trouble, "something odd came through a door");
-                    continue;
+            let frame = match received {
+                Ok(Some(frame)) => frame,
+                Ok(None) => break,
+                Err(trouble) => {
+                    warn!(app = %self.app, run = self.run_id, %trouble, "the run's door broke");
+                    break;
                 }
-                Err(_would_block) => continue,
             };
             if frame.fds.is_empty() {
                 self.line(&frame.bytes);
@@ -104,7 +102,7 @@ impl Run {
             }
             for socket in frame.fds.into_iter().take(1) {
                 let stream = StdUnixStream::from(socket);
-                let stream = match stream.set_nonblocking(true).and_then(|()| tokio::net::UnixStream::from_std(stream)) {
+                let stream = match stream.set_nonblocking(true).and_then(|()| UnixStream::from_std(stream)) {
                     Ok(stream) => stream,
                     Err(trouble) => {
                         debug!(app = %self.app, %trouble, "what came through a door is no stream socket");
@@ -136,4 +134,10 @@ impl Run {
             origin: format!("app {} run {}", self.app, self.run_id),
         }
     }
+}
+
+fn packets(socket: OwnedFd) -> std::io::Result<UnixStream> {
+    let socket = StdUnixStream::from(socket);
+    socket.set_nonblocking(true)?;
+    UnixStream::from_std(socket)
 }

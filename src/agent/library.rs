@@ -29,7 +29,7 @@ struct Entry {
 }
 
 /// Loads our modules and the user's into one schema.
-pub fn load(settings: &Settings, folders: &[PathBuf], wanted: &[Wanted]) -> anyhow::Result<&'static Schema> {
+pub(super) fn load(settings: &Settings, folders: &[PathBuf], wanted: &[Wanted]) -> anyhow::Result<&'static Schema> {
     let list: List = toml::from_str(IMPLEMENTED).context("the list of our own modules is broken")?;
     let mut modules: Vec<ModuleSpec> = list
         .module
@@ -47,10 +47,10 @@ pub fn load(settings: &Settings, folders: &[PathBuf], wanted: &[Wanted]) -> anyh
 }
 
 /// Namespaces and prefixes of all modules, for error paths.
-pub struct Names(BTreeMap<String, (String, String)>);
+pub(super) struct Names(BTreeMap<String, (String, String)>);
 
 impl Names {
-    pub fn of(schema: &'static Schema) -> Self {
+    pub(super) fn of(schema: &'static Schema) -> Self {
         let modules = schema.modules().into_iter().map(|info| {
             (info.name.to_owned(), (info.namespace.to_owned(), info.prefix.to_owned()))
         });

@@ -14,11 +14,11 @@ fn line(process: &str, (category, group): (&str, &str), severity: Severity, code
     }
 }
 
-pub fn committed(user: &str, commit: u64) -> Record {
+pub(super) fn committed(user: &str, commit: u64) -> Record {
     Record::committed(user, commit, std::process::id())
 }
 
-pub fn app_changed(app: &str, status: &str, why: Option<&str>) -> Record {
+pub(super) fn app_changed(app: &str, status: &str, why: Option<&str>) -> Record {
     let text = match why {
         Some(why) => format!("app {app} is {status}: {why}"),
         None => format!("app {app} is {status}"),
@@ -27,12 +27,12 @@ pub fn app_changed(app: &str, status: &str, why: Option<&str>) -> Record {
     line("appmgr", ("OS", "APPMGR"), severity, "APP_STATE", text)
 }
 
-pub fn script(text: String, is_trouble: bool) -> Record {
+pub(super) fn script(text: String, is_trouble: bool) -> Record {
     let severity = if is_trouble { Severity::Warning } else { Severity::Informational };
     line("script_mgmt", ("OS", "SCRIPT_MGMT"), severity, "REPOSITORY", text)
 }
 
-pub fn custodian_gone() -> Record {
+pub(super) fn custodian_gone() -> Record {
     let text = "the custodian is gone: agent and keeper go on, but nobody restarts them; \
                 `procyon agent --stop` and a new start bring it back";
     line("procyon", ("OS", "PROCYON"), Severity::Critical, "CUSTODIAN_GONE", text.to_owned())

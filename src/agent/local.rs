@@ -21,7 +21,7 @@ const CONNECTIONS_MAX: usize = 256;
 /// After an accept that failed for want of descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-pub fn listen(path: &Path) -> io::Result<UnixListener> {
+pub(super) fn listen(path: &Path) -> io::Result<UnixListener> {
     match std::fs::remove_file(path) {
         Ok(()) => {}
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -33,7 +33,7 @@ pub fn listen(path: &Path) -> io::Result<UnixListener> {
     Ok(listener)
 }
 
-pub async fn serve(listener: UnixListener, northbound: Handle, options: ServeOptions, stop: CancellationToken) {
+pub(super) async fn serve(listener: UnixListener, northbound: Handle, options: ServeOptions, stop: CancellationToken) {
     let mut sessions = JoinSet::new();
     loop {
         tokio::select! {

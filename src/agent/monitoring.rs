@@ -14,7 +14,7 @@ use crate::yang::value::Element;
 const ROOTS: [&str; 3] =
     [monitoring::ROOT, "/ietf-yang-library:yang-library", "/ietf-yang-library:modules-state"];
 
-pub struct Standard {
+pub(super) struct Standard {
     pub counters: Arc<Counters>,
 }
 

@@ -6,30 +6,31 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use tracing::{info, warn};
 
+use crate::init;
 use crate::northbound::Refusal;
+use crate::settings::Layout;
 use crate::store::commits::{CommitStore, Limits};
 use crate::store::driver::HostDisk;
 use crate::yang::diff::Diff;
 use crate::yang::schema::Schema;
 use crate::yang::tree::Tree;
 
-pub struct Recovery {
+pub(super) struct Recovery {
     pub schema: &'static Schema,
     /// Where commits and snapshots are.
     pub config: PathBuf,
-    /// The first configuration, committed when there is no commit yet.
-    pub initial: PathBuf,
+    pub layout: Layout,
 }
 
-pub struct Recovered {
+pub(super) struct Recovered {
     pub running: Tree,
     pub commits: CommitStore,
     pub initial: Option<Tree>,
 }
 
 impl Recovery {
-    pub fn run(self) -> anyhow::Result<Recovered> {
-        let Self { schema, config, initial } = self;
+    pub(super) fn run(self) -> anyhow::Result<Recovered> {
+        let Self { schema, config, layout } = self;
         let (commits, found) = CommitStore::open(Arc::new(HostDisk), config.clone(), Limits::default())
             .with_context(|| format!("the commits in {} cannot be read", config.display()))?;
         for torn in &found.torn {
@@ -48,18 +49,16 @@ impl Recovery {
         }
         running.validate_config().map_err(|refusals| said("the recovered configuration", &refusals))?;
         info!(commits = found.commits.len(), "running recovered");
-        let initial = if is_new { read_initial(schema, &initial)? } else { None };
+        let initial = if is_new { read_initial(schema, &layout)? } else { None };
         Ok(Recovered { running, commits, initial })
     }
 }
 
-fn read_initial(schema: &'static Schema, path: &PathBuf) -> anyhow::Result<Option<Tree>> {
-    let bytes = match std::fs::read(path) {
-        Ok(bytes) => bytes,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(error).with_context(|| format!("{} cannot be read", path.display())),
-    };
-    Tree::parse_config(schema, &bytes).map(Some).map_err(|refusals| said(&path.display().to_string(), &refusals))
+/// The first configuration, committed when there is no commit yet.
+fn read_initial(schema: &'static Schema, layout: &Layout) -> anyhow::Result<Option<Tree>> {
+    let Some(fragment) = init::read_initial(layout)? else { return Ok(None) };
+    let path = layout.initial_config();
+    Tree::parse_config(schema, &fragment.0).map(Some).map_err(|refusals| said(&path.display().to_string(), &refusals))
 }
 
 fn said(what: &str, refusals: &[Refusal]) -> anyhow::Error {

@@ -1,11 +1,12 @@
 //! What stands behind SSH channels, signals and the custodian: glue, no decisions.
 
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 
 use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
+use tokio::net::UnixStream;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -27,7 +28,7 @@ use crate::system::SystemLog;
 /// The NACM handle of the files that sftp serves.
 const FILES: &str = "/procyon-files:harddisk";
 
-pub struct Services {
+pub(super) struct Services {
     pub northbound: Handle,
     pub options: ServeOptions,
 }
@@ -58,7 +59,7 @@ impl crate::ssh::Services for Services {
 }
 
 /// Until SIGTERM or SIGINT.
-pub async fn wait_for_signal() -> anyhow::Result<()> {
+pub(super) async fn wait_for_signal() -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     tokio::select! {
@@ -69,32 +70,31 @@ pub async fn wait_for_signal() -> anyhow::Result<()> {
 }
 
 /// Says so when the custodian is gone: everything goes on, but nothing restarts what dies.
-pub async fn watch_custodian(client: DepositClient, syslog: SystemLog, stop: CancellationToken) {
-    let Ok(number) = client.as_fd().try_clone_to_owned() else { return };
-    let Ok(socket) = AsyncFd::with_interest(number, Interest::READABLE) else { return };
+pub(super) async fn watch_custodian(client: DepositClient, syslog: SystemLog, stop: CancellationToken) {
+    // Only its readiness is used: what there is to read, the client reads.
+    let Ok(copy) = client.as_fd().try_clone_to_owned() else { return };
+    let Ok(socket) = UnixStream::from_std(copy.into()) else { return };
     let mut client = client;
     loop {
-        let mut ready = tokio::select! {
-            ready = socket.readable() => match ready {
-                Ok(ready) => ready,
-                Err(_) => return,
-            },
+        let received = socket.async_io(Interest::READABLE, || match client.receive() {
+            Ok(None) => Err(ErrorKind::WouldBlock.into()),
+            Ok(Some(_)) => Ok(true),
+            Err(_) => Ok(false),
+        });
+        let is_there = tokio::select! {
+            received = received => received.unwrap_or(false),
             () = stop.cancelled() => return,
         };
-        match client.receive() {
-            Ok(Some(_)) => {}
-            Ok(None) => ready.clear_ready(),
-            Err(_) => {
-                error!("the custodian is gone: agent and keeper go on, but nobody restarts them");
-                syslog.log(lines::custodian_gone());
-                return;
-            }
+        if !is_there {
+            error!("the custodian is gone: agent and keeper go on, but nobody restarts them");
+            syslog.log(lines::custodian_gone());
+            return;
         }
     }
 }
 
 /// Repository events as lines of the system log.
-pub async fn script_events(mut events: mpsc::Receiver<ScriptEvent>, syslog: SystemLog) {
+pub(super) async fn script_events(mut events: mpsc::Receiver<ScriptEvent>, syslog: SystemLog) {
     while let Some(event) = events.recv().await {
         let (text, is_trouble) = in_words(&event);
         if is_trouble {
@@ -127,7 +127,7 @@ fn in_words(event: &ScriptEvent) -> (String, bool) {
 }
 
 /// Which scripts apps run: asked by the repository, known by the app manager, and neither knows the other.
-pub struct InUse(pub Arc<Usage>);
+pub(super) struct InUse(pub Arc<Usage>);
 
 impl script::plan::InUse for InUse {
     fn apps_using(&self, script_type: ScriptType, name: &ScriptName) -> Vec<String> {

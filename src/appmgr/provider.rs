@@ -9,7 +9,7 @@ use super::dependency;
 use super::driver::Message;
 use super::manager::Verb;
 use super::registration::{AppName, Registration};
-use crate::northbound::provider::{Call, Configuration, Later, Proposal, Provider, StateQuery};
+use crate::northbound::provider::{Call, Later, Proposal, Provider, StateQuery};
 use crate::northbound::{Kind, Refusal};
 use crate::yang::value::Element;
 
@@ -306,7 +306,7 @@ fn quoted(name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::northbound::provider::{Change, Edit};
+    use crate::northbound::provider::{Change, Configuration, Edit};
 
     struct Tree(Vec<(&'static str, Element)>);
 
