@@ -6,6 +6,7 @@ Talks only through the doors that users have: the command line, NETCONF over SSH
 import collections
 import hashlib
 import http.server
+import importlib.util
 import os
 import shutil
 import signal
@@ -59,10 +60,10 @@ def sha256(data):
 
 
 class Box:
-    def __init__(self, root, binaries, interpreter=sys.executable, admin="admin"):
+    def __init__(self, root, binaries, admin="admin"):
         self.root = str(root)
         self.procyon = os.path.join(os.path.abspath(binaries), "procyon")
-        self.interpreter = interpreter
+        self.library = self.root + ".python"
         self.admin = admin
         self.key = self.root + ".key"
         self.settings = self.root + ".toml"
@@ -77,13 +78,17 @@ class Box:
     def initialise(self):
         if not os.path.exists(self.key):
             subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", self.key], check=True, stdin=subprocess.DEVNULL)
+        self.install_library()
         with open(self.settings, "w", encoding="utf-8") as handle:
-            handle.write(
-                '[python]\ninterpreter = "{}"\npackage = "{}"\n'.format(
-                    self.interpreter, os.path.join(TOP, "scripts", "python")
-                )
-            )
+            handle.write('[python]\npackage = "{}"\n'.format(self.library))
         return self.command("init", "--root", self.root, "--admin", self.admin, "--authorized-key", self.key + ".pub")
+
+    def install_library(self):
+        """The on-box library, and xmltodict that many scripts import, where the scripts' account can read them: a
+        checkout in somebody's home is often closed to it."""
+        os.chmod(os.path.dirname(self.root), 0o755)
+        shutil.copytree(os.path.join(TOP, "scripts", "python"), self.library, dirs_exist_ok=True)
+        shutil.copy(importlib.util.find_spec("xmltodict").origin, self.library)
 
     def command(self, *arguments, check=True, seconds=STOP_SECONDS_MAX):
         """Runs `procyon` with `arguments` to its end."""

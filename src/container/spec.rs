@@ -274,6 +274,18 @@ impl ContainerSpec {
         }
     }
 
+    /// What is executed and as whom, for people: ``starting `/usr/bin/python3` as nobody``.
+    pub fn what_starts(&self) -> String {
+        let program = match &self.program {
+            Program::Script { interpreter, .. } => interpreter.to_string_lossy().into_owned(),
+            Program::Command { argv } => argv.first().cloned().unwrap_or_default(),
+        };
+        match &self.user {
+            Some(user) => format!("starting `{program}` as {user}"),
+            None => format!("starting `{program}`"),
+        }
+    }
+
     pub fn check(&self) -> Result<(), InvalidSpec> {
         let (words, paths): (&[String], Vec<(&'static str, &PathBuf)>) = match &self.program {
             Program::Command { argv } => {

@@ -137,7 +137,7 @@ impl Northbound {
                 Input::Close { session, end } => self.close(session, end),
                 Input::Resume(continuation) => (continuation.0)(&mut self),
                 Input::Stop { reply } => {
-                    drop(reply.send(()));
+                    let _ = reply.send(());
                     return;
                 }
             }

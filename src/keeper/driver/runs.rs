@@ -119,7 +119,7 @@ impl Driver {
                 self.tell_run_started(slot);
             }
             Err(reason) => {
-                let what = format!("starting run {}", run.0);
+                let what = held.spec.what_starts();
                 warn!(name = %held.spec.name, %reason, "cannot be started");
                 held.run = None;
                 held.start_failure = Some(KeeperRefusal::System { what, reason });

@@ -267,9 +267,10 @@ impl Tree {
     }
 
     pub(in crate::yang) fn add_inner(&mut self, parent: Option<At>, schema: SchemaNode) -> Result<At, Vec<Fault>> {
+        let output = u8::from(output_option(schema) != 0);
         self.add(parent, schema, |parent, module, name, node| {
             // SAFETY: see `add`.
-            unsafe { sys::lyd_new_inner(parent, module, name, 0, node) }
+            unsafe { sys::lyd_new_inner(parent, module, name, output, node) }
         })
     }
 
