@@ -70,6 +70,24 @@ pub struct Datastores {
     startup: Option<Rc<Tree>>,
 }
 
+/// Running as it was when the agent went: the snapshot, the commits after it, oldest first, and the defaults.
+pub fn recover<'r>(
+    schema: &'static Schema,
+    snapshot: Option<&[u8]>,
+    records: impl IntoIterator<Item = &'r [u8]>,
+) -> Result<Tree, Vec<Refusal>> {
+    let mut tree = match snapshot {
+        Some(bytes) => Tree::parse_stored(schema, bytes).map_err(|refusal| vec![refusal])?,
+        None => Tree::new(schema),
+    };
+    for record in records {
+        let diff = Diff::parse(schema, record).map_err(|refusal| vec![refusal])?;
+        diff.apply_to_written(&mut tree).map_err(|refusal| vec![refusal])?;
+    }
+    tree.validate_config()?;
+    Ok(tree)
+}
+
 impl Datastores {
     /// `running` has been validated.
     pub fn new(schema: &'static Schema, running: Tree) -> Self {

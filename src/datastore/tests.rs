@@ -297,6 +297,35 @@ fn a_candidate_is_rebased_when_running_moves_and_a_conflict_is_named() {
     assert!(!after.contains("mtu"), "{after}");
 }
 
+#[test]
+fn running_is_recovered_from_a_snapshot_and_the_records_after_it() {
+    let mut stores = Datastores::new(schema(), valid(""));
+    let mut records = Vec::new();
+    let mut snapshot = None;
+    for (turn, inside) in [
+        "<inner><a>1</a></inner><mtu>80</mtu>",
+        "<rule><id>1</id></rule><rule><id>2</id></rule><item><name>x</name></item>",
+        "<rule y:insert='first'><id>2</id></rule><inner nc:operation='delete'/><mtu>1500</mtu>",
+        "<mtu nc:operation='delete'/><item><name>x</name><colour xmlns='urn:more'>red</colour></item>",
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        change(&mut stores, CandidateId::Shared, inside);
+        let proposal = stores.propose(CandidateId::Shared).unwrap();
+        records.push(proposal.diff.print_xml());
+        stores.accept(&proposal);
+        if turn == 1 {
+            snapshot = Some(stores.running().print_xml(crate::northbound::WithDefaults::Explicit));
+        }
+    }
+    let all = recover(schema(), None, records.iter().map(|record| &record[..])).unwrap();
+    assert!(all.is_same(stores.running()), "{all:?}");
+    let rest = recover(schema(), snapshot.as_deref(), records[2..].iter().map(|record| &record[..])).unwrap();
+    assert!(rest.is_same(stores.running()), "{rest:?}");
+    assert!(recover(schema(), None, [&records[3][..]]).is_err());
+}
+
 fn some_edit() -> impl Strategy<Value = String> {
     let operation = prop_oneof![Just("merge"), Just("replace"), Just("remove")];
     let node = prop_oneof![

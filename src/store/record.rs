@@ -45,6 +45,9 @@ pub(super) enum Broken {
     Damaged(String),
 }
 
+/// Names and values in the order of the file.
+type Header = Vec<(String, String)>;
+
 const COMMIT_TITLE: &str = "procyon-commit 1";
 const SNAPSHOT_TITLE: &str = "procyon-snapshot 1";
 /// `sha256: `, 64 digits and a newline.
@@ -111,7 +114,7 @@ fn whole(title: &str, header: &[(&str, String)], payload: &[u8]) -> Vec<u8> {
     bytes
 }
 
-fn opened<'b>(title: &str, bytes: &'b [u8]) -> Result<(Vec<(String, String)>, &'b [u8]), Broken> {
+fn opened<'b>(title: &str, bytes: &'b [u8]) -> Result<(Header, &'b [u8]), Broken> {
     let damaged = |reason: &str| Broken::Damaged(reason.to_owned());
     let body_bytes = bytes.len().checked_sub(TRAILER_BYTES).ok_or(Broken::Torn)?;
     let (body, trailer) = bytes.split_at(body_bytes);

@@ -4,7 +4,8 @@ use bytes::Bytes;
 use libyang5_sys as sys;
 
 use super::build::{self, Accept};
-pub use super::ffi::{At, Children, Node, Tree};
+pub(crate) use super::ffi::At;
+pub use super::ffi::{Children, Node, Tree};
 use super::schema::{NodeKind, Schema};
 use super::value::Element;
 use super::{errors, xml};

@@ -14,4 +14,5 @@ mod tree;
 pub(super) use self::context::{Context, Fault, PrintFormat};
 pub use self::node::{Children, Node};
 pub use self::schema::{ModuleRef, NodeKind, SchemaNode};
-pub use self::tree::{At, Tree};
+pub(crate) use self::tree::At;
+pub use self::tree::Tree;

@@ -14,7 +14,7 @@ use libyang5_sys as sys;
 
 use super::context::Fault;
 use super::node::{Children, Node, find};
-use super::schema::{ModuleRef, NodeKind, SchemaNode, c_text};
+use super::schema::{NodeKind, SchemaNode, c_text};
 use crate::yang::schema::Schema;
 
 /// All top-level siblings; may be empty.
@@ -25,7 +25,7 @@ pub struct Tree {
 
 /// A position in a tree that is being changed.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct At(NonNull<sys::lyd_node>);
+pub(crate) struct At(NonNull<sys::lyd_node>);
 
 impl Drop for Tree {
     fn drop(&mut self) {
@@ -236,16 +236,16 @@ impl Tree {
     // ---- positions
 
     /// The node at `at`, while the tree stays as it is.
-    pub fn node(&self, at: At) -> Node<'_> {
+    pub(crate) fn node(&self, at: At) -> Node<'_> {
         Node { raw: at.0, tree: PhantomData }
     }
 
     /// The position of a node of this tree.
-    pub fn at(&self, node: Node<'_>) -> At {
+    pub(crate) fn at(&self, node: Node<'_>) -> At {
         At(node.raw)
     }
 
-    pub fn children_of(&self, parent: Option<At>) -> Children<'_> {
+    pub(crate) fn children_of(&self, parent: Option<At>) -> Children<'_> {
         match parent {
             Some(parent) => self.node(parent).children(),
             None => self.roots(),
@@ -488,11 +488,6 @@ impl Tree {
     /// One node with all below it, as XML.
     pub(in crate::yang) fn print_at(&self, at: At, options: u32) -> Bytes {
         print_node(at.0.as_ptr(), sys::LYD_FORMAT::LYD_XML, options | sys::LYD_PRINT_SHRINK)
-    }
-
-    /// The namespaceless module handle of a name, for callers that hold a tree only.
-    pub fn module(&self, name: &str) -> Option<ModuleRef> {
-        self.schema.module(name)
     }
 }
 
