@@ -94,9 +94,10 @@ async fn run(options: Options) -> anyhow::Result<()> {
     let syslog = system.log.clone();
 
     let history = script::history_file::HistoryFile::new(layout.state().join("script-history.jsonl"));
-    let (scripts, script_driver, script_events) = script::driver::open(script_settings(&layout, &settings), Box::new(history))
-        .await
-        .context("the script repository cannot be opened")?;
+    let (scripts, script_driver, script_events) =
+        script::driver::open(script_settings(&layout, &settings), Box::new(history))
+            .await
+            .context("the script repository cannot be opened")?;
 
     let (app_messages, app_inbox) = mpsc::channel(appmgr::driver::MESSAGES_WAITING_MAX);
     let commits = Arc::new(appmgr::provider::Commits::default());
@@ -127,11 +128,7 @@ async fn run(options: Options) -> anyhow::Result<()> {
         Box::new(appmgr::provider::AppManager::new(app_messages, commits)),
     ];
     let commit_log = syslog.clone();
-    let recover = recovery::Recovery {
-        schema,
-        config: layout.config(),
-        layout: layout.clone(),
-    };
+    let recover = recovery::Recovery { schema, config: layout.config(), layout: layout.clone() };
     let parts = NorthboundParts {
         recover,
         providers,
@@ -238,7 +235,8 @@ fn build_northbound(
     handle: &Handle,
     runtime: tokio::runtime::Handle,
 ) -> anyhow::Result<Northbound> {
-    let NorthboundParts { recover, providers, sessions_max, answer_time_max, plain_modules, monitoring, on_commit } = parts;
+    let NorthboundParts { recover, providers, sessions_max, answer_time_max, plain_modules, monitoring, on_commit } =
+        parts;
     let schema: &'static Schema = recover.schema;
     let recovered = recover.run()?;
     let parts = Parts {

@@ -32,9 +32,12 @@ fn read(proposal: &Proposal<'_>) -> (Accounts, Vec<Refusal>) {
             match AuthorizedKey::new(algorithm, data) {
                 Ok(key) => keys.push(key),
                 Err(trouble) => refusals.push(
-                    Refusal::new(Kind::InvalidValue, format!("a key of user `{}` cannot be used: {trouble}", entry.name))
-                        .mend("give algorithm and key-data as they stand in a .pub file")
-                        .at(format!("{ROOT}/authentication/user[name='{}']/authorized-key", entry.name)),
+                    Refusal::new(
+                        Kind::InvalidValue,
+                        format!("a key of user `{}` cannot be used: {trouble}", entry.name),
+                    )
+                    .mend("give algorithm and key-data as they stand in a .pub file")
+                    .at(format!("{ROOT}/authentication/user[name='{}']/authorized-key", entry.name)),
                 ),
             }
         }

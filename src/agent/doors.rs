@@ -51,7 +51,14 @@ pub(super) async fn serve(
         };
         match heard {
             Heard::Door { app, run_id, account, door } => {
-                let run = Run { app, run_id, account, northbound: northbound.clone(), options: options.clone(), syslog: syslog.clone() };
+                let run = Run {
+                    app,
+                    run_id,
+                    account,
+                    northbound: northbound.clone(),
+                    options: options.clone(),
+                    syslog: syslog.clone(),
+                };
                 doors.spawn(run.attend(door, stop.clone()));
             }
             Heard::Changed { app, status, why } => syslog.log(lines::app_changed(app.as_str(), status, why.as_deref())),
@@ -121,7 +128,9 @@ impl Run {
     fn line(&self, bytes: &[u8]) {
         match Record::from_datagram(bytes, None) {
             Ok(record) => self.syslog.log(record),
-            Err(trouble) => debug!(app = %self.app, run = self.run_id, %trouble, "a line came through a door that is none"),
+            Err(trouble) => {
+                debug!(app = %self.app, run = self.run_id, %trouble, "a line came through a door that is none")
+            }
         }
     }
 

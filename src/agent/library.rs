@@ -51,9 +51,10 @@ pub(super) struct Names(BTreeMap<String, (String, String)>);
 
 impl Names {
     pub(super) fn of(schema: &'static Schema) -> Self {
-        let modules = schema.modules().into_iter().map(|info| {
-            (info.name.to_owned(), (info.namespace.to_owned(), info.prefix.to_owned()))
-        });
+        let modules = schema
+            .modules()
+            .into_iter()
+            .map(|info| (info.name.to_owned(), (info.namespace.to_owned(), info.prefix.to_owned())));
         Self(modules.collect())
     }
 }

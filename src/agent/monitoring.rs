@@ -11,8 +11,7 @@ use crate::northbound::own_state::{Facts, Monitoring};
 use crate::yang::schema::Schema;
 use crate::yang::value::Element;
 
-const ROOTS: [&str; 3] =
-    [monitoring::ROOT, "/ietf-yang-library:yang-library", "/ietf-yang-library:modules-state"];
+const ROOTS: [&str; 3] = [monitoring::ROOT, "/ietf-yang-library:yang-library", "/ietf-yang-library:modules-state"];
 
 pub(super) struct Standard {
     pub counters: Arc<Counters>,

@@ -38,7 +38,9 @@ impl Recovery {
         }
         let is_new = found.snapshot.is_none() && found.commits.is_empty();
         let mut running = match &found.snapshot {
-            Some((_, bytes)) => Tree::parse_stored(schema, bytes).map_err(|refusal| said("the snapshot", &[refusal]))?,
+            Some((_, bytes)) => {
+                Tree::parse_stored(schema, bytes).map_err(|refusal| said("the snapshot", &[refusal]))?
+            }
             None => Tree::new(schema),
         };
         for commit in &found.commits {

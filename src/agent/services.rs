@@ -14,14 +14,14 @@ use tracing::{error, info, warn};
 
 use super::lines;
 
+use crate::appmgr::driver::Usage;
 use crate::keeper::deposit::DepositClient;
 use crate::netconf::driver::{ServeOptions, serve as serve_netconf};
 use crate::northbound::handle::{Access, Handle, Opening};
 use crate::northbound::{Caller, Client, SessionId};
-use crate::appmgr::driver::Usage;
+use crate::script;
 use crate::script::name::{ScriptName, ScriptType};
 use crate::script::repository::ScriptEvent;
-use crate::script;
 use crate::ssh::{ChannelStream, ServiceFuture};
 use crate::system::SystemLog;
 
@@ -52,9 +52,7 @@ impl crate::ssh::Services for Services {
             origin: "sftp".to_owned(),
         };
         let northbound = self.northbound.clone();
-        Box::pin(async move {
-            northbound.permits(&caller, FILES, access).await.map_err(|refusal| refusal.to_string())
-        })
+        Box::pin(async move { northbound.permits(&caller, FILES, access).await.map_err(|refusal| refusal.to_string()) })
     }
 }
 
@@ -108,7 +106,9 @@ pub(super) async fn script_events(mut events: mpsc::Receiver<ScriptEvent>, syslo
 
 fn in_words(event: &ScriptEvent) -> (String, bool) {
     match event {
-        ScriptEvent::Added { key, sum } => (format!("{} script {} added, sha256 {sum}", key.script_type, key.name), false),
+        ScriptEvent::Added { key, sum } => {
+            (format!("{} script {} added, sha256 {sum}", key.script_type, key.name), false)
+        }
         ScriptEvent::Modified { key, sum } => {
             (format!("{} script {} modified, sha256 {sum}", key.script_type, key.name), false)
         }

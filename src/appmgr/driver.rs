@@ -14,11 +14,11 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
 use tracing::{error, info, warn};
 
+use super::keeping;
 use super::manager::{Action, Activation, Input, Life, Manager, Order, Ticket, Verb};
 use super::provider::{Commits, Configured};
 use super::registration::AppName;
 use super::view::{self, Clock};
-use super::keeping;
 use crate::keeper::client::{Keeper, KeeperEvent};
 use crate::northbound::Refusal;
 use crate::store::journal::Journal;
@@ -283,10 +283,14 @@ impl Hands {
     async fn record(&mut self, app: AppName, activation: Option<Activation>) {
         let Some(mut journal) = self.journal.take() else { return };
         let line = serde_json::to_string(&Record { app: app.clone(), activation }).unwrap_or_default();
-        let live: Vec<String> = journal.wants_compaction().then(|| self.live_records()).unwrap_or_default();
+        let live = if journal.wants_compaction() { self.live_records() } else { Vec::new() };
         let written = tokio::task::spawn_blocking(move || {
             let outcome = journal.append(&line);
-            let outcome = if live.is_empty() { outcome } else { outcome.and_then(|()| journal.compact(live.iter().map(String::as_str))) };
+            let outcome = if live.is_empty() {
+                outcome
+            } else {
+                outcome.and_then(|()| journal.compact(live.iter().map(String::as_str)))
+            };
             (journal, outcome)
         })
         .await;
@@ -366,6 +370,7 @@ fn read_records(lines: &[String]) -> BTreeMap<AppName, Activation> {
 
 /// `Fri Aug 20 06:20:21.947`, in the host's time zone.
 fn time_of(unix_ms: u64) -> String {
-    let at = jiff::Timestamp::from_millisecond(i64::try_from(unix_ms).unwrap_or(i64::MAX)).unwrap_or(jiff::Timestamp::MAX);
+    let at =
+        jiff::Timestamp::from_millisecond(i64::try_from(unix_ms).unwrap_or(i64::MAX)).unwrap_or(jiff::Timestamp::MAX);
     at.to_zoned(jiff::tz::TimeZone::system()).strftime("%a %b %e %H:%M:%S.%3f").to_string()
 }

@@ -22,7 +22,7 @@ type Pending = Pin<Box<dyn Future<Output = Result<(), Refusal>> + Send>>;
 ///
 /// # Errors
 /// What cannot even be asked: a name or a checksum that the keeper could not hold.
-pub fn carry_out(keeper: &Keeper, places: &Places, app: &AppName, order: &Order) -> Result<Pending, Refusal> {
+pub(super) fn carry_out(keeper: &Keeper, places: &Places, app: &AppName, order: &Order) -> Result<Pending, Refusal> {
     let name = container(app)?;
     let keeper = keeper.clone();
     Ok(match order {
@@ -51,7 +51,7 @@ pub fn carry_out(keeper: &Keeper, places: &Places, app: &AppName, order: &Order)
     })
 }
 
-pub async fn tell_checksums(keeper: &Keeper, app: &AppName, sums: &BTreeMap<String, String>) -> Result<(), Refusal> {
+pub(super) async fn tell_checksums(keeper: &Keeper, app: &AppName, sums: &BTreeMap<String, String>) -> Result<(), Refusal> {
     let name = container(app)?;
     let sums: Vec<(String, Sha256)> = sums
         .iter()
@@ -89,8 +89,7 @@ fn spec(places: &Places, name: ContainerName, activation: &Activation) -> Result
     spec.env = vec![("PROCYON_NODE".to_owned(), places.node.clone())];
     spec.user = places.user.clone();
     spec.restart = registration.restart;
-    spec.after =
-        registration.after.iter().filter_map(|other| ContainerName::parse(other.as_str()).ok()).collect();
+    spec.after = registration.after.iter().filter_map(|other| ContainerName::parse(other.as_str()).ok()).collect();
     Ok(spec)
 }
 
@@ -106,7 +105,7 @@ fn refusal(trouble: KeeperRefusal) -> Refusal {
 }
 
 /// What the keeper tells of a container, as the app manager sees it.
-pub fn observed(state: &ContainerState) -> Observed {
+pub(super) fn observed(state: &ContainerState) -> Observed {
     let pid = state.pid.unwrap_or_default();
     let phase = match state.phase {
         protocol::Phase::NotStarted => Phase::Defined,

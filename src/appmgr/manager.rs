@@ -70,6 +70,14 @@ pub struct App {
     pub life: Life,
     /// Why the last attempt came to nothing, where it did.
     pub trouble: Option<String>,
+    /// The call that waits to hear whether the script was started: a checksum that does not match is its answer.
+    pub starting: Option<Ticket>,
+}
+
+impl App {
+    fn new() -> Self {
+        Self { registration: None, life: Life::Inactive, trouble: None, starting: None }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -217,7 +225,8 @@ impl Manager {
             Input::KeeperConnected { containers } => self.keeper_connected(containers),
             Input::KeeperLost => {
                 self.keeper = KeeperView::Lost;
-                Vec::new()
+                let waiting = self.apps.values_mut().filter_map(|app| app.starting.take());
+                waiting.map(|ticket| Action::Answer { ticket, answer: Err(refusals::keeper_away()) }).collect()
             }
             Input::Observed { app, observed } => self.observed(&app, observed),
             Input::Ordered { app, order, outcome } => self.ordered(&app, order, outcome),
@@ -241,11 +250,7 @@ impl Manager {
         }
         for (name, registration) in registrations {
             let is_gone = registration.is_none();
-            let app = self.apps.entry(name.clone()).or_insert_with(|| App {
-                registration: None,
-                life: Life::Inactive,
-                trouble: None,
-            });
+            let app = self.apps.entry(name.clone()).or_insert_with(App::new);
             app.registration = registration;
             if is_gone {
                 actions.extend(self.deactivate(&name, None));
@@ -313,6 +318,7 @@ impl Manager {
                 | Phase::KillRequested { .. }
                 | Phase::Backoff { .. } => {
                     let mut actions = self.want(name, Wanted::Held);
+                    actions.extend(self.call_off_the_start(name));
                     let order = if verb == Verb::Stop { Order::Stop { ticket } } else { Order::Kill { ticket } };
                     actions.push(Action::Order { app: name.clone(), order });
                     Ok(actions)
@@ -356,6 +362,11 @@ impl Manager {
             actions.push(Action::Changed { app: name.clone() });
         } else {
             self.mark_starting(name);
+            if let Some(app) = self.apps.get_mut(name) {
+                // Two calls that start at once: the first hears that the start goes on.
+                let earlier = std::mem::replace(&mut app.starting, ticket);
+                actions.extend(earlier.map(|ticket| Action::Answer { ticket, answer: Ok(()) }));
+            }
             actions.push(Action::Order { app: name.clone(), order: Order::Start { ticket } });
         }
         actions
@@ -363,10 +374,18 @@ impl Manager {
 
     /// A start on its way must not be ordered again by the next commit.
     fn mark_starting(&mut self, name: &AppName) {
-        if let Some(App { life: Life::Active { observed, .. }, .. }) = self.apps.get_mut(name)
-            && observed.phase == Phase::Defined
-        {
-            observed.phase = Phase::Starting;
+        if let Some(App { life: Life::Active { observed, .. }, .. }) = self.apps.get_mut(name) {
+            match observed.phase {
+                Phase::Defined
+                | Phase::Backoff { .. }
+                | Phase::Stopped
+                | Phase::Killed
+                | Phase::Ended { .. }
+                | Phase::Mismatch { .. } => observed.phase = Phase::Starting,
+                // It starts when it has ended.
+                Phase::Starting | Phase::Running { .. } | Phase::StopRequested { .. } | Phase::KillRequested { .. } => {
+                }
+            }
         }
     }
 
@@ -393,12 +412,15 @@ impl Manager {
                 }
                 app.life = Life::Deactivating { tickets };
                 app.trouble = None;
+                let called_off = self.call_off_the_start(name);
                 // Recorded first: a crash before the release must not bring the app back.
-                vec![
+                let mut actions = vec![
                     Action::Record { app: name.clone(), activation: None },
                     Action::Order { app: name.clone(), order: Order::Release },
                     Action::Changed { app: name.clone() },
-                ]
+                ];
+                actions.extend(called_off);
+                actions
             }
             Life::Deactivating { tickets } => {
                 tickets.extend(ticket);
@@ -459,11 +481,7 @@ impl Manager {
         for (name, _) in held {
             let is_deactivating = self.apps.get(&name).is_some_and(|app| matches!(app.life, Life::Deactivating { .. }));
             if !is_deactivating {
-                let app = self.apps.entry(name.clone()).or_insert_with(|| App {
-                    registration: None,
-                    life: Life::Inactive,
-                    trouble: None,
-                });
+                let app = self.apps.entry(name.clone()).or_insert_with(App::new);
                 app.life = Life::Deactivating { tickets: Vec::new() };
             }
             actions.push(Action::Order { app: name, order: Order::Release });
@@ -492,7 +510,7 @@ impl Manager {
     }
 
     fn observed(&mut self, name: &AppName, new: Observed) -> Vec<Action> {
-        let Some(App { life: Life::Active { observed, .. }, .. }) = self.apps.get_mut(name) else {
+        let Some(App { life: Life::Active { activation, observed }, starting, .. }) = self.apps.get_mut(name) else {
             // Of a container that is being released, or of one that was never ours.
             return Vec::new();
         };
@@ -501,6 +519,9 @@ impl Manager {
         }
         *observed = new;
         let mut actions = vec![Action::Changed { app: name.clone() }];
+        if let Some(answer) = start_came_to(name, activation, observed) {
+            actions.extend(starting.take().map(|ticket| Action::Answer { ticket, answer }));
+        }
         actions.extend(self.start_the_waiting());
         actions
     }
@@ -509,9 +530,12 @@ impl Manager {
         match order {
             Order::Define { activation } => self.defined(name, *activation, outcome),
             Order::Release => self.released(name, outcome),
+            // Answered by what is observed next; a refusal answers at once.
+            Order::Start { .. } if outcome.is_ok() => Vec::new(),
             Order::Start { ticket } | Order::Stop { ticket } | Order::Kill { ticket } | Order::Restart { ticket } => {
                 let mut actions = Vec::new();
                 if let (Some(app), Err(refusal)) = (self.apps.get_mut(name), &outcome) {
+                    app.starting = app.starting.filter(|starting| Some(*starting) != ticket);
                     app.trouble = Some(refusal.to_string());
                     actions.push(Action::Changed { app: name.clone() });
                 }
@@ -539,10 +563,11 @@ impl Manager {
                 if sha256.as_deref() != Some(activation.sha256.as_str()) {
                     actions.push(Action::Order { app: name.clone(), order: Order::SetExpected { sha256 } });
                 }
-                match wanted {
-                    Wanted::Running => actions.extend(self.start(name, ticket)),
-                    Wanted::Held => actions.extend(ticket.map(|ticket| Action::Answer { ticket, answer: Ok(()) })),
+                if wanted == Wanted::Running {
+                    actions.extend(self.start(name, None));
                 }
+                // It is activated, whatever becomes of its first start: the status tells that.
+                actions.extend(ticket.map(|ticket| Action::Answer { ticket, answer: Ok(()) }));
                 actions.push(Action::Changed { app: name.clone() });
                 actions
             }
@@ -570,6 +595,12 @@ impl Manager {
         actions.push(Action::Changed { app: name.clone() });
         self.forget_if_over(name);
         actions
+    }
+
+    /// Whoever waits for a start hears that it was overtaken.
+    fn call_off_the_start(&mut self, name: &AppName) -> Option<Action> {
+        let ticket = self.apps.get_mut(name)?.starting.take()?;
+        Some(Action::Answer { ticket, answer: Err(refusals::busy(name, "being stopped")) })
     }
 
     fn forget_if_over(&mut self, name: &AppName) {
@@ -635,6 +666,28 @@ impl Manager {
             };
         }
         after
+    }
+}
+
+/// What became of a start, once that can be told.
+fn start_came_to(name: &AppName, activation: &Activation, observed: &Observed) -> Option<Result<(), Refusal>> {
+    match &observed.phase {
+        Phase::Running { .. } => Some(Ok(())),
+        Phase::Mismatch { expected, found } => {
+            let script = activation.registration.executable.as_deref().unwrap_or_default();
+            Some(Err(refusals::mismatch(name, script, expected, found)))
+        }
+        // It could not be started at all, or it ran and has ended already.
+        Phase::Backoff { .. } | Phase::Ended { .. } => Some(match &observed.why {
+            Some(why) => Err(refusals::unusable(name, why)),
+            None => Ok(()),
+        }),
+        Phase::Defined
+        | Phase::Starting
+        | Phase::StopRequested { .. }
+        | Phase::KillRequested { .. }
+        | Phase::Stopped
+        | Phase::Killed => None,
     }
 }
 

@@ -12,11 +12,11 @@ pub mod driver;
 mod keeping;
 pub mod manager;
 pub mod observed;
+#[cfg(test)]
+mod policy_table;
 pub mod provider;
 pub mod refusals;
 pub mod registration;
-#[cfg(test)]
-mod policy_table;
 #[cfg(test)]
 mod scenarios;
 pub mod view;

@@ -193,7 +193,7 @@ impl Device {
     }
 
     fn status(&self) -> &'static str {
-        let absent = App { registration: None, life: Life::Inactive, trouble: None };
+        let absent = App { registration: None, life: Life::Inactive, trouble: None, starting: None };
         view::status(self.manager.apps().get(&app()).unwrap_or(&absent)).yang()
     }
 }
@@ -223,8 +223,7 @@ fn every_cell_of_the_documented_table_holds() {
     for line in TABLE.lines().filter(|line| line.starts_with("| ") && !line.contains("---")).skip(1) {
         let cells: Vec<&str> = line.trim_matches('|').split('|').map(str::trim).collect();
         let [event, word, cells @ ..] = cells.as_slice() else { panic!("not a row: {line}") };
-        let columns =
-            [Afterwards::AtOnce, Afterwards::AgentRestart, Afterwards::Reboot, Afterwards::RebootWithAutorun];
+        let columns = [Afterwards::AtOnce, Afterwards::AgentRestart, Afterwards::Reboot, Afterwards::RebootWithAutorun];
         assert_eq!(cells.len(), columns.len(), "{line}");
         for (cell, afterwards) in cells.iter().zip(columns) {
             let got = outcome(event, word, afterwards);

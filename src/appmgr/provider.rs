@@ -99,7 +99,8 @@ impl AppManager {
             checksums: checksums
                 .entries(proposal)
                 .map(|(name, entry)| {
-                    let sum = entry.as_ref().and_then(|entry| entry.child("checksum")?.text_of("sha256").map(canonical));
+                    let sum =
+                        entry.as_ref().and_then(|entry| entry.child("checksum")?.text_of("sha256").map(canonical));
                     (name, sum)
                 })
                 .collect(),
@@ -130,8 +131,7 @@ impl Provider for AppManager {
     }
 
     fn calls(&self) -> &'static [&'static str] {
-        const PATHS: [&str; 6] =
-            [VERBS[0].0, VERBS[1].0, VERBS[2].0, VERBS[3].0, VERBS[4].0, VERBS[5].0];
+        const PATHS: [&str; 6] = [VERBS[0].0, VERBS[1].0, VERBS[2].0, VERBS[3].0, VERBS[4].0, VERBS[5].0];
         &PATHS
     }
 
@@ -215,10 +215,12 @@ fn start_cycle(cycle: &[AppName], configured: &Configured) -> Refusal {
         .iter()
         .filter_map(|(name, registration)| registration.as_ref().filter(|_| cycle.contains(name)))
         .next();
-    let refusal =
-        Refusal::new(Kind::OperationFailed, format!("apps would wait for each other for ever: {}", names.join(" after ")))
-            .mend("remove one `after`")
-            .tagged("start-cycle");
+    let refusal = Refusal::new(
+        Kind::OperationFailed,
+        format!("apps would wait for each other for ever: {}", names.join(" after ")),
+    )
+    .mend("remove one `after`")
+    .tagged("start-cycle");
     match culprit {
         Some(registration) => refusal.at(registration.path("procyon-appmgr:after")),
         None => refusal,
@@ -328,10 +330,8 @@ mod tests {
         Change { path: path.to_owned(), edit: Edit::Create { value: None } }
     }
 
-    const A: &str =
-        "/Cisco-IOS-XR-um-appmgr-cfg:appmgr/process-scripts/process-script[process-script-name='aa']";
-    const B: &str =
-        "/Cisco-IOS-XR-um-appmgr-cfg:appmgr/process-scripts/process-script[process-script-name='bb']";
+    const A: &str = "/Cisco-IOS-XR-um-appmgr-cfg:appmgr/process-scripts/process-script[process-script-name='aa']";
+    const B: &str = "/Cisco-IOS-XR-um-appmgr-cfg:appmgr/process-scripts/process-script[process-script-name='bb']";
 
     fn app_manager() -> (AppManager, Arc<Commits>) {
         let commits = Arc::new(Commits::default());
@@ -346,10 +346,7 @@ mod tests {
             (A, app_entry("aa", "")),
             (
                 sum,
-                Element::node(
-                    "process",
-                    vec![Element::node("checksum", vec![Element::leaf("sha256", "AB12  x.py")])],
-                ),
+                Element::node("process", vec![Element::node("checksum", vec![Element::leaf("sha256", "AB12  x.py")])]),
             ),
         ]);
         let changes = [created(A), created(&format!("{A}/executable")), created(&format!("{sum}/checksum/sha256"))];

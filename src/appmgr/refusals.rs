@@ -66,3 +66,13 @@ pub fn no_checksum(executable: &str) -> Refusal {
 pub fn unusable(name: &AppName, why: &str) -> Refusal {
     Refusal::new(Kind::OperationFailed, format!("app `{name}`: {why}"))
 }
+
+/// RFC-wise an operation-failed; the app-tag tells a program which.
+pub fn mismatch(name: &AppName, script: &str, expected: &str, found: &str) -> Refusal {
+    Refusal::new(
+        Kind::OperationFailed,
+        format!("Checksum Mismatch: app `{name}` was not started: {script} has sha256 {found}, the configuration says {expected}"),
+    )
+    .mend(format!("put the right file back, or configure `script process {script} checksum SHA256 {found}` and commit"))
+    .tagged("checksum-mismatch")
+}

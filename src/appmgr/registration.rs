@@ -45,10 +45,9 @@ pub fn policy_name(policy: RestartPolicy) -> &'static str {
 pub fn max_retries(policy: RestartPolicy) -> Option<u32> {
     match policy {
         RestartPolicy::OnFailure { max_retries } => max_retries,
-        RestartPolicy::Always
-        | RestartPolicy::Never
-        | RestartPolicy::UnlessErrored
-        | RestartPolicy::UnlessStopped => None,
+        RestartPolicy::Always | RestartPolicy::Never | RestartPolicy::UnlessErrored | RestartPolicy::UnlessStopped => {
+            None
+        }
     }
 }
 

@@ -83,6 +83,11 @@ impl World {
                 let outcome = if verb == "ok" { Ok(()) } else { Err(super::refusals::keeper_away()) };
                 Input::Ordered { app, order, outcome }
             }
+            "mismatch" => {
+                let mut observed = Observed::defined();
+                observed.phase = Phase::Mismatch { expected: "S1".to_owned(), found: "S2".to_owned() };
+                Input::Observed { app, observed }
+            }
             "runs" | "ends" | "stopped" => {
                 let mut observed = Observed::defined();
                 observed.phase = match verb {
@@ -153,7 +158,7 @@ fn recorded(words: &str, wanted: Wanted) -> BTreeMap<AppName, Activation> {
 
 #[test]
 fn activation_freezes_records_starts_and_answers() {
-    check("reg:ab sum:S1 keeper activate:ab ok:define:ab", "define:ab record:ab start:ab!");
+    check("reg:ab sum:S1 keeper activate:ab ok:define:ab", "define:ab record:ab start:ab ok");
 }
 
 #[test]
@@ -186,8 +191,23 @@ fn a_refused_freeze_leaves_the_app_inactive() {
 fn a_second_activation_is_refused_and_names_the_pid() {
     check(
         "reg:ab sum:S1 keeper activate:ab ok:define:ab runs:ab activate:ab",
-        "define:ab record:ab start:ab! refused(app `ab` is already activated and runs as pid 7; \
+        "define:ab record:ab start:ab ok refused(app `ab` is already activated and runs as pid 7; \
          to take over changes, `appmgr process-script deactivate name ab` first)",
+    );
+}
+
+#[test]
+fn a_start_is_answered_when_its_outcome_is_known() {
+    check(
+        "reg:ab sum:S1 keeper activate:ab ok:define:ab runs:ab stop:ab stopped:ab start:ab mismatch:ab start:ab lost",
+        "define:ab record:ab start:ab ok record:ab:held stop:ab record:ab start:ab! refused(Checksum Mismatch: app `ab` was not started: x.py has sha256 S2, \
+         the configuration says S1; put the right file back, or configure `script process x.py checksum SHA256 S2` and commit) \
+         start:ab! refused(the keeper is not connected; it is being restarted: try again)",
+    );
+    check(
+        "reg:ab sum:S1 keeper activate:ab ok:define:ab runs:ab stop:ab stopped:ab start:ab stop:ab",
+        "define:ab record:ab start:ab ok record:ab:held stop:ab record:ab start:ab! record:ab:held \
+         refused(app `ab` is being stopped; try again when that is done) stop:ab",
     );
 }
 
@@ -195,7 +215,7 @@ fn a_second_activation_is_refused_and_names_the_pid() {
 fn stop_is_remembered_until_start() {
     check(
         "reg:ab sum:S1 keeper activate:ab ok:define:ab runs:ab stop:ab stopped:ab start:ab",
-        "define:ab record:ab start:ab! record:ab:held stop:ab record:ab start:ab!",
+        "define:ab record:ab start:ab ok record:ab:held stop:ab record:ab start:ab!",
     );
 }
 
@@ -203,7 +223,7 @@ fn stop_is_remembered_until_start() {
 fn deactivation_is_recorded_before_the_release_and_answered_after_it() {
     check(
         "reg:ab sum:S1 keeper activate:ab ok:define:ab runs:ab deactivate:ab ok:release:ab start:ab",
-        "define:ab record:ab start:ab! erase:ab release:ab ok \
+        "define:ab record:ab start:ab ok erase:ab release:ab ok \
          refused(app `ab` is not activated; `appmgr process-script activate name ab`)",
     );
 }
@@ -212,7 +232,7 @@ fn deactivation_is_recorded_before_the_release_and_answered_after_it() {
 fn deleting_a_registration_deactivates() {
     check(
         "reg:ab sum:S1 keeper activate:ab ok:define:ab runs:ab unreg:ab ok:release:ab activate:ab",
-        "define:ab record:ab start:ab! erase:ab release:ab \
+        "define:ab record:ab start:ab ok erase:ab release:ab \
          refused(app `ab` is not registered; configure `appmgr process-script ab executable FILE.py` and commit)",
     );
 }
@@ -221,7 +241,7 @@ fn deleting_a_registration_deactivates() {
 fn an_app_waits_for_those_it_starts_after() {
     check(
         "sum:S1 reg:aa reg:bb:after=aa keeper activate:bb ok:define:bb activate:aa ok:define:aa runs:aa",
-        "define:bb record:bb ok define:aa record:aa start:aa! start:bb",
+        "define:bb record:bb ok define:aa record:aa start:aa ok start:bb",
     );
 }
 
@@ -229,7 +249,7 @@ fn an_app_waits_for_those_it_starts_after() {
 fn a_new_checksum_reaches_the_keeper_and_only_the_apps_that_use_it() {
     check(
         "sum:S1 reg:ab reg:cd:exe=y.py keeper activate:ab ok:define:ab sum:S2 nosum",
-        "define:ab record:ab start:ab! expect:ab=S2 expect:ab=-",
+        "define:ab record:ab start:ab ok expect:ab=S2 expect:ab=-",
     );
 }
 
@@ -237,7 +257,7 @@ fn a_new_checksum_reaches_the_keeper_and_only_the_apps_that_use_it() {
 fn a_checksum_that_moved_while_freezing_is_told_at_once() {
     check(
         "sum:S1 reg:ab keeper activate:ab sum:S2 ok:define:ab",
-        "define:ab expect:ab=S2 record:ab expect:ab=S2 start:ab!",
+        "define:ab expect:ab=S2 record:ab expect:ab=S2 start:ab ok",
     );
 }
 
@@ -271,7 +291,7 @@ fn unless_stopped_stays_stopped_over_a_reboot_and_always_does_not() {
 fn a_keeper_that_lost_its_containers_is_given_them_again() {
     check(
         "reg:ab sum:S1 keeper activate:ab ok:define:ab runs:ab lost keeper ok:define:ab",
-        "define:ab record:ab start:ab! define:ab record:ab start:ab",
+        "define:ab record:ab start:ab ok define:ab record:ab start:ab",
     );
 }
 

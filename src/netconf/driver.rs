@@ -20,7 +20,7 @@ use super::layout::Layout;
 use super::outbox::Outbox;
 use super::session::{Action, Input, Session, Setup};
 use crate::northbound::handle::{Handle, Opening, Ticket};
-use crate::northbound::{Answer, SessionEnd, SessionId};
+use crate::northbound::{Answer, Client, SessionEnd, SessionId};
 
 /// The default for how long a client may take to say hello.
 pub const HELLO_TIMEOUT: Duration = Duration::from_secs(30);
@@ -74,7 +74,13 @@ where
         }
     };
     let session = caller.session;
-    info!(%session, %user, %origin, "session opened");
+    // A script may open a session each second; people do not.
+    let is_script = matches!(caller.client, Client::Script { .. });
+    if is_script {
+        debug!(%session, %user, %origin, "session opened");
+    } else {
+        info!(%session, %user, %origin, "session opened");
+    }
     let mut close = CloseOnce { northbound: Some(northbound.clone()), session };
 
     let mut outbox = Outbox::default();
@@ -97,7 +103,11 @@ where
     if !matches!(end, SessionEnd::Closed | SessionEnd::Killed { .. } | SessionEnd::BadHello) {
         served.machine.counters().dropped();
     }
-    info!(%session, %user, ?end, "session closed");
+    if is_script {
+        debug!(%session, %user, ?end, "session closed");
+    } else {
+        info!(%session, %user, ?end, "session closed");
+    }
     // Locks go before the last bytes do: a client that dawdles must not keep others waiting.
     close.now(end).await;
     served.last_words().await;

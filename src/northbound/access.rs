@@ -19,7 +19,7 @@ use crate::yang::value::Element;
 pub(super) const NACM_ROOT: &str = "/ietf-netconf-acm:nacm";
 
 /// The rules in force, and how often they said no.
-pub struct Access {
+pub(super) struct Access {
     schema: &'static Schema,
     nacm: Nacm,
     counters: Cell<Counters>,
@@ -27,24 +27,24 @@ pub struct Access {
 
 impl Access {
     /// The rules as running has them.
-    pub fn read(schema: &'static Schema, running: &Tree) -> Self {
+    pub(super) fn read(schema: &'static Schema, running: &Tree) -> Self {
         Self { schema, nacm: compiled(running), counters: Cell::default() }
     }
 
     /// After a commit: rules that changed hold for the next request of every session.
-    pub fn refresh(&mut self, running: &Tree, changed: &[Change]) {
+    pub(super) fn refresh(&mut self, running: &Tree, changed: &[Change]) {
         if changed.iter().any(|change| change.path.starts_with(NACM_ROOT)) {
             self.nacm = compiled(running);
         }
     }
 
     /// The counters of `/ietf-netconf-acm:nacm`.
-    pub fn state(&self) -> Element {
+    pub(super) fn state(&self) -> Element {
         self.counters.get().state()
     }
 
     /// May `caller` call this operation at all? What it touches is asked for later.
-    pub fn may_ask(&self, caller: &Caller, request: &Request) -> Result<(), Refusal> {
+    pub(super) fn may_ask(&self, caller: &Caller, request: &Request) -> Result<(), Refusal> {
         let (module, operation) = match request {
             Request::Get { .. } => ("ietf-netconf", "get"),
             Request::GetConfig { .. } => ("ietf-netconf", "get-config"),
@@ -65,7 +65,7 @@ impl Access {
     }
 
     /// May `caller` invoke this rpc, or this action where it stands?
-    pub fn may_invoke(&self, caller: &Caller, operation: &Operation) -> Result<(), Refusal> {
+    pub(super) fn may_invoke(&self, caller: &Caller, operation: &Operation) -> Result<(), Refusal> {
         let node = operation.schema_node();
         let Some(above) = operation.data_path() else {
             return self.may_exec(caller, node.module().name(), node.name());
@@ -84,7 +84,7 @@ impl Access {
     }
 
     /// RFC 8341 access for a door that is not NETCONF.
-    pub fn permits(&self, caller: &Caller, path: &str, access: handle::Access) -> Result<(), Refusal> {
+    pub(super) fn permits(&self, caller: &Caller, path: &str, access: handle::Access) -> Result<(), Refusal> {
         let (wanted, verb) = match access {
             handle::Access::Read => (nacm::Access::Read, "read"),
             handle::Access::Update => (nacm::Access::Update, "update"),
@@ -101,14 +101,14 @@ impl Access {
     }
 
     /// Who decides what `caller` sees; `None` when nothing is hidden.
-    pub fn reader(&self, caller: &Caller) -> Option<Reader<'_>> {
+    pub(super) fn reader(&self, caller: &Caller) -> Option<Reader<'_>> {
         let subject = self.subject(caller);
         let scope = self.nacm.read_scope(&subject);
         (scope != ReadScope::Everything).then_some(Reader { nacm: &self.nacm, subject, scope })
     }
 
     /// Who decides what `caller` may change; `None` when no rule concerns the caller.
-    pub fn writer<'a>(&'a self, caller: &'a Caller) -> Option<Writer<'a>> {
+    pub(super) fn writer<'a>(&'a self, caller: &'a Caller) -> Option<Writer<'a>> {
         (!is_recovery(caller)).then(|| Writer { access: self, caller, subject: self.subject(caller) })
     }
 
@@ -133,14 +133,14 @@ impl Access {
 }
 
 /// Sees for one caller which nodes are readable.
-pub struct Reader<'a> {
+pub(super) struct Reader<'a> {
     nacm: &'a Nacm,
     subject: Subject,
     scope: ReadScope,
 }
 
 impl Reader<'_> {
-    pub fn may_read(&self, node: Node<'_>) -> bool {
+    pub(super) fn may_read(&self, node: Node<'_>) -> bool {
         let deny = deny_of(node.schema());
         if self.scope == ReadScope::AllButDefaultDenied && deny != DefaultDeny::All {
             return true;
@@ -151,14 +151,14 @@ impl Reader<'_> {
 }
 
 /// Sees for one caller which changes are permitted.
-pub struct Writer<'a> {
+pub(super) struct Writer<'a> {
     access: &'a Access,
     caller: &'a Caller,
     subject: Subject,
 }
 
 impl Writer<'_> {
-    pub fn may_touch(&self, touch: &Touch<'_>) -> Result<(), Refusal> {
+    pub(super) fn may_touch(&self, touch: &Touch<'_>) -> Result<(), Refusal> {
         let access = match touch.access {
             edit::Access::Create => nacm::Access::Create,
             edit::Access::Update => nacm::Access::Update,
@@ -167,7 +167,7 @@ impl Writer<'_> {
         self.decide(access, &touch.node.path(), deny_of(touch.node.schema()))
     }
 
-    pub fn may_change(&self, change: &Change) -> Result<(), Refusal> {
+    pub(super) fn may_change(&self, change: &Change) -> Result<(), Refusal> {
         let access = match &change.edit {
             Edit::Create { .. } => nacm::Access::Create,
             Edit::Delete => nacm::Access::Delete,
@@ -207,7 +207,8 @@ fn is_recovery(caller: &Caller) -> bool {
 }
 
 fn denied(caller: &Caller, what: &str, layer: Layer) -> Refusal {
-    let refusal = Refusal::new(Kind::AccessDenied, format!("{what} is denied to user `{}`", caller.user)).at_layer(layer);
+    let refusal =
+        Refusal::new(Kind::AccessDenied, format!("{what} is denied to user `{}`", caller.user)).at_layer(layer);
     match &caller.client {
         Client::Script { app, .. } if caller.groups.iter().any(|group| group == "scripts") => refusal.mend(format!(
             "configure `appmgr process-script {app} username NAME` with the name of a user who may, commit, and activate again"

@@ -12,7 +12,7 @@ use crate::yang::rpc::Operation;
 use crate::yang::value::Element;
 
 /// A call that waits for its provider.
-pub struct PendingCall {
+pub(super) struct PendingCall {
     operation: Operation,
     reply: oneshot::Sender<Answer>,
 }
@@ -38,7 +38,7 @@ impl Northbound {
         if let Err(refusal) = self.access.may_invoke(caller, &operation) {
             return drop(reply.send(Err(vec![refusal])));
         }
-        let path = operation.path().to_owned();
+        let path = operation.path();
         let Some(index) = self.router.call(operation.schema_node().path().as_str()) else {
             let refusal = Refusal::new(Kind::OperationNotSupported, format!("nobody here carries out {path}"));
             return drop(reply.send(Err(vec![refusal])));

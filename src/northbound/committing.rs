@@ -13,8 +13,8 @@ use super::driver::{Committed, Northbound, now};
 use super::provider::{Change, Proposal as Share};
 use super::router::ProviderIndex;
 use super::{Answer, Caller, Client, Kind, Refusal, Response};
-use crate::datastore::Proposal;
 use crate::datastore::CandidateId;
+use crate::datastore::Proposal;
 use crate::datastore::commit::{Action, Commit, Input, ProviderId};
 use crate::store::commits::CommitMeta;
 
@@ -37,8 +37,7 @@ impl Northbound {
     fn authorise_commit(&self, caller: &Caller, proposal: &Proposal) -> Result<(), Vec<Refusal>> {
         let Some(writer) = self.access.writer(caller) else { return Ok(()) };
         let changes = proposal.diff.changes();
-        let refusals: Vec<Refusal> =
-            changes.iter().filter_map(|change| writer.may_change(change).err()).collect();
+        let refusals: Vec<Refusal> = changes.iter().filter_map(|change| writer.may_change(change).err()).collect();
         if refusals.is_empty() { Ok(()) } else { Err(refusals) }
     }
 
@@ -146,11 +145,7 @@ impl Northbound {
     }
 }
 
-fn share<'a>(
-    shares: &'a BTreeMap<ProviderIndex, Vec<Change>>,
-    at: ProviderId,
-    proposal: &'a Proposal,
-) -> Share<'a> {
+fn share<'a>(shares: &'a BTreeMap<ProviderIndex, Vec<Change>>, at: ProviderId, proposal: &'a Proposal) -> Share<'a> {
     let changes = shares.get(&ProviderIndex(at.0)).map(Vec::as_slice).unwrap_or_default();
     Share { changes, config: proposal.next.as_ref() }
 }

@@ -17,7 +17,7 @@ use crate::yang::tree::{Node, Tree};
 use crate::yang::value::Element;
 
 /// A get that waits for providers.
-pub struct PendingGet {
+pub(super) struct PendingGet {
     caller: Caller,
     filter: Option<Filter>,
     with_defaults: WithDefaults,

@@ -16,8 +16,7 @@ pub(super) fn no_startup() -> Refusal {
 }
 
 fn running_is_not_writable() -> Refusal {
-    Refusal::new(Kind::OperationNotSupported, "running is changed by commit only")
-        .mend("edit the candidate and commit")
+    Refusal::new(Kind::OperationNotSupported, "running is changed by commit only").mend("edit the candidate and commit")
 }
 
 impl Northbound {
@@ -65,8 +64,7 @@ impl Northbound {
         if let Some(writer) = self.access.writer(caller) {
             // RFC 8341 section 3.2.6: what the copy would change is what the caller must be allowed to change.
             let changes = crate::yang::diff::Diff::between(&candidate, &tree).changes();
-            let refusals: Vec<Refusal> =
-                changes.iter().filter_map(|change| writer.may_change(change).err()).collect();
+            let refusals: Vec<Refusal> = changes.iter().filter_map(|change| writer.may_change(change).err()).collect();
             if !refusals.is_empty() {
                 return Err(refusals);
             }
