@@ -272,6 +272,8 @@ def settle(run):
         if name in sys.modules:
             thought(sys.modules[name])
     sys.excepthook = show
+    if hasattr(sys, "unraisablehook"):
+        sys.unraisablehook = show_unraisable
 
 
 def new_main(run, name):
@@ -343,6 +345,23 @@ def show(kind, error, trace):
     error = clean(error if error is not None else kind())
     traceback.print_exception(kind, error, without_ours(trace))
     sys.stderr.flush()
+
+
+def show_unraisable(args):
+    """sys.unraisablehook (Python 3.8), whose source lines, too, would come from the disk."""
+    if sys.stderr is None:
+        return
+    try:
+        import traceback
+
+        trace = without_ours(args.exc_traceback)
+        lines = traceback.format_exception(args.exc_type, args.exc_value, trace)
+        message = args.err_msg or "Exception ignored in"
+        sys.stderr.write("{}: {!r}\n{}".format(message, args.object, "".join(lines)))
+        sys.stderr.flush()
+    except Exception:
+        # An interpreter that is being taken down, or an object that cannot be shown.
+        sys.__unraisablehook__(args)
 
 
 def clean(error):
@@ -461,9 +480,12 @@ class Passenger(object):
 def arrive(luggage):
     settle(Run(*luggage))
     # The parent runs unbuffered, which multiprocessing does not hand on: at least no line is held back.
-    for stream in (sys.stdout, sys.stderr):
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(line_buffering=True)
+        elif stream is not None:
+            setattr(sys, name, open(stream.fileno(), "w", 1, stream.encoding, stream.errors, closefd=False))
 
 
 def dress_spawn(spawn, run):

@@ -482,3 +482,14 @@ def test_a_neighbour_that_cannot_be_read_is_no_module(tmp_path):
     (tmp_path / "helper.py").mkdir()
     outcome = run("import helper", repository=tmp_path, checksums={"helper.py": "0" * 64})
     assert outcome.errors.rstrip().endswith("ModuleNotFoundError: No module named 'helper'"), outcome
+
+
+def test_an_exception_that_cannot_be_raised_shows_the_lines_that_ran(tmp_path):
+    text = "class Held(object):\n    def __del__(self):\n        raise ValueError('too late')\nheld = Held()\ndel held\n"
+    (tmp_path / "repository").mkdir()
+    (tmp_path / "repository" / "probe.py").write_text("# another file by now\n" * 9)
+    outcome = run(text, repository=tmp_path / "repository")
+    done, path = plain(tmp_path, text)
+    at = outcome.errors.index("Traceback")
+    assert outcome.errors[at:] == done.stderr[done.stderr.index("Traceback"):].replace(path, DEVICE + "probe.py"), outcome
+    assert outcome.errors.startswith("Exception ignored in: <function Held.__del__ at ")
