@@ -1,104 +1,126 @@
-//! A dirty candidate: the tree that was edited, and the running that it was begun on.
+//! A dirty candidate: running plus what was edited, kept as two fragments of it (before and after) and what they cover.
+//!
+//! Its size is that of the edits, not of running. When running moves, the fragment of the new running takes the place
+//! of the old one and the edits are made on it again, unless something stands against that.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::rc::Rc;
 
 use crate::northbound::provider::{Change, Edit};
 use crate::yang::diff::Diff;
+use crate::yang::fragment::{self, Cover};
 use crate::yang::tree::Tree;
+
+/// How often running has moved.
+pub(super) type Version = u64;
 
 #[derive(Debug)]
 pub(super) struct Candidate {
-    base: Rc<Tree>,
-    tree: Rc<Tree>,
+    cover: Cover,
+    /// Running as it was when this was last based on it, as far as it is covered.
+    old: Tree,
+    new: Tree,
+    base: Version,
     /// What both sides changed differently. While there are any, the candidate stays on its old base.
     conflicts: Vec<String>,
     /// The running that the conflicts are with, so that they are looked for once.
-    compared_with: Option<Rc<Tree>>,
+    compared_with: Option<Version>,
 }
 
 impl Candidate {
-    pub(super) fn new(base: Rc<Tree>, tree: Tree, conflicts: Vec<String>) -> Self {
-        Self { base, tree: Rc::new(tree), conflicts, compared_with: None }
+    /// Nothing is edited yet.
+    pub(super) fn clean(running: &Tree, base: Version) -> Self {
+        let schema = running.schema();
+        let (old, new) = (Tree::new(schema), Tree::new(schema));
+        Self { cover: Cover::default(), old, new, base, conflicts: Vec::new(), compared_with: None }
     }
 
-    pub(super) fn base(&self) -> Rc<Tree> {
-        Rc::clone(&self.base)
-    }
-
-    pub(super) fn tree(&self) -> &Rc<Tree> {
-        &self.tree
+    /// `new` in the place of everything.
+    pub(super) fn replace(&mut self, running: &Tree, new: Tree) {
+        if !self.cover.is_everything() {
+            if self.conflicts.is_empty() {
+                self.old = running.duplicate();
+            } else {
+                // What was edited stays compared with the running that it was edited on.
+                let mut whole = running.duplicate();
+                whole.transplant(&fragment::extract_covered(running, &self.cover), &self.old);
+                self.old = whole;
+            }
+            self.cover = Cover::everything();
+        }
+        self.new = new;
     }
 
     pub(super) fn conflicts(&self) -> &[String] {
         &self.conflicts
     }
 
-    pub(super) fn into_conflicts(self) -> Vec<String> {
-        self.conflicts
+    /// The fragment of running and what the edits made of it.
+    pub(super) fn fragments(&self) -> (&Tree, &Tree) {
+        (&self.old, &self.new)
     }
 
-    /// Brings the edits onto `running`, when it has moved and nothing stands against it.
-    pub(super) fn rebase(&mut self, running: &Rc<Tree>) {
-        let is_done = Rc::ptr_eq(&self.base, running)
-            || self.compared_with.as_ref().is_some_and(|compared| Rc::ptr_eq(compared, running));
-        if is_done {
-            return;
+    /// The whole tree.
+    pub(super) fn materialised(&self, running: &Tree) -> Tree {
+        if self.cover.is_everything() {
+            return self.new.duplicate();
         }
-        let ours = Diff::between(&self.base, &self.tree);
-        let theirs = Diff::between(&self.base, running);
-        self.compared_with = Some(Rc::clone(running));
-        self.conflicts = disagreements(&ours.changes(), &theirs.changes());
+        let mut tree = running.duplicate();
+        if self.conflicts.is_empty() {
+            tree.transplant(&self.old, &self.new);
+        } else {
+            // The running it stands on is gone: what it covers stands for itself.
+            let covered = |of| fragment::extract_covered(of, &self.cover);
+            tree.transplant(&covered(running), &covered(&self.new));
+        }
+        tree
+    }
+
+    /// The part of the candidate that `cover` names, to be edited; give it back with [`Candidate::edited`].
+    pub(super) fn part(&mut self, running: &Tree, cover: &Cover) -> Tree {
+        if !self.cover.is_everything() {
+            self.cover.add(cover.clone());
+            fragment::extend(&mut self.old, &mut self.new, running, cover, &mut self.cover);
+        }
+        fragment::extract(&self.new, cover)
+    }
+
+    pub(super) fn edited(&mut self, before: &Tree, after: &Tree) {
+        self.new.transplant(before, after);
+    }
+
+    /// Whether nothing differs from running, after an edit of `cover` that left `after`.
+    pub(super) fn is_clean_after(&self, cover: &Cover, after: &Tree) -> bool {
+        Diff::between(&fragment::extract(&self.old, cover), after).is_empty() && self.is_clean()
+    }
+
+    pub(super) fn is_clean(&self) -> bool {
+        self.conflicts.is_empty() && Diff::between(&self.old, &self.new).is_empty()
+    }
+
+    /// Brings the edits onto `running`, when it has moved and nothing stands against it; whether that was done now.
+    pub(super) fn rebase(&mut self, running: &Tree, version: Version) -> bool {
+        if self.base == version || self.compared_with == Some(version) {
+            return false;
+        }
+        let now = fragment::extract(running, &self.cover);
+        let ours = Diff::between(&self.old, &self.new).changes();
+        let theirs = Diff::between(&self.old, &now).changes();
+        self.compared_with = Some(version);
+        self.conflicts = disagreements(&ours, &theirs);
         if !self.conflicts.is_empty() {
-            return;
+            return false;
         }
-        // What both did alike is done already: only the rest is to be brought over.
-        match remaining(&self.base, &self.tree, running, &ours) {
-            Some(tree) => {
-                self.tree = Rc::new(tree);
-                self.base = Rc::clone(running);
-                self.compared_with = None;
-            }
-            None => self.conflicts = ours.changes().into_iter().map(|change| change.path).collect(),
-        }
+        // What both did alike is there already, and comes out the same.
+        let mut next = now.duplicate();
+        next.transplant(&self.old, &self.new);
+        next.add_defaults();
+        self.cover.forget_witnesses();
+        self.old = now;
+        self.new = next;
+        self.base = version;
+        self.compared_with = None;
+        true
     }
-}
-
-/// The candidate on top of the new running. `None` when the edits do not fit it.
-fn remaining(base: &Tree, tree: &Tree, running: &Tree, ours: &Diff) -> Option<Tree> {
-    if let Ok(tree) = ours.applied_to(running) {
-        // libyang makes a node that is there already a second time; then the edits overlapped.
-        let overlaps = {
-            let theirs = Diff::between(base, running).changes();
-            let mine: BTreeSet<String> = ours.changes().into_iter().map(|change| change.path).collect();
-            theirs.iter().any(|change| mine.contains(&change.path))
-        };
-        if !overlaps {
-            return Some(tree);
-        }
-    }
-    // Where both made the same, merge what the candidate has over what runs, then take away what it took away.
-    let mut next = running.duplicate();
-    next.merge(tree);
-    for change in ours.changes() {
-        if change.edit == Edit::Delete
-            && let Some(node) = next.find(&change.path)
-        {
-            let at = next.at(node);
-            next.delete(at);
-        }
-    }
-    // What they took away and we did not touch came back by the merge.
-    for change in Diff::between(base, running).changes() {
-        if change.edit == Edit::Delete
-            && let Some(node) = next.find(&change.path)
-        {
-            let at = next.at(node);
-            next.delete(at);
-        }
-    }
-    next.add_defaults();
-    Some(next)
 }
 
 /// Paths that both sides changed, unless both came to the same; and what one side deleted around the other's change.

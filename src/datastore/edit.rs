@@ -9,6 +9,7 @@
 //! A node that is there by default only counts as absent. An edit checks names, values, existence and operation; what
 //! is complete or consistent is for validation.
 
+mod cover;
 mod place;
 
 use crate::northbound::{DefaultOperation, ErrorOption, Fragment, Kind, Refusal};

@@ -5,7 +5,10 @@
 //!                              |  ^-- discard --> clean      (dropped: nothing happened)
 //!                              '-- running moved --> rebased, or in conflict until discarded
 //! ```
-//! Pure: no disk, no clock. Trees are shared by reference count, so a reader keeps the one it began with.
+//! An edit and a commit cost what they change: a candidate holds fragments of running, is validated by them where the
+//! schema allows that (`yang/judge.rs`), and running is changed in place. Where it does not, the whole is validated.
+//!
+//! Pure: no disk, no clock. Trees are shared by reference count: a reader that holds one keeps what it began with.
 //!
 //! Must not know: NETCONF, NACM, providers, files.
 
@@ -18,11 +21,14 @@ mod candidate;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use self::candidate::Candidate;
+use bytes::Bytes;
+
+use self::candidate::{Candidate, Version};
 use self::edit::{Access, Edit, Permit};
 use crate::northbound::provider::Change;
-use crate::northbound::{DefaultOperation, ErrorOption, Kind, Refusal, SessionId};
+use crate::northbound::{DefaultOperation, ErrorOption, Kind, Refusal, SessionId, WithDefaults};
 use crate::yang::diff::{self, Diff};
+use crate::yang::judge::{self, Judged};
 use crate::yang::schema::Schema;
 use crate::yang::tree::Tree;
 
@@ -38,19 +44,34 @@ pub enum CandidateId {
 /// A valid next configuration that is not yet running.
 #[derive(Debug)]
 pub struct Proposal {
-    pub next: Rc<Tree>,
     /// The commit record: written nodes.
     pub diff: Diff,
     /// What providers hear: effective values.
     pub changes: Vec<Change>,
-    base: Rc<Tree>,
+    next: Next,
+    base: Version,
     from: Option<CandidateId>,
+}
+
+#[derive(Debug)]
+enum Next {
+    Whole(Rc<Tree>),
+    /// What `old` becomes, and all else stays.
+    Part {
+        old: Tree,
+        new: Tree,
+    },
 }
 
 impl Proposal {
     /// Nothing that anybody wrote has changed; such a commit is not recorded.
     pub fn is_empty(&self) -> bool {
         self.diff.is_empty()
+    }
+
+    /// Whether it was judged by what it touches alone.
+    pub fn is_partial(&self) -> bool {
+        matches!(self.next, Next::Part { .. })
     }
 }
 
@@ -65,9 +86,18 @@ pub struct Touched {
 pub struct Datastores {
     schema: &'static Schema,
     running: Rc<Tree>,
+    version: Version,
+    /// While a proposal is staged, `running` is what it would be; this is what undoes a whole one.
+    staged: Option<Staged>,
     candidates: BTreeMap<CandidateId, Candidate>,
     /// `None` when the server has no startup datastore, or it was deleted.
     startup: Option<Rc<Tree>>,
+}
+
+#[derive(Debug)]
+enum Staged {
+    Whole(Rc<Tree>),
+    Part,
 }
 
 /// Running as it was when the agent went: the snapshot, the commits after it, oldest first, and the defaults.
@@ -76,22 +106,40 @@ pub fn recover<'r>(
     snapshot: Option<&[u8]>,
     records: impl IntoIterator<Item = &'r [u8]>,
 ) -> Result<Tree, Vec<Refusal>> {
+    let mut tree = written(schema, snapshot, records).map_err(|refusal| vec![refusal])?;
+    tree.validate_config()?;
+    Ok(tree)
+}
+
+/// The next snapshot: the one before it and the commits after that, put together. Uses no tree but its own, so it may
+/// be made on any thread.
+pub fn fold<'r>(
+    schema: &'static Schema,
+    snapshot: Option<&[u8]>,
+    records: impl IntoIterator<Item = &'r [u8]>,
+) -> Result<Bytes, Refusal> {
+    Ok(written(schema, snapshot, records)?.print_xml(WithDefaults::Explicit))
+}
+
+fn written<'r>(
+    schema: &'static Schema,
+    snapshot: Option<&[u8]>,
+    records: impl IntoIterator<Item = &'r [u8]>,
+) -> Result<Tree, Refusal> {
     let mut tree = match snapshot {
-        Some(bytes) => Tree::parse_stored(schema, bytes).map_err(|refusal| vec![refusal])?,
+        Some(bytes) => Tree::parse_stored(schema, bytes)?,
         None => Tree::new(schema),
     };
     for record in records {
-        let diff = Diff::parse(schema, record).map_err(|refusal| vec![refusal])?;
-        diff.apply_to_written(&mut tree).map_err(|refusal| vec![refusal])?;
+        Diff::parse(schema, record)?.apply_to_written(&mut tree)?;
     }
-    tree.validate_config()?;
     Ok(tree)
 }
 
 impl Datastores {
     /// `running` has been validated.
     pub fn new(schema: &'static Schema, running: Tree) -> Self {
-        Self { schema, running: Rc::new(running), candidates: BTreeMap::new(), startup: None }
+        Self { schema, running: Rc::new(running), version: 0, staged: None, candidates: BTreeMap::new(), startup: None }
     }
 
     pub fn schema(&self) -> &'static Schema {
@@ -110,11 +158,12 @@ impl Datastores {
         self.startup = startup;
     }
 
-    /// The candidate as it is now: running where nobody edited it.
+    /// The candidate as it is now: running where nobody edited it. Costs as much as running is large.
     pub fn candidate(&mut self, id: CandidateId) -> Rc<Tree> {
+        let running = Rc::clone(&self.running);
         match self.rebased(id) {
-            Some(candidate) => Rc::clone(candidate.tree()),
-            None => Rc::clone(&self.running),
+            Some(candidate) => Rc::new(candidate.materialised(&running)),
+            None => running,
         }
     }
 
@@ -136,10 +185,20 @@ impl Datastores {
         error_option: ErrorOption,
         permit: Option<Permit<'_>>,
     ) -> Result<(), Vec<Refusal>> {
-        let mut next = self.candidate(id).duplicate();
-        let result = edit.apply(&mut next, default_operation, error_option, permit);
-        if result.is_ok() || error_option == ErrorOption::ContinueOnError {
-            self.replace_candidate(id, next);
+        let cover = edit.cover(self.schema, default_operation);
+        let was_dirty = self.rebased(id).is_some();
+        let known = self.candidates.remove(&id);
+        let mut candidate = known.unwrap_or_else(|| Candidate::clean(&self.running, self.version));
+        let before = candidate.part(&self.running, &cover);
+        let mut after = before.duplicate();
+        let result = edit.apply(&mut after, default_operation, error_option, permit);
+        let is_done = result.is_ok() || error_option == ErrorOption::ContinueOnError;
+        if is_done {
+            candidate.edited(&before, &after);
+        }
+        let is_clean = if is_done { candidate.is_clean_after(&cover, &after) } else { !was_dirty };
+        if !is_clean {
+            self.candidates.insert(id, candidate);
         }
         result
     }
@@ -163,12 +222,12 @@ impl Datastores {
 
     /// copy-config to a candidate. A candidate that equals running again is clean.
     pub fn replace_candidate(&mut self, id: CandidateId, next: Tree) {
-        let base = self.candidates.get(&id).map_or_else(|| Rc::clone(&self.running), Candidate::base);
-        if Rc::ptr_eq(&base, &self.running) && Diff::between(&self.running, &next).is_empty() {
-            self.candidates.remove(&id);
-        } else {
-            let conflicts = self.candidates.remove(&id).map(Candidate::into_conflicts).unwrap_or_default();
-            self.candidates.insert(id, Candidate::new(base, next, conflicts));
+        let _ = self.rebased(id);
+        let known = self.candidates.remove(&id);
+        let mut candidate = known.unwrap_or_else(|| Candidate::clean(&self.running, self.version));
+        candidate.replace(&self.running, next);
+        if !candidate.is_clean() {
+            self.candidates.insert(id, candidate);
         }
     }
 
@@ -186,13 +245,19 @@ impl Datastores {
     /// What committing the candidate would make of running.
     pub fn propose(&mut self, id: CandidateId) -> Result<Proposal, Vec<Refusal>> {
         let running = Rc::clone(&self.running);
+        let base = self.version;
         let Some(candidate) = self.rebased(id) else {
-            return Ok(unchanged(&running, Some(id)));
+            return Ok(unchanged(&running, base, Some(id)));
         };
         if let [first, ..] = candidate.conflicts() {
             return Err(candidate.conflicts().iter().map(|path| conflict(path, first)).collect());
         }
-        let next = candidate.tree().duplicate();
+        let (old, new) = candidate.fragments();
+        if let Some(Judged { new, diff, changes }) = judge::judge(old, new) {
+            let next = Next::Part { old: old.duplicate(), new };
+            return Ok(Proposal { diff, changes, next, base, from: Some(id) });
+        }
+        let next = candidate.materialised(&running);
         self.propose_tree(next, Some(id))
     }
 
@@ -201,7 +266,7 @@ impl Datastores {
         next.validate_config()?;
         let diff = Diff::between(&self.running, &next);
         let changes = diff::changes(&self.running, &next);
-        Ok(Proposal { next: Rc::new(next), diff, changes, base: Rc::clone(&self.running), from })
+        Ok(Proposal { diff, changes, next: Next::Whole(Rc::new(next)), base: self.version, from })
     }
 
     /// edit-config with running as its target.
@@ -217,26 +282,55 @@ impl Datastores {
         self.propose_tree(next, None)
     }
 
+    /// Makes [`Datastores::running`] what the proposal would make of it, for providers to look at. Until it is accepted
+    /// or unstaged nothing else is asked of the datastores.
+    pub fn stage(&mut self, proposal: &Proposal) {
+        assert_eq!(proposal.base, self.version, "running does not move between a proposal and its acceptance");
+        assert!(self.staged.is_none(), "one proposal at a time is staged");
+        self.staged = Some(match &proposal.next {
+            Next::Whole(next) => Staged::Whole(std::mem::replace(&mut self.running, Rc::clone(next))),
+            Next::Part { old, new } => {
+                self.own_running().transplant(old, new);
+                Staged::Part
+            }
+        });
+    }
+
+    /// The staged proposal was refused: running is what it was.
+    pub fn unstage(&mut self, proposal: &Proposal) {
+        match (self.staged.take(), &proposal.next) {
+            (Some(Staged::Whole(before)), _) => self.running = before,
+            (Some(Staged::Part), Next::Part { old, new }) => self.own_running().transplant(new, old),
+            (Some(Staged::Part), Next::Whole(_)) | (None, _) => {}
+        }
+    }
+
     /// The proposal is recorded: it is running now. Other dirty candidates are rebased when they are next used.
     ///
     /// One commit at a time: the caller lets none begin between a proposal and its acceptance.
     pub fn accept(&mut self, proposal: &Proposal) {
-        assert!(
-            Rc::ptr_eq(&proposal.base, &self.running),
-            "running does not move between a proposal and its acceptance"
-        );
-        self.running = Rc::clone(&proposal.next);
+        if self.staged.is_none() {
+            self.stage(proposal);
+        }
+        self.staged = None;
+        self.version += 1;
         if let Some(id) = proposal.from {
             self.candidates.remove(&id);
         }
     }
 
+    /// Running, to be changed in place. Whoever still holds the old one keeps it.
+    fn own_running(&mut self) -> &mut Tree {
+        if Rc::get_mut(&mut self.running).is_none() {
+            self.running = Rc::new(self.running.duplicate());
+        }
+        Rc::get_mut(&mut self.running).expect("a tree that was just made has one owner")
+    }
+
     /// The dirty candidate, brought onto today's running.
     fn rebased(&mut self, id: CandidateId) -> Option<&Candidate> {
-        let running = &self.running;
         let candidate = self.candidates.get_mut(&id)?;
-        candidate.rebase(running);
-        if candidate.conflicts().is_empty() && Diff::between(running, candidate.tree()).is_empty() {
+        if candidate.rebase(&self.running, self.version) && candidate.is_clean() {
             // Somebody else has committed the very same.
             self.candidates.remove(&id);
             return None;
@@ -245,14 +339,10 @@ impl Datastores {
     }
 }
 
-fn unchanged(running: &Rc<Tree>, from: Option<CandidateId>) -> Proposal {
-    Proposal {
-        next: Rc::clone(running),
-        diff: Diff::between(running, running),
-        changes: Vec::new(),
-        base: Rc::clone(running),
-        from,
-    }
+fn unchanged(running: &Rc<Tree>, base: Version, from: Option<CandidateId>) -> Proposal {
+    let nothing = Tree::new(running.schema());
+    let diff = Diff::between(&nothing, &nothing);
+    Proposal { diff, changes: Vec::new(), next: Next::Whole(Rc::clone(running)), base, from }
 }
 
 fn conflict(path: &str, first: &str) -> Refusal {
@@ -264,5 +354,7 @@ fn conflict(path: &str, first: &str) -> Refusal {
     Refusal::new(Kind::OperationFailed, message).at(path).mend("look at both, then discard-changes and edit again")
 }
 
+#[cfg(test)]
+mod oracle;
 #[cfg(test)]
 mod tests;

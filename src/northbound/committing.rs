@@ -7,16 +7,20 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use tracing::{error, info};
+use tracing::{debug, error, info};
 
 use super::driver::{Committed, Northbound, now};
+use super::handle::Continuation;
 use super::provider::{Change, Proposal as Share};
 use super::router::ProviderIndex;
 use super::{Answer, Caller, Client, Kind, Refusal, Response};
 use crate::datastore::CandidateId;
 use crate::datastore::Proposal;
 use crate::datastore::commit::{Action, Commit, Input, ProviderId};
-use crate::store::commits::CommitMeta;
+use crate::store::StoreError;
+use crate::store::commits::{CommitMeta, Snapshot, SnapshotWork};
+use crate::yang::schema::Schema;
+use crate::yang::tree::Tree;
 
 impl Northbound {
     pub(super) fn commit(&mut self, caller: &Caller) -> Answer {
@@ -65,6 +69,16 @@ impl Northbound {
 
     /// Takes a validated proposal through the commit machine.
     pub fn carry_out(&mut self, caller: &Caller, proposal: &Proposal, comment: &str) -> Result<(), Vec<Refusal>> {
+        // Providers are shown running as it would be. Nobody else looks meanwhile: this thread does nothing else.
+        self.datastores.stage(proposal);
+        let outcome = self.ask_everyone(caller, proposal, comment);
+        if outcome.is_err() {
+            self.datastores.unstage(proposal);
+        }
+        outcome
+    }
+
+    fn ask_everyone(&mut self, caller: &Caller, proposal: &Proposal, comment: &str) -> Result<(), Vec<Refusal>> {
         let shares = self.router.shares(&proposal.changes);
         let providers = shares.keys().map(|index| ProviderId(index.0)).collect();
         let (mut machine, actions) = Commit::begin(providers, true);
@@ -73,9 +87,11 @@ impl Northbound {
         while let Some(action) = actions.pop_front() {
             let input = match action {
                 Action::Validate(at) => {
-                    Input::Validated(at, self.providers[at.0].validate(&share(&shares, at, proposal)))
+                    Input::Validated(at, self.providers[at.0].validate(&share(&shares, at, self.datastores.running())))
                 }
-                Action::Prepare(at) => Input::Prepared(at, self.providers[at.0].prepare(&share(&shares, at, proposal))),
+                Action::Prepare(at) => {
+                    Input::Prepared(at, self.providers[at.0].prepare(&share(&shares, at, self.datastores.running())))
+                }
                 Action::Abort(at) => {
                     self.providers[at.0].abort();
                     Input::Aborted(at)
@@ -85,12 +101,12 @@ impl Northbound {
                     Input::Recorded(recorded.map(|id| committed = Some(id)))
                 }
                 Action::Swap => {
-                    self.access.refresh(&proposal.next, &proposal.changes);
+                    self.access.refresh(self.datastores.running(), &proposal.changes);
                     self.datastores.accept(proposal);
                     continue;
                 }
                 Action::Apply(at) => {
-                    self.providers[at.0].apply(&share(&shares, at, proposal));
+                    self.providers[at.0].apply(&share(&shares, at, self.datastores.running()));
                     Input::Applied(at)
                 }
                 Action::Reply(outcome) => {
@@ -107,13 +123,16 @@ impl Northbound {
         Err(vec![Refusal::new(Kind::OperationFailed, "the commit ended without an outcome")])
     }
 
-    pub(super) fn ask_providers_to_validate(&self, proposal: &Proposal) -> Result<(), Vec<Refusal>> {
+    pub(super) fn ask_providers_to_validate(&mut self, proposal: &Proposal) -> Result<(), Vec<Refusal>> {
+        self.datastores.stage(proposal);
+        let running = self.datastores.running();
         let shares = self.router.shares(&proposal.changes);
         let refusals: Vec<Refusal> = shares
             .keys()
-            .filter_map(|index| self.providers[index.0].validate(&share(&shares, ProviderId(index.0), proposal)).err())
+            .filter_map(|index| self.providers[index.0].validate(&share(&shares, ProviderId(index.0), running)).err())
             .flatten()
             .collect();
+        self.datastores.unstage(proposal);
         if refusals.is_empty() { Ok(()) } else { Err(refusals) }
     }
 
@@ -137,17 +156,49 @@ impl Northbound {
         if !self.commits.wants_snapshot() {
             return;
         }
-        let bytes = self.datastores.running().print_xml(super::WithDefaults::Explicit);
-        if let Err(trouble) = self.commits.snapshot(self.commits.last_id(), &bytes) {
+        // Made from what is on disk, on another thread and with trees of its own: this one goes on answering.
+        let work = self.commits.begin_snapshot();
+        let (schema, inputs) = (self.schema, self.inputs.clone());
+        self.runtime.spawn_blocking(move || {
+            let outcome = take_snapshot(schema, work);
+            let resume = Continuation(Box::new(move |northbound: &mut Northbound| northbound.snapshot_taken(outcome)));
+            // A northbound that is gone has nothing to note: the snapshot is found at the next start.
+            let _ = inputs.blocking_send(super::handle::Input::Resume(resume));
+        });
+    }
+
+    fn snapshot_taken(&mut self, outcome: Result<Snapshot, SnapshotError>) {
+        let noted = match outcome {
+            Ok(snapshot) => self.commits.snapshot_taken(Ok(snapshot)).map(|()| debug!(snapshot.id, "snapshot taken")),
+            Err(SnapshotError::Disk(trouble)) => self.commits.snapshot_taken(Err(trouble)),
+            Err(SnapshotError::Content(refusal)) => {
+                error!(%refusal, "the commits on disk do not make a snapshot");
+                self.commits.snapshot_given_up();
+                Ok(())
+            }
+        };
+        if let Err(trouble) = noted {
             // The commits themselves are durable: a snapshot only shortens recovery.
             error!(%trouble, "the snapshot of running could not be written");
         }
     }
 }
 
-fn share<'a>(shares: &'a BTreeMap<ProviderIndex, Vec<Change>>, at: ProviderId, proposal: &'a Proposal) -> Share<'a> {
+enum SnapshotError {
+    Disk(StoreError),
+    Content(Refusal),
+}
+
+fn take_snapshot(schema: &'static Schema, work: SnapshotWork) -> Result<Snapshot, SnapshotError> {
+    let (snapshot, records) = work.parts().map_err(SnapshotError::Disk)?;
+    let records = records.iter().map(|record| record.diff.as_slice());
+    let payload = crate::datastore::fold(schema, snapshot.as_deref(), records).map_err(SnapshotError::Content)?;
+    work.write(&payload).map_err(SnapshotError::Disk)
+}
+
+fn share<'a>(shares: &'a BTreeMap<ProviderIndex, Vec<Change>>, at: ProviderId, config: &'a Tree) -> Share<'a> {
     let changes = shares.get(&ProviderIndex(at.0)).map(Vec::as_slice).unwrap_or_default();
-    Share { changes, config: proposal.next.as_ref() }
+    Share { changes, config }
 }
 
 pub(super) fn client_name(client: &Client) -> &'static str {

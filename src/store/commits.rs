@@ -18,7 +18,8 @@ pub const FIRST_COMMIT_ID: u64 = 1_000_000_001;
 pub struct Limits {
     /// So many commits after the last snapshot...
     pub commits_between_snapshots: u64,
-    /// ... or so many bytes of changes, so that recovery stays quick.
+    /// ... or so many bytes of changes, and as many as the last snapshot has: recovery stays quick, and snapshots cost
+    /// no more than the commits that lead to them.
     pub bytes_between_snapshots: u64,
     /// Older snapshots than these go; the newest but one stays in case the newest is damaged.
     pub snapshots_kept: usize,
@@ -26,7 +27,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { commits_between_snapshots: 100, bytes_between_snapshots: 4 << 20, snapshots_kept: 2 }
+        Self { commits_between_snapshots: 1000, bytes_between_snapshots: 4 << 20, snapshots_kept: 2 }
     }
 }
 
@@ -49,6 +50,9 @@ pub struct CommitStore {
     next_id: u64,
     commits_since_snapshot: u64,
     bytes_since_snapshot: u64,
+    /// How large the newest snapshot is.
+    snapshot_bytes: u64,
+    is_taking_snapshot: bool,
     /// A record whose force failed: it may or may not be there after a power cut. Nothing is written behind it.
     not_trusted: Option<PathBuf>,
 }
@@ -104,6 +108,8 @@ impl CommitStore {
             next_id: expected,
             commits_since_snapshot: expected - after - 1,
             bytes_since_snapshot: recovered.commits.iter().map(|record| record.diff.len() as u64).sum(),
+            snapshot_bytes: recovered.snapshot.as_ref().map_or(0, |(_, payload)| payload.len() as u64),
+            is_taking_snapshot: false,
             not_trusted: None,
         };
         Ok((store, recovered))
@@ -147,39 +153,47 @@ impl CommitStore {
     }
 
     pub fn wants_snapshot(&self) -> bool {
-        self.commits_since_snapshot > 0
+        let bytes_due = self.limits.bytes_between_snapshots.max(self.snapshot_bytes);
+        !self.is_taking_snapshot
+            && self.commits_since_snapshot > 0
             && (self.commits_since_snapshot >= self.limits.commits_between_snapshots
-                || self.bytes_since_snapshot >= self.limits.bytes_between_snapshots)
+                || self.bytes_since_snapshot >= bytes_due)
     }
 
-    /// Writes running as it is after commit `id`; old snapshots go. The commits stay: they are the history.
-    pub fn snapshot(&mut self, id: u64, payload: &[u8]) -> Result<(), StoreError> {
-        let path = self.dir.join(format!("snapshot-{id}"));
-        put(&*self.disk, &path, &record::snapshot_text(id, payload))?;
-        self.commits_since_snapshot = self.last_id().saturating_sub(id);
-        self.bytes_since_snapshot = 0;
-        let ids = ids(&*self.disk, &self.dir, "snapshot-")?;
-        let surplus = ids.len().saturating_sub(self.limits.snapshots_kept.max(1));
-        for old in ids.into_iter().take(surplus) {
-            let path = self.dir.join(format!("snapshot-{old}"));
-            self.disk.remove(&path).map_err(StoreError::disk(&path))?;
-        }
+    /// The work of taking a snapshot as of the last commit, to be done on any thread while commits go on. Its outcome
+    /// is for [`CommitStore::snapshot_taken`].
+    pub fn begin_snapshot(&mut self) -> SnapshotWork {
+        self.is_taking_snapshot = true;
+        let (disk, dir) = (Arc::clone(&self.disk), self.dir.clone());
+        SnapshotWork { disk, dir, kept: self.limits.snapshots_kept, id: self.last_id() }
+    }
+
+    /// Whether it succeeded or not, the next one may begin when it is due.
+    pub fn snapshot_taken(&mut self, outcome: Result<Snapshot, StoreError>) -> Result<(), StoreError> {
+        self.snapshot_given_up();
+        let snapshot = outcome?;
+        self.commits_since_snapshot = self.last_id().saturating_sub(snapshot.id);
+        self.snapshot_bytes = snapshot.bytes;
         Ok(())
     }
 
+    /// There is none; the next one is due as late as if there were: a failure is not tried again with every commit.
+    pub fn snapshot_given_up(&mut self) {
+        self.is_taking_snapshot = false;
+        self.commits_since_snapshot = 0;
+        self.bytes_since_snapshot = 0;
+    }
+
+    /// Takes a snapshot here and now.
+    pub fn snapshot(&mut self, id: u64, payload: &[u8]) -> Result<(), StoreError> {
+        let mut work = self.begin_snapshot();
+        work.id = id;
+        let outcome = work.write(payload);
+        self.snapshot_taken(outcome)
+    }
+
     pub fn read(&self, id: u64) -> Result<CommitRecord, StoreError> {
-        let path = self.commit_path(id);
-        let bytes = self.disk.read(&path).map_err(|error| match error.kind() {
-            std::io::ErrorKind::NotFound => StoreError::Missing { path: path.clone() },
-            _ => StoreError::disk(&path)(error),
-        })?;
-        record::read_commit(&bytes).map_err(|broken| {
-            let reason = match broken {
-                Broken::Torn => "its end is missing".to_owned(),
-                Broken::Damaged(reason) => reason,
-            };
-            StoreError::Damaged { path, reason }
-        })
+        read_record(&*self.disk, &self.dir, id)
     }
 
     /// Ids of all commits on disk, oldest first.
@@ -190,6 +204,61 @@ impl CommitStore {
     fn commit_path(&self, id: u64) -> PathBuf {
         self.dir.join("commits").join(id.to_string())
     }
+}
+
+/// A snapshot that is being taken: the one before it and the commits up to `id` become one.
+#[derive(Debug)]
+pub struct SnapshotWork {
+    disk: Arc<dyn Disk>,
+    dir: PathBuf,
+    kept: usize,
+    id: u64,
+}
+
+/// A snapshot that is on disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Snapshot {
+    pub id: u64,
+    pub bytes: u64,
+}
+
+impl SnapshotWork {
+    /// The payload of the newest snapshot, and the commits behind it, oldest first.
+    pub fn parts(&self) -> Result<(Option<Vec<u8>>, Vec<CommitRecord>), StoreError> {
+        let newest = newest_snapshot(&*self.disk, &self.dir)?;
+        let after = newest.as_ref().map_or(FIRST_COMMIT_ID - 1, |(id, _)| *id);
+        let records =
+            (after + 1..=self.id).map(|id| read_record(&*self.disk, &self.dir, id)).collect::<Result<_, _>>()?;
+        Ok((newest.map(|(_, payload)| payload), records))
+    }
+
+    /// Writes what they come to; old snapshots go. The commits stay: they are the history.
+    pub fn write(self, payload: &[u8]) -> Result<Snapshot, StoreError> {
+        let path = self.dir.join(format!("snapshot-{}", self.id));
+        put(&*self.disk, &path, &record::snapshot_text(self.id, payload))?;
+        let ids = ids(&*self.disk, &self.dir, "snapshot-")?;
+        let surplus = ids.len().saturating_sub(self.kept.max(1));
+        for old in ids.into_iter().take(surplus) {
+            let path = self.dir.join(format!("snapshot-{old}"));
+            self.disk.remove(&path).map_err(StoreError::disk(&path))?;
+        }
+        Ok(Snapshot { id: self.id, bytes: payload.len() as u64 })
+    }
+}
+
+fn read_record(disk: &dyn Disk, dir: &Path, id: u64) -> Result<CommitRecord, StoreError> {
+    let path = dir.join("commits").join(id.to_string());
+    let bytes = disk.read(&path).map_err(|error| match error.kind() {
+        std::io::ErrorKind::NotFound => StoreError::Missing { path: path.clone() },
+        _ => StoreError::disk(&path)(error),
+    })?;
+    record::read_commit(&bytes).map_err(|broken| {
+        let reason = match broken {
+            Broken::Torn => "its end is missing".to_owned(),
+            Broken::Damaged(reason) => reason,
+        };
+        StoreError::Damaged { path, reason }
+    })
 }
 
 /// A file that was being written when the power went.
@@ -260,36 +329,99 @@ mod tests {
         assert_eq!(store.read(FIRST_COMMIT_ID).unwrap().diff, b"a");
     }
 
-    #[test]
-    fn after_a_power_cut_at_any_step_every_acknowledged_commit_is_there_and_at_most_one_more() {
-        for steps in 0..40 {
-            for seed in 0..8 {
-                let disk = Arc::new(Simulated::default());
-                disk.lose_power_after(steps);
-                let mut acknowledged = 0;
-                if let Ok((mut store, _)) = open(&disk) {
-                    for index in 0..6 {
-                        if store.append(CommitMeta::default(), format!("<c>{index}</c>").as_bytes()).is_err() {
-                            break;
-                        }
-                        acknowledged += 1;
-                        if store.wants_snapshot() {
-                            let _ = store.snapshot(store.last_id(), format!("upto{index}").as_bytes());
-                        }
-                    }
+    /// What a store was told and answered until the power went.
+    struct Life {
+        acknowledged: u64,
+        steps: usize,
+    }
+
+    /// Commits of several sizes with snapshots in between, on a disk that loses power after so many steps.
+    fn live(disk: &Arc<Simulated>, commits: u64) -> Life {
+        let mut acknowledged = 0;
+        if let Ok((mut store, _)) = open(disk) {
+            for index in 0..commits {
+                let text = format!("<c>{index}</c>").repeat(1 + usize::try_from(index % 5).unwrap());
+                if store.append(CommitMeta::default(), text.as_bytes()).is_err() {
+                    break;
                 }
-                let after = Arc::new(disk.after_power_cut(seed));
-                let (store, recovered) =
-                    open(&after).unwrap_or_else(|error| panic!("steps {steps} seed {seed}: {error}"));
-                let found = store.last_id() + 1 - FIRST_COMMIT_ID;
-                assert!(
-                    found == acknowledged || found == acknowledged + 1,
-                    "steps {steps} seed {seed}: {found} of {acknowledged}"
-                );
-                let from_snapshot = recovered.snapshot.map_or(0, |(id, _)| id + 1 - FIRST_COMMIT_ID);
-                assert_eq!(from_snapshot + recovered.commits.len() as u64, found, "steps {steps} seed {seed}");
+                acknowledged += 1;
+                if store.wants_snapshot() {
+                    let _ = store.snapshot(store.last_id(), format!("upto{index}").as_bytes());
+                }
             }
         }
+        Life { acknowledged, steps: disk.steps_taken() }
+    }
+
+    /// Opens what the power left: every acknowledged commit is there, and at most the one that was being written.
+    fn check(after: Simulated, acknowledged: u64, what: &dyn Fn() -> String) -> (Arc<Simulated>, u64) {
+        let after = Arc::new(after);
+        let (store, recovered) = open(&after).unwrap_or_else(|error| panic!("{}: {error}", what()));
+        let found = store.last_id() + 1 - FIRST_COMMIT_ID;
+        assert!(found == acknowledged || found == acknowledged + 1, "{}: {found} of {acknowledged}", what());
+        let snapshot = recovered.snapshot.as_ref().map_or(0, |(id, _)| id + 1 - FIRST_COMMIT_ID);
+        if let Some((_, payload)) = &recovered.snapshot {
+            assert_eq!(*payload, format!("upto{}", snapshot - 1).as_bytes(), "{}", what());
+        }
+        assert_eq!(snapshot + recovered.commits.len() as u64, found, "{}", what());
+        for (record, index) in recovered.commits.iter().zip(snapshot..) {
+            let text = format!("<c>{index}</c>").repeat(1 + usize::try_from(index % 5).unwrap());
+            assert_eq!(record.diff, text.as_bytes(), "{}", what());
+        }
+        (after, found)
+    }
+
+    #[test]
+    fn after_a_power_cut_anywhere_every_acknowledged_commit_is_there_and_at_most_one_more() {
+        const CUT_POINTS: usize = 100_000;
+        const COMMITS: u64 = 7;
+        let whole = Arc::new(Simulated::default());
+        let steps_max = live(&whole, COMMITS).steps;
+        let mut cuts = 0;
+        let mut seed = 0;
+        while cuts < CUT_POINTS {
+            // Each step once for each seed; the seed says which of the unforced bytes and names outlive the cut.
+            for steps in 0..=steps_max {
+                let disk = Arc::new(Simulated::default());
+                disk.lose_power_after(steps);
+                let life = live(&disk, COMMITS);
+                for turn in 0..24 {
+                    let seed = seed * 24 + turn;
+                    let what = || format!("steps {steps} seed {seed}");
+                    let (after, found) = check(disk.after_power_cut(seed), life.acknowledged, &what);
+                    cuts += 1;
+                    if turn == 0 {
+                        // Recovery itself may be cut off, and goes on where it was.
+                        let again = Arc::new(after.after_power_cut(seed));
+                        again.lose_power_after(usize::try_from(seed).unwrap() % 8);
+                        let _ = open(&again);
+                        let (_, still) = check(again.after_power_cut(seed + 1), found, &what);
+                        assert_eq!(still, found, "{}", what());
+                        cuts += 1;
+                    }
+                }
+            }
+            seed += 1;
+        }
+    }
+
+    #[test]
+    fn commits_go_on_while_a_snapshot_is_taken() {
+        let disk = Arc::new(Simulated::default());
+        let (mut store, _) = open(&disk).unwrap();
+        for text in ["a", "b", "c"] {
+            store.append(CommitMeta::default(), text.as_bytes()).unwrap();
+        }
+        let work = store.begin_snapshot();
+        assert!(!store.wants_snapshot(), "one at a time");
+        store.append(CommitMeta::default(), b"d").unwrap();
+        let (before, records) = work.parts().unwrap();
+        let all: Vec<u8> = records.into_iter().flat_map(|record| record.diff).collect();
+        assert_eq!((before, all.as_slice()), (None, &b"abc"[..]));
+        let outcome = work.write(&all);
+        store.snapshot_taken(outcome).unwrap();
+        let (_, recovered) = open(&disk).unwrap();
+        assert_eq!(diffs(&recovered), ["abc", "d"]);
     }
 
     #[test]

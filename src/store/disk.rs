@@ -66,6 +66,7 @@ pub(super) mod simulated {
         durable: BTreeMap<PathBuf, usize>,
         content: Vec<File>,
         steps_left: Option<usize>,
+        steps_taken: usize,
         failing_sync: bool,
         bytes_left: Option<usize>,
     }
@@ -77,6 +78,10 @@ pub(super) mod simulated {
         /// After that many changing steps every further one fails, as if the power went.
         pub(crate) fn lose_power_after(&self, steps: usize) {
             self.0.lock().unwrap().steps_left = Some(steps);
+        }
+
+        pub(crate) fn steps_taken(&self) -> usize {
+            self.0.lock().unwrap().steps_taken
         }
 
         pub(crate) fn fail_syncs(&self, failing: bool) {
@@ -127,6 +132,7 @@ pub(super) mod simulated {
         }
 
         fn step(state: &mut State) -> io::Result<()> {
+            state.steps_taken += 1;
             match &mut state.steps_left {
                 Some(0) => Err(io::Error::other("the power is off")),
                 Some(left) => {

@@ -3,11 +3,28 @@
 use std::borrow::Cow;
 
 use super::build::{self, Accept, Given};
-use super::ffi::{At, Tree};
-use super::schema::SchemaNode;
+use super::ffi::{At, Node, Tree};
+use super::schema::{Schema, SchemaNode};
 use super::xml::XmlElement;
 use super::{errors, path, prefix};
 use crate::northbound::{Kind, Refusal};
+
+/// The configuration node that an element of an edit means below `parent`, if there is one.
+pub(crate) fn config_child(schema: &Schema, parent: Option<SchemaNode>, element: &XmlElement) -> Option<SchemaNode> {
+    element.find(schema, parent, Accept::Config, "").ok().filter(|node| node.is_config())
+}
+
+/// The canonical values of the keys of a list element; `None` when one is missing or wrong.
+pub(crate) fn canonical_keys(schema: &Schema, list: SchemaNode, element: &XmlElement) -> Option<Vec<String>> {
+    let values = build::key_values(schema, list, element).ok()?;
+    list.keys().into_iter().zip(&values).map(|(key, value)| key.canonical(value)).collect()
+}
+
+/// The values of the keys of an entry, which stand first in it.
+pub(super) fn key_texts(entry: Node<'_>) -> Vec<String> {
+    let keys = entry.children().take_while(|child| child.schema().is_key());
+    keys.map(|key| key.value().unwrap_or_default().to_owned()).collect()
+}
 
 impl Tree {
     /// The configuration node that an element of an edit means.

@@ -8,7 +8,7 @@ use libyang5_sys as sys;
 
 use super::errors;
 use super::ffi::{Node, Tree};
-use super::schema::{NodeKind, Schema};
+use super::schema::{NodeKind, Schema, SchemaNode};
 use crate::northbound::provider::{Change, Edit};
 use crate::northbound::{Kind, Refusal};
 
@@ -71,8 +71,44 @@ impl Diff {
 
 /// What providers hear: all nodes that changed their effective value, in document order.
 pub fn changes(old: &Tree, new: &Tree) -> Vec<Change> {
-    let flag = u16::try_from(sys::LYD_DIFF_DEFAULTS).expect("a flag of two bytes");
-    collect(&old.difference(new, flag).expect("trees of one schema can be compared"))
+    Effective::between(old, new).changes()
+}
+
+/// The difference in effective values: defaults count like written nodes.
+pub(super) struct Effective {
+    tree: Tree,
+}
+
+impl Effective {
+    pub(super) fn between(old: &Tree, new: &Tree) -> Self {
+        let flag = u16::try_from(sys::LYD_DIFF_DEFAULTS).expect("a flag of two bytes");
+        Self { tree: old.difference(new, flag).expect("trees of one schema can be compared") }
+    }
+
+    pub(super) fn changes(&self) -> Vec<Change> {
+        collect(&self.tree)
+    }
+
+    /// Whether `is` holds of a node that came, went, moved or has another value.
+    pub(super) fn any_changed(&self, is: &dyn Fn(SchemaNode) -> bool) -> bool {
+        self.tree.roots().any(|root| any_below(root, Operation::None, &|node, _| is(node.schema())))
+    }
+
+    /// Whether `is` holds of a node that went while its parent stays.
+    pub(super) fn any_deleted(&self, is: &dyn Fn(SchemaNode) -> bool) -> bool {
+        let deleted = |node: Node<'_>, operation| operation == Operation::Delete && is(node.schema());
+        self.tree.roots().any(|root| any_below(root, Operation::None, &deleted))
+    }
+}
+
+fn any_below(node: Node<'_>, inherited: Operation, is: &dyn Fn(Node<'_>, Operation) -> bool) -> bool {
+    let operation = operation_of(node).unwrap_or(inherited);
+    if operation != Operation::None && is(node, operation) {
+        return true;
+    }
+    let below = if operation == Operation::Replace { Operation::None } else { operation };
+    let mut children = node.children().filter(|child| below != Operation::None || !child.schema().is_key());
+    children.any(|child| any_below(child, below, is))
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -91,14 +127,18 @@ fn collect(diff: &Tree) -> Vec<Change> {
     changes
 }
 
+fn operation_of(node: Node<'_>) -> Option<Operation> {
+    match node.meta("yang", "operation").as_deref() {
+        Some("create") => Some(Operation::Create),
+        Some("delete") => Some(Operation::Delete),
+        Some("replace") => Some(Operation::Replace),
+        Some("none") => Some(Operation::None),
+        _ => None,
+    }
+}
+
 fn walk(node: Node<'_>, inherited: Operation, changes: &mut Vec<Change>) {
-    let operation = match node.meta("yang", "operation").as_deref() {
-        Some("create") => Operation::Create,
-        Some("delete") => Operation::Delete,
-        Some("replace") => Operation::Replace,
-        Some("none") => Operation::None,
-        _ => inherited,
-    };
+    let operation = operation_of(node).unwrap_or(inherited);
     let schema = node.schema();
     let value = || node.value().map(str::to_owned).or_else(|| node.any_text());
     match operation {

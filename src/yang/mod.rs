@@ -11,15 +11,20 @@
 
 mod ffi;
 
+pub mod analysis;
 pub mod build;
-mod change;
+pub(crate) mod change;
 pub mod diff;
 pub mod errors;
+mod expression;
+pub mod fragment;
+pub mod judge;
 pub mod path;
 pub mod prefix;
 pub mod rpc;
 pub mod schema;
 pub mod select;
+mod transplant;
 pub mod tree;
 pub mod value;
 pub mod xml;

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use sha2::{Digest, Sha256};
 
+use super::analysis::Analysis;
 use super::ffi::{Context, Fault, PrintFormat};
 pub use super::ffi::{ModuleRef, NodeKind, SchemaNode};
 
@@ -72,6 +73,7 @@ pub enum NacmDefault {
 #[derive(Debug)]
 pub struct Schema {
     context: Context,
+    analysis: Analysis,
     content_id: String,
 }
 
@@ -90,11 +92,17 @@ impl Schema {
                 .map_err(|faults| SchemaError::ModuleRefused { module: spec.name.clone(), reason: reason(&faults) })?;
         }
         let content_id = content_id(&context);
-        Ok(Box::leak(Box::new(Self { context, content_id })))
+        let analysis = Analysis::of(context.modules().into_iter().flat_map(ModuleRef::top_nodes).collect());
+        Ok(Box::leak(Box::new(Self { context, analysis, content_id })))
     }
 
     pub(super) fn context(&self) -> &Context {
         &self.context
+    }
+
+    /// What its constraints can see.
+    pub fn analysis(&self) -> &Analysis {
+        &self.analysis
     }
 
     /// All modules, implemented ones and imported ones, in the order of loading.

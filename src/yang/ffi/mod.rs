@@ -6,6 +6,7 @@
 //!
 //! Must not know: what the trees mean, NETCONF, files.
 
+mod constraint;
 mod context;
 mod node;
 mod schema;

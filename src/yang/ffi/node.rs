@@ -8,7 +8,7 @@ use std::ptr::{self, NonNull};
 use libyang5_sys as sys;
 
 use super::context::{borrowed, copied, owned};
-use super::schema::SchemaNode;
+use super::schema::{NodeKind, SchemaNode};
 
 /// A node of a [`super::Tree`] that is not being changed.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -34,7 +34,7 @@ impl<'t> Iterator for Children<'t> {
 }
 
 impl<'t> Children<'t> {
-    pub(super) fn none() -> Self {
+    pub(in crate::yang) fn none() -> Self {
         Self { next: None }
     }
 
@@ -132,6 +132,30 @@ impl<'t> Node<'t> {
     /// The first child of `schema`, found by hash.
     pub fn child(self, schema: SchemaNode) -> Option<Node<'t>> {
         find(self.children().next, schema, None).ok().flatten()
+    }
+
+    /// The same instance among `siblings`: the entry of the same keys or value, or the only instance.
+    pub(in crate::yang) fn among<'o>(self, siblings: Children<'o>) -> Option<Node<'o>> {
+        let first = siblings.next?;
+        let schema = self.schema();
+        if !matches!(schema.kind(), NodeKind::List | NodeKind::LeafList) {
+            return find(Some(first), schema, None).ok().flatten();
+        }
+        let mut found = ptr::null_mut();
+        // SAFETY: both nodes are alive and only read; found by hash where there is one.
+        let code = unsafe { sys::lyd_find_sibling_first(first.raw.as_ptr(), self.raw.as_ptr(), &raw mut found) };
+        if code == 0 { Node::from_raw(found) } else { None }
+    }
+
+    pub(super) fn flags(self) -> u32 {
+        self.get().flags
+    }
+
+    /// The same value, origin and state of validation: a node that was made anew is not like the one before it.
+    pub(in crate::yang) fn is_like(self, other: Node<'_>) -> bool {
+        self.flags() == other.flags()
+            && self.value() == other.value()
+            && (self.schema().kind() != NodeKind::AnyData || self.any_text() == other.any_text())
     }
 
     /// A metadata value, like `yang:operation` in a diff.

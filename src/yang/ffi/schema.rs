@@ -343,7 +343,7 @@ impl SchemaNode {
         if code == 0 || code == sys::LY_ERR::LY_EINCOMPLETE { text } else { None }
     }
 
-    fn leaf_type(self) -> Option<*const sys::lysc_type> {
+    pub(super) fn leaf_type(self) -> Option<*const sys::lysc_type> {
         // SAFETY: leaf and leaf-list both keep their type where the struct of a leaf has it.
         self.is_leaf_like().then(|| unsafe { (*self.raw().cast::<sys::lysc_node_leaf>()).type_.cast_const() })
     }
@@ -412,7 +412,7 @@ fn siblings(first: *const sys::lysc_node) -> Vec<SchemaNode> {
 }
 
 /// libyang's sized arrays: the count stands in the eight bytes before the first item.
-fn array<T>(items: *mut T) -> &'static [T] {
+pub(super) fn array<T>(items: *mut T) -> &'static [T] {
     if items.is_null() {
         return &[];
     }

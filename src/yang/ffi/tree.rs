@@ -266,6 +266,17 @@ impl Tree {
         }
     }
 
+    /// The node among the children of `parent` that is the same instance as `node`, which may be of another tree.
+    pub(in crate::yang) fn counterpart(&self, parent: Option<At>, node: Node<'_>) -> Option<At> {
+        node.among(self.children_of(parent)).map(|node| At(node.raw))
+    }
+
+    /// Takes over what libyang knows of `node`: whether it is a default, and whether it was validated.
+    pub(in crate::yang) fn copy_flags(&mut self, at: At, node: Node<'_>) {
+        // SAFETY: the position is ours, and both nodes are alive.
+        unsafe { (*at.0.as_ptr()).flags = node.flags() };
+    }
+
     pub(in crate::yang) fn add_inner(&mut self, parent: Option<At>, schema: SchemaNode) -> Result<At, Vec<Fault>> {
         let output = u8::from(output_option(schema) != 0);
         self.add(parent, schema, |parent, module, name, node| {

@@ -1,0 +1,100 @@
+//! Makes in one tree the change that leads from one fragment to another: nodes go, come, move and change in place, with
+//! their defaults and with what libyang knows about their validation. What is in neither fragment is not touched.
+
+use super::ffi::{At, Children, Node, Tree};
+use super::fragment;
+use super::schema::{NodeKind, SchemaNode};
+
+impl Tree {
+    /// `self` holds what `old` holds, or at least what differs between `old` and `new` fits it.
+    pub fn transplant(&mut self, old: &Tree, new: &Tree) {
+        level(self, None, old.roots(), new.roots());
+    }
+}
+
+fn level(tree: &mut Tree, parent: Option<At>, old: Children<'_>, new: Children<'_>) {
+    for gone in old.clone().filter(|node| !is_key(*node) && node.among(new.clone()).is_none()) {
+        if let Some(at) = tree.counterpart(parent, gone) {
+            tree.remove(at);
+        }
+    }
+    let mut list: Option<Ordered> = None;
+    for node in new.clone().filter(|node| !is_key(*node)) {
+        let before = node.among(old.clone());
+        let here = tree.counterpart(parent, node);
+        let at = match (before, here) {
+            (None, None) => Some(tree.copy(parent, node, true)),
+            // It went on the other side, where nothing stands against that.
+            (Some(_), None) => None,
+            (before, Some(at)) => Some(change(tree, parent, at, before, node)),
+        };
+        let schema = node.schema();
+        if schema.is_user_ordered() {
+            if list.as_ref().is_none_or(|list| list.schema != schema) {
+                list = Some(Ordered { schema, is_moved: is_moved(schema, &old, &new), previous: None });
+            }
+            if let (Some(list), Some(at)) = (&mut list, at) {
+                if list.is_moved || before.is_none() {
+                    fragment::order(tree, parent, at, list.previous, schema);
+                }
+                list.previous = Some(at);
+            }
+        }
+    }
+}
+
+struct Ordered {
+    schema: SchemaNode,
+    is_moved: bool,
+    previous: Option<At>,
+}
+
+fn change(tree: &mut Tree, parent: Option<At>, at: At, before: Option<Node<'_>>, node: Node<'_>) -> At {
+    let schema = node.schema();
+    match schema.kind() {
+        NodeKind::Leaf | NodeKind::LeafList => {
+            if before.is_none_or(|before| !before.is_like(node)) {
+                if schema.kind() == NodeKind::Leaf {
+                    // The value stands in a tree of the same schema: it is one.
+                    let set = tree.change_term(at, node.value().unwrap_or_default());
+                    debug_assert!(set.is_ok(), "a value of the same leaf");
+                }
+                tree.make_explicit(at);
+                tree.copy_flags(at, node);
+            }
+            at
+        }
+        NodeKind::AnyData => {
+            if before.is_some_and(|before| before.is_like(node)) {
+                return at;
+            }
+            tree.remove(at);
+            tree.copy(parent, node, true)
+        }
+        _ => {
+            let old = before.map_or_else(Children::none, Node::children);
+            level(tree, Some(at), old, node.children());
+            if before.is_none_or(|before| !before.is_like(node)) {
+                tree.copy_flags(at, node);
+            }
+            at
+        }
+    }
+}
+
+fn is_key(node: Node<'_>) -> bool {
+    node.schema().is_key()
+}
+
+/// Whether the entries that both have stand in another order.
+fn is_moved(schema: SchemaNode, old: &Children<'_>, new: &Children<'_>) -> bool {
+    let entries = |siblings: &Children<'_>, others: &Children<'_>| -> Vec<String> {
+        let others = others.clone();
+        siblings
+            .clone()
+            .filter(|node| node.schema() == schema && node.among(others.clone()).is_some())
+            .map(Node::path)
+            .collect()
+    };
+    entries(old, new) != entries(new, old)
+}
