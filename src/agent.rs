@@ -90,7 +90,7 @@ async fn run(options: Options) -> anyhow::Result<()> {
     let tasks = TaskTracker::new();
     let (northbound, inputs) = Handle::new();
 
-    let system = System::start(system_settings(&layout, &settings)).context("the system provider cannot be started")?;
+    let system = System::start(system_settings(&layout, &settings));
     let syslog = system.log.clone();
 
     let history = script::history_file::HistoryFile::new(layout.state().join("script-history.jsonl"));
@@ -307,7 +307,7 @@ fn system_settings(layout: &Layout, settings: &Settings) -> system::Settings {
     system::Settings {
         node_name: settings.node.clone(),
         log_node_name: format!("RP/{}", settings.node),
-        ..system::Settings::below(&layout.run(), &layout.state())
+        ..system::Settings::below(&layout.state())
     }
 }
 
