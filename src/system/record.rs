@@ -240,10 +240,7 @@ mod tests {
     #[test]
     fn what_is_no_record_is_refused() {
         for text in ["", "{}", "[]", "{\"process\":", "null"] {
-            assert!(
-                matches!(Record::from_packet(text.as_bytes()), Err(RecordError::NoRecord { .. })),
-                "{text}"
-            );
+            assert!(matches!(Record::from_packet(text.as_bytes()), Err(RecordError::NoRecord { .. })), "{text}");
         }
         let severity = DATAGRAM.replace("\"severity\": 3", "\"severity\": 9");
         let error = Record::from_packet(severity.as_bytes()).unwrap_err().to_string();
