@@ -95,7 +95,7 @@ async fn run(options: Options) -> anyhow::Result<()> {
 
     let system = System::start(system_settings(&layout, &settings));
     let syslog = system.log.clone();
-    vitals.spawn("system provider", system.task);
+    vitals.watch("system provider", system.task);
 
     let history = script::history_file::HistoryFile::new(layout.state().join("script-history.jsonl"));
     let (scripts, script_driver, script_events) =

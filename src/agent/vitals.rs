@@ -4,6 +4,7 @@
 use std::fmt::Debug;
 
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::error;
@@ -25,21 +26,29 @@ impl Vitals {
         (Self { tasks: TaskTracker::new(), stop, ended }, missing)
     }
 
-    /// Runs a part that must not end before `stop`.
+    /// Runs a part that must not end before `stop`, and that a shutdown waits for.
     pub(super) fn spawn<T>(&self, name: &'static str, part: impl Future<Output = T> + Send + 'static)
     where
         T: Send + Debug + 'static,
     {
-        let Self { stop, ended, .. } = self.clone();
-        let part = tokio::spawn(part);
-        self.tasks.spawn(async move {
-            let outcome = part.await;
-            if !stop.is_cancelled() {
-                error!(part = name, ?outcome, "a part of the agent has ended that must not");
-                // One is enough to end the agent.
-                let _ = ended.try_send(name);
-            }
-        });
+        self.tasks.spawn(self.clone().miss(name, tokio::spawn(part)));
+    }
+
+    /// The same for a part that runs already and ends with the last who uses it: a shutdown does not wait for it.
+    pub(super) fn watch<T>(&self, name: &'static str, part: JoinHandle<T>)
+    where
+        T: Send + Debug + 'static,
+    {
+        tokio::spawn(self.clone().miss(name, part));
+    }
+
+    async fn miss<T: Debug>(self, name: &'static str, part: JoinHandle<T>) {
+        let outcome = part.await;
+        if !self.stop.is_cancelled() {
+            error!(part = name, ?outcome, "a part of the agent has ended that must not");
+            // One is enough to end the agent.
+            let _ = self.ended.try_send(name);
+        }
     }
 }
 
