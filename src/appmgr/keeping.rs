@@ -51,7 +51,11 @@ pub(super) fn carry_out(keeper: &Keeper, places: &Places, app: &AppName, order: 
     })
 }
 
-pub(super) async fn tell_checksums(keeper: &Keeper, app: &AppName, sums: &BTreeMap<String, String>) -> Result<(), Refusal> {
+pub(super) async fn tell_checksums(
+    keeper: &Keeper,
+    app: &AppName,
+    sums: &BTreeMap<String, String>,
+) -> Result<(), Refusal> {
     let name = container(app)?;
     let sums: Vec<(String, Sha256)> = sums
         .iter()

@@ -25,9 +25,15 @@ pub struct Frozen {
 /// What a look at everything before a start says.
 #[derive(Debug)]
 pub enum Verdict {
-    Clear { account: Option<spawn::Account>, disk: Option<Sha256> },
+    Clear {
+        account: Option<spawn::Account>,
+        disk: Option<Sha256>,
+    },
     /// `expected` is `None` where no checksum is configured.
-    Mismatch { expected: Option<Sha256>, found: Sha256 },
+    Mismatch {
+        expected: Option<Sha256>,
+        found: Sha256,
+    },
     Failed(KeeperRefusal),
 }
 
