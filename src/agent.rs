@@ -34,6 +34,7 @@ use crate::keeper::client::Keeper;
 use crate::keeper::deposit::{self, DepositClient};
 use crate::netconf::counters::Counters;
 use crate::netconf::driver::ServeOptions;
+use crate::northbound::HashClearText;
 use crate::northbound::driver::{Committed, Northbound, Parts};
 use crate::northbound::handle::Handle;
 use crate::northbound::provider::Provider;
@@ -140,6 +141,7 @@ async fn run(options: Options) -> anyhow::Result<()> {
         answer_time_max: settings.limits.answer_limit(),
         plain_modules: modules.iter().map(|module| module.name.clone()).collect(),
         monitoring: Arc::new(monitoring::Standard { counters: Arc::clone(&counters) }),
+        hash_clear_text: Box::new(services::hash_clear_text),
         on_commit: Box::new(move |committed| commit_log.log(lines::committed(&committed.user, committed.id))),
     };
     let (thread, northbound_ended) = start_northbound(parts, northbound.clone(), inputs).await?;
@@ -212,6 +214,7 @@ struct NorthboundParts {
     answer_time_max: Duration,
     plain_modules: Vec<String>,
     monitoring: Arc<dyn crate::northbound::own_state::Monitoring>,
+    hash_clear_text: HashClearText,
     on_commit: Box<dyn Fn(&Committed) + Send>,
 }
 
@@ -246,8 +249,16 @@ fn build_northbound(
     handle: &Handle,
     runtime: tokio::runtime::Handle,
 ) -> anyhow::Result<Northbound> {
-    let NorthboundParts { recover, providers, sessions_max, answer_time_max, plain_modules, monitoring, on_commit } =
-        parts;
+    let NorthboundParts {
+        recover,
+        providers,
+        sessions_max,
+        answer_time_max,
+        plain_modules,
+        monitoring,
+        hash_clear_text,
+        on_commit,
+    } = parts;
     let schema: &'static Schema = recover.schema;
     let recovered = recover.run()?;
     let parts = Parts {
@@ -260,6 +271,7 @@ fn build_northbound(
         runtime,
         plain_modules,
         monitoring,
+        hash_clear_text,
         on_commit,
     };
     let mut northbound = Northbound::new(parts, handle).map_err(|gaps| {

@@ -102,7 +102,10 @@ fn start_came_to(name: &AppName, activation: &Activation, observed: &Observed) -
         Phase::Running { .. } => Some(Ok(())),
         Phase::Mismatch { expected, found } => {
             let script = activation.registration.executable.as_deref().unwrap_or_default();
-            Some(Err(refusals::mismatch(name, script, expected, found)))
+            Some(Err(match expected {
+                Some(expected) => refusals::mismatch(name, script, expected, found),
+                None => refusals::no_checksum(script),
+            }))
         }
         // It could not be started at all, or it ran and has ended already.
         Phase::Backoff { .. } | Phase::Ended { .. } => Some(match &observed.why {

@@ -276,6 +276,12 @@ impl SchemaNode {
         self.leaf_type().is_some_and(|leaf_type| is_prefixed(leaf_type, 0))
     }
 
+    /// The typedef that a leaf names as its type, without its module; `None` for built-in types.
+    pub fn type_name(self) -> Option<&'static str> {
+        // SAFETY: types live as long as the context.
+        self.leaf_type().and_then(|leaf_type| borrowed(unsafe { (*leaf_type).name }))
+    }
+
     pub fn is_empty_type(self) -> bool {
         self.has_base(sys::LY_DATA_TYPE::LY_TYPE_EMPTY)
     }
