@@ -24,6 +24,7 @@ use crate::script::name::{ScriptName, ScriptType};
 use crate::script::repository::ScriptEvent;
 use crate::ssh::{ChannelStream, ServiceFuture};
 use crate::system::SystemLog;
+use crate::system::users;
 
 /// The NACM handle of the files that sftp serves.
 const FILES: &str = "/procyon-files:harddisk";
@@ -136,4 +137,12 @@ impl script::plan::InUse for InUse {
             ScriptType::Config | ScriptType::Exec | ScriptType::Eem | ScriptType::Precommit => Vec::new(),
         }
     }
+}
+
+/// A password in clear text becomes its hash, with a salt of its own.
+pub(super) fn hash_clear_text(value: &str) -> Option<String> {
+    users::clear_text(value)?;
+    let mut salt = [0; users::SALT_BYTES];
+    getrandom::fill(&mut salt).expect("the system gives random bytes");
+    users::hash_clear_text(value, salt)
 }

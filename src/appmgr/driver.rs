@@ -222,8 +222,11 @@ impl Hands {
             KeeperEvent::Exited(exited) => {
                 info!(app = %exited.name, run = exited.run.0, status = ?exited.status, "run ended");
             }
-            KeeperEvent::Mismatch { name, expected, found } => {
+            KeeperEvent::Mismatch { name, expected: Some(expected), found } => {
                 warn!(app = %name, %expected, %found, "Checksum Mismatch: the script was not run");
+            }
+            KeeperEvent::Mismatch { name, expected: None, found } => {
+                warn!(app = %name, %found, "no checksum is configured: the script was not run");
             }
             KeeperEvent::Released { .. } => {}
         }

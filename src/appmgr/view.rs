@@ -67,7 +67,11 @@ pub fn why(manager: &Manager, app: &App, name: &AppName, clock: &Clock<'_>) -> O
     }
     let last = observed.last_exit.map(exit_in_words);
     match &observed.phase {
-        Phase::Mismatch { expected, found } => Some(format!(
+        Phase::Mismatch { expected: None, found } => Some(format!(
+            "no checksum is configured for {0}; configure `script process {0} checksum SHA256 {found}` and commit",
+            activation.registration.executable.as_deref().unwrap_or("the script"),
+        )),
+        Phase::Mismatch { expected: Some(expected), found } => Some(format!(
             "Checksum Mismatch: {} has {found}, the configuration says {expected}; put the right file back, or configure the checksum of this one and `appmgr process-script start name {name}`",
             activation.registration.executable.as_deref().unwrap_or("the script"),
         )),

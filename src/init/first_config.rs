@@ -106,7 +106,13 @@ impl FirstUser {
     </rule-list>
     <rule-list>
       <name>readers</name>
-      <group>*</group>{rules}
+      <group>*</group>
+      <rule>
+        <name>no-passwords</name>
+        <path xmlns:sys="urn:ietf:params:xml:ns:yang:ietf-system">/sys:system/sys:authentication/sys:user/sys:password</path>
+        <access-operations>read</access-operations>
+        <action>deny</action>
+      </rule>{rules}
     </rule-list>
   </nacm>
 </config>

@@ -21,6 +21,7 @@ use super::own_state::Monitoring;
 use super::provider::{Proposal, Provider};
 use super::reading::PendingGet;
 use super::router::{Gap, Inventory, Router};
+use super::secrets::{HashClearText, Secrets};
 use super::sessions::Sessions;
 use super::{Answer, Caller, Client, Datastore, Request, Response, SessionEnd, SessionId};
 use crate::datastore::lock::Locks;
@@ -44,6 +45,8 @@ pub struct Parts {
     pub plain_modules: Vec<String>,
     /// How sessions, locks and schemas are told.
     pub monitoring: std::sync::Arc<dyn Monitoring>,
+    /// What becomes of passwords that arrive in clear text.
+    pub hash_clear_text: HashClearText,
     /// Called with each commit that was recorded.
     pub on_commit: Box<dyn Fn(&Committed) + Send>,
 }
@@ -64,6 +67,7 @@ pub struct Northbound {
     pub(super) lock_times: BTreeMap<Datastore, i64>,
     pub(super) sessions: Sessions,
     pub(super) access: AccessControl,
+    pub(super) secrets: Secrets,
     pub(super) commits: CommitStore,
     pub(super) providers: Vec<Box<dyn Provider>>,
     pub(super) router: Router,
@@ -100,6 +104,7 @@ impl Northbound {
             lock_times: BTreeMap::new(),
             sessions: Sessions::new(parts.sessions_max),
             access,
+            secrets: Secrets::of(parts.schema, parts.hash_clear_text),
             commits: parts.commits,
             providers: parts.providers,
             router,

@@ -17,6 +17,7 @@ pub mod provider;
 mod reading;
 pub mod refusal;
 pub mod router;
+mod secrets;
 pub mod sessions;
 mod writing;
 
@@ -26,6 +27,7 @@ use bytes::Bytes;
 
 use self::filter::Filter;
 pub use self::refusal::{Kind, Refusal};
+pub use self::secrets::HashClearText;
 
 /// RFC 6241 section 8.1: a positive number, unique among the sessions of this agent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
