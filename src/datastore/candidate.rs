@@ -90,7 +90,7 @@ impl Candidate {
 
     /// Whether nothing differs from running, after an edit of `cover` that left `after`.
     pub(super) fn is_clean_after(&self, cover: &Cover, after: &Tree) -> bool {
-        Diff::between(&fragment::extract(&self.old, cover), after).is_empty() && self.is_clean()
+        fragment::extract(&self.old, cover).is_written_like(after) && self.is_clean()
     }
 
     pub(super) fn is_clean(&self) -> bool {

@@ -107,9 +107,13 @@ impl Access {
         (scope != ReadScope::Everything).then_some(Reader { nacm: &self.nacm, subject, scope })
     }
 
-    /// Who decides what `caller` may change; `None` when no rule concerns the caller.
+    /// Who decides what `caller` may change; `None` when that is everything.
     pub(super) fn writer<'a>(&'a self, caller: &'a Caller) -> Option<Writer<'a>> {
-        (!is_recovery(caller)).then(|| Writer { access: self, caller, subject: self.subject(caller) })
+        if is_recovery(caller) {
+            return None;
+        }
+        let subject = self.subject(caller);
+        (!self.nacm.permits_all_writes(&subject)).then_some(Writer { access: self, caller, subject })
     }
 
     fn may_exec(&self, caller: &Caller, module: &str, operation: &str) -> Result<(), Refusal> {

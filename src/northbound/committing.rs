@@ -20,7 +20,10 @@ use crate::datastore::commit::{Action, Commit, Input, ProviderId};
 use crate::store::StoreError;
 use crate::store::commits::{CommitMeta, Snapshot, SnapshotWork};
 use crate::yang::schema::Schema;
-use crate::yang::tree::Tree;
+use crate::yang::tree::{Tree, release_memory};
+
+/// After a commit of so many changes memory is given back: what it took is not needed again soon.
+const LARGE_CHANGES: usize = 10_000;
 
 impl Northbound {
     pub(super) fn commit(&mut self, caller: &Caller) -> Answer {
@@ -33,8 +36,13 @@ impl Northbound {
             self.datastores.discard(id);
             return Ok(Response::Ok);
         }
-        self.carry_out(caller, &proposal, "")?;
-        Ok(Response::Ok)
+        let is_large = proposal.changes.len() >= LARGE_CHANGES;
+        let outcome = self.carry_out(caller, &proposal, "");
+        if is_large {
+            drop(proposal);
+            release_memory();
+        }
+        outcome.map(|()| Response::Ok)
     }
 
     /// RFC 8341 section 3.2.8: the caller must be allowed to make exactly the changes that running undergoes.

@@ -308,6 +308,23 @@ impl Nacm {
         if self.permits_rest() { ReadScope::AllButDefaultDenied } else { ReadScope::ByNode }
     }
 
+    /// Whether a rule in front of all others lets the subject write whatever there is: then no node need be asked for.
+    pub fn permits_all_writes(&self, subject: &Subject) -> bool {
+        const WRITES: [Access; 3] = [Access::Create, Access::Update, Access::Delete];
+        if subject.exempt {
+            return true;
+        }
+        let about_data = |rule: &&Rule| !matches!(rule.matter, Matter::Operation(_) | Matter::Notification(_));
+        let mut rules = self.rules_of(subject).filter(about_data);
+        let first = rules.find(|rule| WRITES.iter().any(|access| rule.access.has(*access)));
+        first.is_some_and(|rule| {
+            matches!(rule.matter, Matter::Anything)
+                && rule.module.is_none()
+                && rule.action == Decision::Permit
+                && WRITES.iter().all(|access| rule.access.has(*access))
+        })
+    }
+
     fn permits_rest(&self) -> bool {
         self.read_default.is_permit()
     }

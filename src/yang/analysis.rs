@@ -21,6 +21,8 @@ pub struct Analysis {
     around_lists: HashSet<SchemaNode>,
     /// A change of one of these is judged by the whole.
     far: HashSet<SchemaNode>,
+    /// Some node around lists may be taken away by validation itself: it has a `when`, or is in a case.
+    may_lose_lists: bool,
     /// Where one of these is, a far `when` decides about a child of it.
     under_far_when: HashSet<SchemaNode>,
     /// The first constraint that may look at anything; then nothing is judged by a fragment.
@@ -66,6 +68,10 @@ impl Analysis {
         self.far.contains(&changed)
     }
 
+    pub(super) fn may_lose_lists(&self) -> bool {
+        self.may_lose_lists
+    }
+
     pub(super) fn has_far_whens(&self) -> bool {
         !self.under_far_when.is_empty()
     }
@@ -108,10 +114,13 @@ impl Analysis {
         if node.requires_any_instance() {
             self.blind(node, "type", "instance-identifier");
         }
+        let is_in_case = node.case().is_some();
         // The choices and cases around a node may have a when as well.
         let mut bearer = Some(node);
         while let Some(at) = bearer {
-            for when in at.whens() {
+            let whens = at.whens();
+            self.may_lose_lists |= self.around_lists.contains(&node) && (is_in_case || !whens.is_empty());
+            for when in whens {
                 match self.sight(when.condition, when.context) {
                     Some(sight) if sight.into_lists => {
                         self.judge_sight(node, &sight);

@@ -1,4 +1,4 @@
-//! Validation of what an edit touches, in the place of everything (decision 2 of `docs/decisions.md`).
+//! Validation of what an edit touches, in the place of everything (`docs/decisions.md` says why).
 //!
 //! Only an acceptance is believed. Whenever the fragment might not show what the whole would, or anything is found
 //! wrong in it, there is no verdict, and the caller validates the whole: so errors are always those of the whole.
@@ -27,7 +27,7 @@ pub fn judge(old: &Tree, edited: &Tree) -> Option<Judged> {
     new.validate_config().ok()?;
     let is_around_lists = |node| analysis.is_around_lists(node);
     // What validation takes away by itself may be there in part only: the record would lack the rest.
-    if Effective::between(edited, &new).any_deleted(&is_around_lists) {
+    if analysis.may_lose_lists() && Effective::between(edited, &new).any_deleted(&is_around_lists) {
         return None;
     }
     let effective = Effective::between(old, &new);

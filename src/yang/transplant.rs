@@ -12,6 +12,34 @@ impl Tree {
     }
 }
 
+impl Tree {
+    /// Whether the same is written in both, in the same order where that counts. Ends at the first difference.
+    pub fn is_written_like(&self, other: &Tree) -> bool {
+        written_alike(self.roots(), other.roots())
+    }
+}
+
+fn written_alike(one: Children<'_>, other: Children<'_>) -> bool {
+    let written = |siblings: &Children<'_>| siblings.clone().filter(|node| !node.is_default()).count();
+    if written(&one) != written(&other) {
+        return false;
+    }
+    // libyang keeps all but user-ordered entries in an order of its own, and the latter in the one that counts.
+    let mut last: Option<(Node<'_>, Node<'_>)> = None;
+    one.filter(|node| !node.is_default()).all(|node| {
+        let Some(same) = node.among(other.clone()).filter(|same| !same.is_default()) else { return false };
+        let schema = node.schema();
+        let follows = !schema.is_user_ordered()
+            || last.is_none_or(|(before, there)| {
+                before.schema() != schema || same.previous_sibling().is_some_and(|previous| previous == there)
+            });
+        last = Some((node, same));
+        let is_same =
+            node.value() == same.value() && (schema.kind() != NodeKind::AnyData || node.any_text() == same.any_text());
+        follows && is_same && written_alike(node.children(), same.children())
+    })
+}
+
 fn level(tree: &mut Tree, parent: Option<At>, old: Children<'_>, new: Children<'_>) {
     for gone in old.clone().filter(|node| !is_key(*node) && node.among(new.clone()).is_none()) {
         if let Some(at) = tree.counterpart(parent, gone) {

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use libyang5_sys as sys;
 
 use super::build::{self, Accept};
-pub(crate) use super::ffi::At;
+pub(crate) use super::ffi::{At, release_memory};
 pub use super::ffi::{Children, Node, Tree};
 use super::schema::{NodeKind, Schema};
 use super::value::Element;

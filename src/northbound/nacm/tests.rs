@@ -206,6 +206,26 @@ fn a_reader_whom_no_rule_hides_anything_from_needs_no_decisions() {
 }
 
 #[test]
+fn a_writer_whom_the_first_rule_permits_everything_needs_no_decisions() {
+    let nacm = appendix();
+    let may = |user| nacm.permits_all_writes(&nacm.subject(user, &[], false));
+    assert!(may("andy"));
+    for user in ["nobody", "wilma", "guest"] {
+        assert!(!may(user), "{user}");
+    }
+    assert!(nacm.permits_all_writes(&nacm.subject("anyone", &[], true)));
+    let narrow = |parts| list("l", &["guest"], vec![rule("first", parts), rule("all", &[("action", "permit")])]);
+    for parts in [
+        &[("action", "permit"), ("access-operations", "create update")][..],
+        &[("action", "permit"), ("module-name", "m")],
+        &[("action", "deny"), ("path", "/m:a")],
+    ] {
+        let nacm = super::tests::nacm(vec![narrow(parts)]);
+        assert!(!nacm.permits_all_writes(&nacm.subject("guest", &[], false)), "{parts:?}");
+    }
+}
+
+#[test]
 fn without_configuration_reading_and_calling_are_free_and_writing_is_not() {
     let nacm = Nacm::default();
     let subject = nacm.subject("anyone", &[], false);

@@ -15,5 +15,5 @@ mod tree;
 pub(super) use self::context::{Context, Fault, PrintFormat};
 pub use self::node::{Children, Node};
 pub use self::schema::{ModuleRef, NodeKind, SchemaNode};
-pub(crate) use self::tree::At;
 pub use self::tree::Tree;
+pub(crate) use self::tree::{At, release_memory};

@@ -523,6 +523,12 @@ impl Tree {
     }
 }
 
+/// Gives memory that large trees have left back to the system.
+pub(crate) fn release_memory() {
+    // SAFETY: takes no pointers; may be called at any time.
+    unsafe { libc::malloc_trim(0) };
+}
+
 fn print_node(node: *const sys::lyd_node, format: sys::LYD_FORMAT::Type, options: u32) -> Bytes {
     let mut text: *mut c_char = ptr::null_mut();
     // SAFETY: the node is alive; `text` is a place for the new string.
