@@ -303,10 +303,7 @@ impl Manager {
                 | Phase::Mismatch { .. } => Ok(self.start(name, ticket)),
             },
             Verb::Restart => match phase {
-                Phase::Starting
-                | Phase::Running { .. }
-                | Phase::StopRequested { .. }
-                | Phase::KillRequested { .. } => {
+                Phase::Starting | Phase::Running { .. } | Phase::StopRequested { .. } | Phase::KillRequested { .. } => {
                     let mut actions = self.want(name, Wanted::Running);
                     actions.push(Action::Order { app: name.clone(), order: Order::Restart { ticket } });
                     Ok(actions)

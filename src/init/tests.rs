@@ -103,6 +103,12 @@ fn a_root_holds_its_tree_its_keys_and_the_first_configuration() {
           <name>readers</name>
           <group>*</group>
           <rule>
+            <name>password-hashes</name>
+            <path xmlns:sys="urn:ietf:params:xml:ns:yang:ietf-system">/sys:system/sys:authentication/sys:user/sys:password</path>
+            <access-operations>read</access-operations>
+            <action>deny</action>
+          </rule>
+          <rule>
             <name>get</name>
             <module-name>ietf-netconf</module-name>
             <rpc-name>get</rpc-name>

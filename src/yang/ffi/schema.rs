@@ -375,7 +375,9 @@ fn is_prefixed(leaf_type: *const sys::lysc_type, depth: u8) -> bool {
     unsafe {
         match (*leaf_type).basetype {
             sys::LY_DATA_TYPE::LY_TYPE_IDENT | sys::LY_DATA_TYPE::LY_TYPE_INST => true,
-            sys::LY_DATA_TYPE::LY_TYPE_STRING => borrowed((*leaf_type).name) == Some("xpath1.0"),
+            sys::LY_DATA_TYPE::LY_TYPE_STRING => {
+                matches!(borrowed((*leaf_type).name), Some("xpath1.0" | "node-instance-identifier"))
+            }
             sys::LY_DATA_TYPE::LY_TYPE_LEAFREF if depth < UNION_DEPTH_MAX => {
                 is_prefixed((*leaf_type.cast::<sys::lysc_type_leafref>()).realtype, depth + 1)
             }
