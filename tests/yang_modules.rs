@@ -95,7 +95,7 @@ fn print(context: &Context, element: &Element, out: &mut String) {
 async fn what_the_host_tells_fits_its_modules() {
     let (_, context) = load();
     let folder = tempfile::tempdir().unwrap();
-    let system = System::start(Settings::below(folder.path(), folder.path())).unwrap();
+    let system = System::start(Settings::below(folder.path()));
     system.log.log(Record::committed("fred <&>", 1_000_000_001, 7));
     for root in system.provider.state_roots() {
         let elements = system.provider.state(root, StateQuery { selection: None }).await.unwrap();

@@ -126,7 +126,7 @@ impl Run {
 
     /// A packet without a socket is a line for the system log.
     fn line(&self, bytes: &[u8]) {
-        match Record::from_datagram(bytes, None) {
+        match Record::from_packet(bytes) {
             Ok(record) => self.syslog.log(record),
             Err(trouble) => {
                 debug!(app = %self.app, run = self.run_id, %trouble, "a line came through a door that is none")

@@ -108,7 +108,7 @@ impl FirstUser {
       <name>readers</name>
       <group>*</group>
       <rule>
-        <name>password-hashes</name>
+        <name>no-passwords</name>
         <path xmlns:sys="urn:ietf:params:xml:ns:yang:ietf-system">/sys:system/sys:authentication/sys:user/sys:password</path>
         <access-operations>read</access-operations>
         <action>deny</action>

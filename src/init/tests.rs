@@ -103,7 +103,7 @@ fn a_root_holds_its_tree_its_keys_and_the_first_configuration() {
           <name>readers</name>
           <group>*</group>
           <rule>
-            <name>password-hashes</name>
+            <name>no-passwords</name>
             <path xmlns:sys="urn:ietf:params:xml:ns:yang:ietf-system">/sys:system/sys:authentication/sys:user/sys:password</path>
             <access-operations>read</access-operations>
             <action>deny</action>

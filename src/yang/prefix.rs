@@ -13,10 +13,7 @@ pub fn module_names<'a>(schema: &Schema, leaf: SchemaNode, text: &'a str, scope:
     let trimmed = text.trim_matches([' ', '\t', '\r', '\n']);
     let module_of = |prefix: &str| schema.module_of_namespace(scope.lookup(prefix)?).map(|module| module.name());
     if trimmed.contains(['/', '[', '(']) {
-        // To YANG the path of a NACM rule is an expression, to libyang it is an instance-identifier.
-        let names_where_it_changes =
-            leaf.is_instance_identifier() || leaf.type_name() == Some("node-instance-identifier");
-        let named = names_where_it_changes.then_some("");
+        let named = leaf.is_instance_identifier().then_some("");
         return Cow::Owned(translate(trimmed, named, module_of));
     }
     match trimmed.split_once(':') {
