@@ -1,7 +1,7 @@
 //! The first configuration: the administrator (RFC 7317) and who may do what (RFC 8341), as XML.
 //!
 //! By default everybody reads, nobody writes and nobody calls an rpc, so that an account without rights gets reads only.
-//! The rules open the rest: everything to the group `admin`, the operations that read to everybody.
+//! The rules open the rest: everything to the group `admin`, the operations that read to every group, but no password hashes.
 
 use std::fmt::Write;
 use std::io;

@@ -82,7 +82,7 @@ impl Access {
             return Ok(());
         }
         self.count(Counters::operation_denied);
-        Err(denied(caller, &format!("action {}", operation.path()), Layer::Application).at(above))
+        Err(denied(caller, &subject, &format!("action {}", operation.path()), Layer::Application).at(above))
     }
 
     /// RFC 8341 access for a door that is not NETCONF.
@@ -99,7 +99,7 @@ impl Access {
         if access == handle::Access::Update {
             self.count(Counters::data_write_denied);
         }
-        Err(denied(caller, &format!("{verb} access to {path}"), Layer::Application).at(path))
+        Err(denied(caller, &self.subject(caller), &format!("{verb} access to {path}"), Layer::Application).at(path))
     }
 
     /// Who decides what `caller` sees; `None` when nothing is hidden.
@@ -120,7 +120,7 @@ impl Access {
             return Ok(());
         }
         self.count(Counters::operation_denied);
-        Err(denied(caller, &format!("operation {operation}"), Layer::Protocol))
+        Err(denied(caller, &self.subject(caller), &format!("operation {operation}"), Layer::Protocol))
     }
 
     fn subject(&self, caller: &Caller) -> Subject {
@@ -212,7 +212,7 @@ impl Writer<'_> {
             nacm::Access::Read => "read",
             nacm::Access::Exec => "exec",
         };
-        Err(denied(self.caller, &format!("{verb} access to {path}"), Layer::Application).at(path))
+        Err(denied(self.caller, &self.subject, &format!("{verb} access to {path}"), Layer::Application).at(path))
     }
 }
 
@@ -229,13 +229,16 @@ fn is_recovery(caller: &Caller) -> bool {
     matches!(caller.client, Client::Local | Client::Agent)
 }
 
-fn denied(caller: &Caller, what: &str, layer: Layer) -> Refusal {
+fn denied(caller: &Caller, subject: &Subject, what: &str, layer: Layer) -> Refusal {
     let refusal =
         Refusal::new(Kind::AccessDenied, format!("{what} is denied to user `{}`", caller.user)).at_layer(layer);
     match &caller.client {
         Client::Script { app, .. } if caller.groups.iter().any(|group| group == "scripts") => refusal.mend(format!(
             "configure `appmgr process-script {app} username NAME` with the name of a user who may, commit, and activate again"
         )),
+        // RFC 8341 section 3.4.4: for a user without groups no rule is ever looked at.
+        Client::Script { .. } | Client::Netconf | Client::Shell | Client::Local | Client::Agent if subject.groups().next().is_none() => refusal
+            .mend("the user is in no group of /ietf-netconf-acm:nacm/groups: put it into one that a rule permits this to"),
         Client::Script { .. } | Client::Netconf | Client::Shell | Client::Local | Client::Agent => {
             refusal.mend("a rule in /ietf-netconf-acm:nacm must permit it")
         }
