@@ -2,7 +2,12 @@
 //!
 //! Prints milliseconds and, what can be compared between machines, ratios. In memory: the disk is not measured here.
 
-#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a benchmark prints, and may fall over")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    clippy::disallowed_methods,
+    reason = "a benchmark reads the clock, prints, and may fall over"
+)]
 
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};

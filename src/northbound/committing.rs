@@ -11,6 +11,7 @@ use tracing::{debug, error, info};
 
 use super::driver::{Committed, Northbound, now};
 use super::handle::Continuation;
+use super::notifications::base;
 use super::provider::{Change, Proposal as Share};
 use super::router::ProviderIndex;
 use super::{Answer, Caller, Client, Kind, Refusal, Response};
@@ -120,6 +121,7 @@ impl Northbound {
                 Action::Reply(outcome) => {
                     if let Some(id) = committed {
                         info!(id, user = %caller.user, client = client_name(&caller.client), "committed");
+                        self.publish(&base::config_change(caller, &proposal.diff.changes()), now());
                         (self.on_commit)(&Committed { id, user: caller.user.clone() });
                         self.snapshot_if_due();
                     }

@@ -19,6 +19,7 @@ pub mod errors;
 mod expression;
 pub mod fragment;
 pub mod judge;
+pub mod notification;
 pub mod path;
 pub mod prefix;
 pub mod rpc;
