@@ -19,8 +19,12 @@ pub(super) const SCRIPT_USER: &str = "script";
 /// What a first configuration may have grown to by hand.
 const BYTES_MAX: u64 = 4 * 1024 * 1024;
 /// Operations that only read; without them a right to read would be of no use.
-const READING_OPERATIONS: [(&str, &str); 3] =
-    [("ietf-netconf", "get"), ("ietf-netconf", "get-config"), ("ietf-netconf-monitoring", "get-schema")];
+const READING_OPERATIONS: [(&str, &str); 4] = [
+    ("ietf-netconf", "get"),
+    ("ietf-netconf", "get-config"),
+    ("ietf-netconf-monitoring", "get-schema"),
+    ("notifications", "create-subscription"),
+];
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct AuthorizedKey {

@@ -6,6 +6,7 @@
 use bytes::Bytes;
 
 use super::hello::BASE;
+use super::notice::NOTIFICATION;
 use super::text::quote;
 use super::xml::{Parsed, Scanner, Tag, Token};
 use crate::northbound::refusal::Layer;
@@ -127,7 +128,7 @@ impl<'m> Reader<'_, 'm> {
     pub(super) fn unknown(&self, tag: &Tag<'m>) -> Box<Refusal> {
         let element = quote(tag.name).into_owned();
         match tag.namespace.as_deref() {
-            Some(BASE | MONITORING) => {
+            Some(BASE | MONITORING | NOTIFICATION) => {
                 let message = format!("<{element}> is not a parameter of `{}`", self.operation);
                 refuse(Kind::UnknownElement { element }, message)
             }

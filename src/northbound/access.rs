@@ -7,6 +7,7 @@ use std::cell::Cell;
 
 use super::handle;
 use super::nacm::{self, Counters, DataPath, DefaultDeny, Nacm, ReadScope, Step, Subject};
+use super::notifications::Rights;
 use super::provider::{Change, Edit};
 use super::refusal::Layer;
 use super::{Caller, Client, Kind, Refusal, Request};
@@ -57,6 +58,7 @@ impl Access {
             Request::Commit => ("ietf-netconf", "commit"),
             Request::DiscardChanges => ("ietf-netconf", "discard-changes"),
             Request::KillSession { .. } => ("ietf-netconf", "kill-session"),
+            Request::CreateSubscription(_) => ("notifications", "create-subscription"),
             Request::GetSchema { .. } => ("ietf-netconf-monitoring", "get-schema"),
             // Asked when the operation is parsed and its name is known.
             Request::Invoke { .. } | Request::Action { .. } => return Ok(()),
@@ -129,6 +131,27 @@ impl Access {
         let mut counters = self.counters.get();
         what(&mut counters);
         self.counters.set(counters);
+    }
+}
+
+impl Rights for Access {
+    /// RFC 8341 section 3.4.6.
+    fn may_hear(&self, caller: &Caller, notification: SchemaNode) -> bool {
+        let (module, name) = (notification.module().name(), notification.name());
+        let subject = self.subject(caller);
+        let permitted = self.nacm.notification(&subject, module, name, None, deny_of(notification)).is_permit();
+        if !permitted {
+            self.count(Counters::notification_denied);
+        }
+        permitted
+    }
+
+    fn may_read_all(&self, caller: &Caller) -> bool {
+        self.reader(caller).is_none()
+    }
+
+    fn may_read(&self, caller: &Caller, path: &str) -> bool {
+        self.permits(caller, path, handle::Access::Read).is_ok()
     }
 }
 
