@@ -101,14 +101,16 @@ impl History {
         }
     }
 
+    /// There is more than the limits allow.
+    pub fn has_surplus(&self) -> bool {
+        self.entries.len() > 1 && (self.entries.len() > self.limits.commits || self.bytes > self.limits.bytes)
+    }
+
     /// Forgets what is too much, oldest first, and says what may be removed. Commits after `needed_after` stay: somebody
     /// recovers from them, or may still undo them.
     pub fn drop_surplus(&mut self, needed_after: u64) -> Vec<u64> {
         let mut dropped = Vec::new();
-        while self.entries.len() > 1
-            && (self.entries.len() > self.limits.commits || self.bytes > self.limits.bytes)
-            && self.entries.front().is_some_and(|oldest| oldest.id <= needed_after)
-        {
+        while self.has_surplus() && self.entries.front().is_some_and(|oldest| oldest.id <= needed_after) {
             let Some(oldest) = self.entries.pop_front() else { break };
             self.bytes -= oldest.bytes;
             if let Some(label) = &oldest.meta.label {

@@ -146,6 +146,9 @@ impl Northbound {
 
     /// Lets go of commits that are too many. What this costs does not depend on how many are kept.
     pub(super) fn trim_history(&mut self) {
+        if !self.history.has_surplus() {
+            return;
+        }
         let needed = match self.commits.needed_after() {
             Ok(needed) => needed,
             Err(trouble) => return warn!(%trouble, "no commit is dropped from the history"),
