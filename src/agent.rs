@@ -8,10 +8,12 @@
 
 mod accounts;
 mod doors;
+mod event_log;
 mod library;
 mod lines;
 mod local;
 mod monitoring;
+mod news;
 mod recovery;
 mod services;
 mod vitals;
@@ -38,6 +40,8 @@ use crate::netconf::driver::ServeOptions;
 use crate::northbound::HashClearText;
 use crate::northbound::driver::{Committed, Northbound, Parts};
 use crate::northbound::handle::Handle;
+use crate::northbound::notifications::log::EventLog;
+use crate::northbound::notifications::scribe::Scribe;
 use crate::northbound::provider::Provider;
 use crate::script;
 pub use crate::settings::ModuleSpec;
@@ -138,6 +142,7 @@ async fn run(options: Options) -> anyhow::Result<()> {
         Box::new(appmgr::provider::AppManager::new(app_messages, commits)),
     ];
     let commit_log = syslog.clone();
+    let events = event_log::open(&event_log::file(&layout.state()))?;
     let recover = recovery::Recovery { schema, config: layout.config(), layout: layout.clone() };
     let parts = NorthboundParts {
         recover,
@@ -147,6 +152,8 @@ async fn run(options: Options) -> anyhow::Result<()> {
         answer_time_max: settings.limits.answer_limit(),
         plain_modules: modules.iter().map(|module| module.name.clone()).collect(),
         monitoring: Arc::new(monitoring::Standard { counters: Arc::clone(&counters) }),
+        event_log: events.log,
+        scribe: events.scribe,
         hash_clear_text: Box::new(services::hash_clear_text),
         on_commit: Box::new(move |committed| commit_log.log(lines::committed(&committed.user, committed.id))),
     };
@@ -154,7 +161,8 @@ async fn run(options: Options) -> anyhow::Result<()> {
     vitals.spawn("northbound", northbound_ended);
 
     vitals.spawn("script repository", script_driver.run(Arc::new(services::InUse(usage)), stop.clone()));
-    tasks.spawn(services::script_events(script_events, syslog.clone()));
+    tasks.spawn(services::script_events(script_events, northbound.clone(), syslog.clone()));
+    tasks.spawn(events.writer.run());
     vitals.spawn("app manager", app_driver.run());
     let serve_options = ServeOptions {
         message_bytes_max: settings.limits.message_bytes,
@@ -221,6 +229,8 @@ struct NorthboundParts {
     answer_time_max: Duration,
     plain_modules: Vec<String>,
     monitoring: Arc<dyn crate::northbound::own_state::Monitoring>,
+    event_log: EventLog,
+    scribe: Scribe,
     hash_clear_text: HashClearText,
     on_commit: Box<dyn Fn(&Committed) + Send>,
 }
@@ -264,6 +274,8 @@ fn build_northbound(
         answer_time_max,
         plain_modules,
         monitoring,
+        event_log,
+        scribe,
         hash_clear_text,
         on_commit,
     } = parts;
@@ -284,6 +296,8 @@ fn build_northbound(
         runtime,
         plain_modules,
         monitoring,
+        event_log,
+        scribe,
         hash_clear_text,
         on_commit,
     };

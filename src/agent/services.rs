@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-use super::lines;
+use super::{lines, news};
 
 use crate::appmgr::driver::Usage;
 use crate::keeper::deposit::DepositClient;
@@ -92,8 +92,8 @@ pub(super) async fn watch_custodian(client: DepositClient, syslog: SystemLog, st
     }
 }
 
-/// Repository events as lines of the system log.
-pub(super) async fn script_events(mut events: mpsc::Receiver<ScriptEvent>, syslog: SystemLog) {
+/// Repository events as lines of the system log, and as notifications.
+pub(super) async fn script_events(mut events: mpsc::Receiver<ScriptEvent>, northbound: Handle, syslog: SystemLog) {
     while let Some(event) = events.recv().await {
         let (text, is_trouble) = in_words(&event);
         if is_trouble {
@@ -102,6 +102,9 @@ pub(super) async fn script_events(mut events: mpsc::Receiver<ScriptEvent>, syslo
             info!("{text}");
         }
         syslog.log(lines::script(text, is_trouble));
+        if let Some(notification) = news::script(&event) {
+            northbound.tell(news::event(notification)).await;
+        }
     }
 }
 

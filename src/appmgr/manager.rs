@@ -302,11 +302,20 @@ impl Manager {
                 | Phase::Ended { .. }
                 | Phase::Mismatch { .. } => Ok(self.start(name, ticket)),
             },
-            Verb::Restart => {
-                let mut actions = self.want(name, Wanted::Running);
-                actions.push(Action::Order { app: name.clone(), order: Order::Restart { ticket } });
-                Ok(actions)
-            }
+            Verb::Restart => match phase {
+                Phase::Starting | Phase::Running { .. } | Phase::StopRequested { .. } | Phase::KillRequested { .. } => {
+                    let mut actions = self.want(name, Wanted::Running);
+                    actions.push(Action::Order { app: name.clone(), order: Order::Restart { ticket } });
+                    Ok(actions)
+                }
+                // Nothing to stop: a start, and answered as one.
+                Phase::Defined
+                | Phase::Backoff { .. }
+                | Phase::Stopped
+                | Phase::Killed
+                | Phase::Ended { .. }
+                | Phase::Mismatch { .. } => Ok(self.start(name, ticket)),
+            },
             Verb::Stop | Verb::Kill => match phase {
                 Phase::Stopped | Phase::Killed | Phase::Ended { .. } | Phase::Mismatch { .. } => {
                     Err(refusals::not_running(name))

@@ -195,6 +195,25 @@ fn ours(manager: &Manager, name: &AppName, app: &App, clock: &Clock<'_>) -> Vec<
     children.into_iter().map(|child| child.in_module(OURS)).collect()
 }
 
+/// app-state-change: where the app stands now, and why.
+pub fn change(
+    manager: &Manager,
+    name: &AppName,
+    app: &App,
+    previous: Option<&'static str>,
+    clock: &Clock<'_>,
+) -> Element {
+    let mut children = vec![Element::leaf("name", name)];
+    children.extend(Element::leaf_if("previous-status", previous));
+    children.push(Element::leaf("status", status(app).yang()));
+    children.extend(Element::leaf_if("why", why(manager, app, name, clock)));
+    if let Life::Active { observed, .. } = &app.life {
+        children.extend(Element::leaf_if("last-exit-code", observed.last_exit.and_then(exit_code)));
+        children.extend(run(observed, clock));
+    }
+    Element::node("app-state-change", children).in_module(OURS)
+}
+
 fn run(observed: &Observed, clock: &Clock<'_>) -> Vec<Element> {
     let mut children = Vec::new();
     let pid = match observed.phase {

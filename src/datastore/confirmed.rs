@@ -29,18 +29,18 @@ pub struct BootTime(pub Duration);
 /// The parameters of one commit.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Asked {
-    pub confirmed: Option<Wish>,
+    pub confirmed: Option<Confirmation>,
     pub persist_id: Option<String>,
 }
 
 /// A commit that asks to be confirmed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Wish {
+pub struct Confirmation {
     pub timeout: Duration,
     pub persist: Option<String>,
 }
 
-impl Default for Wish {
+impl Default for Confirmation {
     fn default() -> Self {
         Self { timeout: TIMEOUT_DEFAULT, persist: None }
     }

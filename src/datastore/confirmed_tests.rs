@@ -104,7 +104,7 @@ impl World {
             },
             "commit" | "confirmed" => {
                 let timeout = Duration::from_secs(seconds);
-                let confirmed = (verb == "confirmed").then_some(Wish { timeout, persist });
+                let confirmed = (verb == "confirmed").then_some(Confirmation { timeout, persist });
                 let asked = Asked { confirmed, persist_id: id };
                 match self.confirmed.commit(&asked, session, "ann", self.last, self.now()) {
                     Ok(step) => {
@@ -202,7 +202,7 @@ fn one_that_was_due_while_the_agent_was_away_is_undone_at_the_start() {
 fn what_cannot_be_undone_now_is_tried_again() {
     let mut confirmed = Confirmed::default();
     let at = |seconds| BootTime(Duration::from_secs(seconds));
-    let asked = Asked { confirmed: Some(Wish::default()), persist_id: None };
+    let asked = Asked { confirmed: Some(Confirmation::default()), persist_id: None };
     let step = confirmed.commit(&asked, SessionId(1), "ann", 7, at(0)).unwrap();
     confirmed.take(step);
     assert_eq!(confirmed.time_left(at(599)), Some(Duration::from_secs(1)));

@@ -129,6 +129,13 @@ fn a_root_holds_its_tree_its_keys_and_the_first_configuration() {
             <access-operations>exec</access-operations>
             <action>permit</action>
           </rule>
+          <rule>
+            <name>create-subscription</name>
+            <module-name>notifications</module-name>
+            <rpc-name>create-subscription</rpc-name>
+            <access-operations>exec</access-operations>
+            <action>permit</action>
+          </rule>
         </rule-list>
       </nacm>
     </config>

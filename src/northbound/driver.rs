@@ -12,13 +12,17 @@ use std::time::Duration;
 
 use tokio::runtime;
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::AbortHandle;
 use tracing::{debug, info, warn};
 
 use super::access::Access as AccessControl;
 use super::calling::PendingCall;
 use super::confirming::Confirming;
-use super::handle::{Handle, Input, Opening, Ticket};
+use super::handle::{Continuation, Handle, Input, Opening, Ticket};
 use super::history;
+use super::notifications::log::EventLog;
+use super::notifications::scribe::Scribe;
+use super::notifications::{Stream, base};
 use super::own_state::Monitoring;
 use super::provider::{Proposal, Provider};
 use super::reading::PendingGet;
@@ -35,7 +39,7 @@ use crate::store::note::Note;
 use crate::yang::schema::{NodeKind, Schema};
 use crate::yang::tree::Tree;
 
-/// How long is waited without another look at the clock: a timer does not count while the host sleeps.
+/// How long is waited without another look at the clock: it may be set, and a timer does not count while the host sleeps.
 const CLOCK_TRUSTED: Duration = Duration::from_secs(30);
 
 #[expect(clippy::large_enum_variant, reason = "it is moved once and not kept")]
@@ -64,6 +68,9 @@ pub struct Parts {
     pub plain_modules: Vec<String>,
     /// How sessions, locks and schemas are told.
     pub monitoring: std::sync::Arc<dyn Monitoring>,
+    /// What happened before this start, and who keeps what happens now.
+    pub event_log: EventLog,
+    pub scribe: Scribe,
     /// What becomes of passwords that arrive in clear text.
     pub hash_clear_text: HashClearText,
     /// Called with each commit that was recorded.
@@ -99,6 +106,10 @@ pub struct Northbound {
     pub(super) capabilities: Vec<String>,
     pub(super) started_unix: i64,
     pub(super) on_commit: Box<dyn Fn(&Committed) + Send>,
+    pub(super) stream: Stream,
+    pub(super) scribe: Scribe,
+    /// Subscriptions that end at a time.
+    timers: BTreeMap<SessionId, AbortHandle>,
     pub(super) gets: BTreeMap<u64, PendingGet>,
     pub(super) calls: BTreeMap<u64, PendingCall>,
     pub(super) last_pending: u64,
@@ -137,6 +148,9 @@ impl Northbound {
             monitoring: parts.monitoring,
             started_unix: now_unix(),
             on_commit: parts.on_commit,
+            stream: Stream::new(parts.schema, parts.event_log),
+            scribe: parts.scribe,
+            timers: BTreeMap::new(),
             gets: BTreeMap::new(),
             calls: BTreeMap::new(),
             last_pending: 0,
@@ -164,9 +178,11 @@ impl Northbound {
                 Input::Permit { caller, path, access, reply } => {
                     drop(reply.send(self.access.permits(&caller, &path, access)));
                 }
+                Input::Event(event) => self.publish(&event.element, event.at),
                 Input::Close { session, end } => self.close(session, end),
                 Input::Resume(continuation) => (continuation.0)(&mut self),
                 Input::Stop { reply } => {
+                    self.scribe.finish(self.stream.log());
                     let _ = reply.send(());
                     return;
                 }
@@ -190,7 +206,9 @@ impl Northbound {
     fn open(&mut self, opening: Opening) -> Result<Ticket, super::Refusal> {
         let (caller, killed) = self.sessions.open(opening, now_unix())?;
         debug!(session = %caller.session, user = %caller.user, origin = %caller.origin, "session opened");
-        Ok(Ticket { caller, killed, capabilities: self.capabilities.clone() })
+        let mailbox = self.sessions.get(caller.session).map(|session| session.mailbox.clone()).unwrap_or_default();
+        self.publish(&base::session_start(&caller), now());
+        Ok(Ticket { caller, killed, mailbox, capabilities: self.capabilities.clone() })
     }
 
     fn close(&mut self, session: SessionId, end: SessionEnd) {
@@ -203,6 +221,11 @@ impl Northbound {
         }
         self.datastores.discard(CandidateId::Private(session));
         self.end_of_committer(session);
+        self.stream.forget(session);
+        if let Some(timer) = self.timers.remove(&session) {
+            timer.abort();
+        }
+        self.publish(&base::session_end(&closed.caller, end), now());
         debug!(%session, user = %closed.caller.user, ?end, "session closed");
     }
 
@@ -215,6 +238,7 @@ impl Northbound {
         let answer = match request {
             Request::Get { filter, with_defaults } => return self.get(caller, filter, with_defaults, reply),
             Request::Invoke { operation } => return self.invoke(caller, &operation, reply),
+            Request::CreateSubscription(wish) => return self.subscribe(caller, wish, reply),
             Request::Action { action } => return self.action(caller, &action, reply),
             Request::GetConfig { source, filter, with_defaults } => {
                 self.get_config(caller, source, filter.as_ref(), with_defaults)
@@ -252,6 +276,27 @@ impl Northbound {
         match caller.client {
             Client::Netconf | Client::Local | Client::Agent => CandidateId::Shared,
             Client::Shell | Client::Script { .. } => CandidateId::Private(caller.session),
+        }
+    }
+
+    /// Goes on when what waits in the queue has had its turn.
+    pub(super) fn resume_soon(&self, continuation: Continuation) {
+        let inputs = self.inputs.clone();
+        // A northbound that is gone has nothing to go on with.
+        self.runtime.spawn(async move { drop(inputs.send(Input::Resume(continuation)).await) });
+    }
+
+    /// Goes on at that time or somewhat before, unless the session ends first.
+    pub(super) fn resume_at(&mut self, session: SessionId, at: jiff::Timestamp, continuation: Continuation) {
+        let inputs = self.inputs.clone();
+        let left = Duration::try_from(at.duration_since(now())).unwrap_or_default();
+        let task = self.runtime.spawn(async move {
+            // The clock may be set meanwhile: it is looked at again now and then.
+            tokio::time::sleep(left.min(CLOCK_TRUSTED)).await;
+            drop(inputs.send(Input::Resume(continuation)).await);
+        });
+        if let Some(before) = self.timers.insert(session, task.abort_handle()) {
+            before.abort();
         }
     }
 

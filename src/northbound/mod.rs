@@ -13,7 +13,9 @@ pub mod driver;
 pub mod filter;
 pub mod handle;
 mod history;
+pub mod mailbox;
 pub mod nacm;
+pub mod notifications;
 pub mod own_state;
 pub mod provider;
 mod reading;
@@ -21,6 +23,7 @@ pub mod refusal;
 pub mod router;
 mod secrets;
 pub mod sessions;
+mod subscribing;
 mod writing;
 
 use std::fmt;
@@ -180,6 +183,8 @@ pub enum Request {
         version: Option<String>,
         format: Option<String>,
     },
+    /// RFC 5277: from the answer on, notifications come to the session's mailbox.
+    CreateSubscription(notifications::Wish),
     /// An rpc of any other module: the operation element itself.
     Invoke {
         operation: Fragment,

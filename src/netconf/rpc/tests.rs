@@ -3,8 +3,9 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
-use crate::datastore::confirmed::{Asked, Wish};
+use crate::datastore::confirmed::{Asked, Confirmation};
 use crate::northbound::filter::{Content, Filter};
+use crate::northbound::notifications::Wish;
 use crate::northbound::{
     CommitOptions, Datastore, DefaultOperation, ErrorOption, Fragment, SessionId, Source, TestOption, WithDefaults,
 };
@@ -33,7 +34,7 @@ fn fragment(text: &str) -> Fragment {
     Fragment(Bytes::copy_from_slice(text.as_bytes()))
 }
 
-fn commit(confirmed: Option<Wish>, persist_id: Option<&str>) -> Request {
+fn commit(confirmed: Option<Confirmation>, persist_id: Option<&str>) -> Request {
     let confirm = Asked { confirmed, persist_id: persist_id.map(str::to_owned) };
     Request::Commit(CommitOptions { confirm, ..CommitOptions::default() })
 }
@@ -86,10 +87,10 @@ fn every_base_operation_becomes_its_request() {
         ),
         ("<validate><source><config/></source></validate>", Request::Validate { source: Source::Inline(fragment("")) }),
         ("<commit/>", Request::Commit(CommitOptions::default())),
-        ("<commit><confirmed/></commit>", commit(Some(Wish::default()), None)),
+        ("<commit><confirmed/></commit>", commit(Some(Confirmation::default()), None)),
         (
             "<commit><persist-id>t</persist-id><persist> u </persist><confirm-timeout>5</confirm-timeout><confirmed/></commit>",
-            commit(Some(Wish { timeout: Duration::from_secs(5), persist: Some("u".to_owned()) }), Some("t")),
+            commit(Some(Confirmation { timeout: Duration::from_secs(5), persist: Some("u".to_owned()) }), Some("t")),
         ),
         ("<commit><persist-id>t</persist-id></commit>", commit(None, Some("t"))),
         (
@@ -427,4 +428,35 @@ proptest! {
         }
         prop_assert_eq!(elements, tops.iter().filter(|top| top.starts_with('<') && !top.starts_with("<!")).count());
     }
+}
+
+#[test]
+fn create_subscription_is_read_with_all_it_may_have() {
+    let subscribe = |inside: &str| {
+        let operation = format!(
+            "<create-subscription xmlns=\"urn:ietf:params:xml:ns:netconf:notification:1.0\">{inside}</create-subscription>"
+        );
+        parse(&Bytes::from(format!("<rpc xmlns=\"{BASE}\" message-id=\"1\">{operation}</rpc>"))).operation
+    };
+    assert_eq!(subscribe(""), Ok(Operation::Ask(Request::CreateSubscription(Wish::default()))));
+    let whole = subscribe(
+        "<stream>NETCONF</stream><filter type='xpath' select='/a'/>\
+         <startTime>2026-11-21T07:00:00.5+01:00</startTime><stopTime>2026-11-21T07:00:00Z</stopTime>",
+    );
+    let wish = Wish {
+        stream: Some("NETCONF".to_owned()),
+        filter: Some(Filter::XPath { expression: "/a".to_owned(), namespaces: vec![] }),
+        start: Some("2026-11-21T06:00:00.5Z".parse().unwrap()),
+        stop: Some("2026-11-21T07:00:00Z".parse().unwrap()),
+    };
+    assert_eq!(whole, Ok(Operation::Ask(Request::CreateSubscription(wish))));
+    // As ncclient sends it: the filter in the base namespace.
+    let of_ncclient = subscribe(&format!("<filter xmlns=\"{BASE}\" type=\"subtree\"><a/></filter>"));
+    assert!(matches!(of_ncclient, Ok(Operation::Ask(Request::CreateSubscription(Wish { filter: Some(_), .. })))));
+    let kind = |inside| subscribe(inside).unwrap_err().kind;
+    let bad = |element: &str| Kind::BadElement { element: element.to_owned() };
+    assert_eq!(kind("<startTime>yesterday</startTime>"), bad("startTime"));
+    assert_eq!(kind("<stopTime>2026-11-21T07:00:00</stopTime>"), bad("stopTime"));
+    assert_eq!(kind("<stream>a</stream><stream>b</stream>"), bad("stream"));
+    assert_eq!(kind("<start/>"), Kind::UnknownElement { element: "start".to_owned() });
 }
