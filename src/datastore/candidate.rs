@@ -88,13 +88,15 @@ fn remaining(base: &Tree, tree: &Tree, running: &Tree, ours: &Diff) -> Option<Tr
             next.delete(at);
         }
     }
-    // What they took away and we did not touch came back by the merge.
+    // What they took away or changed and we did not touch came back by the merge.
+    let mine: BTreeSet<String> = ours.changes().into_iter().map(|change| change.path).collect();
     for change in Diff::between(base, running).changes() {
-        if change.edit == Edit::Delete
-            && let Some(node) = next.find(&change.path)
-        {
-            let at = next.at(node);
-            next.delete(at);
+        let Some(at) = next.find(&change.path).map(|node| next.at(node)) else { continue };
+        match change.edit {
+            Edit::Delete => next.delete(at),
+            // A value that runs is one that its type takes.
+            Edit::Modify { value } if !mine.contains(&change.path) => drop(next.set_leaf(at, &value).ok()?),
+            Edit::Modify { .. } | Edit::Create { .. } | Edit::Move => {}
         }
     }
     next.add_defaults();

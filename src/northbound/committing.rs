@@ -10,32 +10,33 @@ use std::collections::{BTreeMap, VecDeque};
 use tracing::{error, info};
 
 use super::driver::{Committed, Northbound, now};
+use super::history;
 use super::notifications::base;
 use super::provider::{Change, Proposal as Share};
 use super::router::ProviderIndex;
-use super::{Answer, Caller, Client, Kind, Refusal, Response};
-use crate::datastore::CandidateId;
+use super::{Caller, Client, Kind, Refusal};
 use crate::datastore::Proposal;
 use crate::datastore::commit::{Action, Commit, Input, ProviderId};
 use crate::store::commits::CommitMeta;
 
-impl Northbound {
-    pub(super) fn commit(&mut self, caller: &Caller) -> Answer {
-        let id = Self::candidate_of(caller);
-        self.locks.may_commit(caller.session, id == CandidateId::Shared).map_err(|refusal| vec![refusal])?;
-        let proposal = self.datastores.propose(id)?;
-        self.authorise_commit(caller, &proposal)?;
-        if proposal.is_empty() {
-            // Nothing to record. What differed in form only (an explicit default, say) is no difference.
-            self.datastores.discard(id);
-            return Ok(Response::Ok);
-        }
-        self.carry_out(caller, &proposal, "")?;
-        Ok(Response::Ok)
-    }
+/// What the history says of a commit beside who made it and when.
+#[derive(Debug, Clone, Default)]
+pub(super) struct CommitNote {
+    /// Instead of the caller's own client word.
+    pub(super) client: Option<&'static str>,
+    pub(super) label: Option<String>,
+    pub(super) comment: Option<String>,
+}
 
+impl CommitNote {
+    fn saying(comment: &str) -> Self {
+        Self { comment: Some(comment.to_owned()), ..Self::default() }
+    }
+}
+
+impl Northbound {
     /// RFC 8341 section 3.2.8: the caller must be allowed to make exactly the changes that running undergoes.
-    fn authorise_commit(&self, caller: &Caller, proposal: &Proposal) -> Result<(), Vec<Refusal>> {
+    pub(super) fn authorise_commit(&self, caller: &Caller, proposal: &Proposal) -> Result<(), Vec<Refusal>> {
         let Some(writer) = self.access.writer(caller) else { return Ok(()) };
         let changes = proposal.diff.changes();
         let refusals: Vec<Refusal> = changes.iter().filter_map(|change| writer.may_change(change).err()).collect();
@@ -57,7 +58,7 @@ impl Northbound {
         let outcome = self
             .datastores
             .propose_tree(initial, None)
-            .and_then(|proposal| self.carry_out(&caller, &proposal, "initial configuration"));
+            .and_then(|proposal| self.carry_out(&caller, &proposal, &CommitNote::saying("initial configuration")));
         outcome.map_err(|refusals| {
             let said: Vec<String> = refusals.iter().map(ToString::to_string).collect();
             anyhow::anyhow!("the initial configuration cannot be committed: {}", said.join("; "))
@@ -65,7 +66,12 @@ impl Northbound {
     }
 
     /// Takes a validated proposal through the commit machine.
-    pub fn carry_out(&mut self, caller: &Caller, proposal: &Proposal, comment: &str) -> Result<(), Vec<Refusal>> {
+    pub(super) fn carry_out(
+        &mut self,
+        caller: &Caller,
+        proposal: &Proposal,
+        note: &CommitNote,
+    ) -> Result<(), Vec<Refusal>> {
         let shares = self.router.shares(&proposal.changes);
         let providers = shares.keys().map(|index| ProviderId(index.0)).collect();
         let (mut machine, actions) = Commit::begin(providers, true);
@@ -76,13 +82,16 @@ impl Northbound {
                 Action::Validate(at) => {
                     Input::Validated(at, self.providers[at.0].validate(&share(&shares, at, proposal)))
                 }
-                Action::Prepare(at) => Input::Prepared(at, self.providers[at.0].prepare(&share(&shares, at, proposal))),
+                Action::Prepare(at) => {
+                    let share = share(&shares, at, proposal);
+                    Input::Prepared(at, self.providers[at.0].prepare(&share).map_err(|refusal| placed(refusal, &share)))
+                }
                 Action::Abort(at) => {
                     self.providers[at.0].abort();
                     Input::Aborted(at)
                 }
                 Action::Record => {
-                    let recorded = self.record(caller, comment, &proposal.diff.print_xml());
+                    let recorded = self.record(caller, note, &proposal.diff.print_xml());
                     Input::Recorded(recorded.map(|id| committed = Some(id)))
                 }
                 Action::Swap => {
@@ -119,20 +128,23 @@ impl Northbound {
         if refusals.is_empty() { Ok(()) } else { Err(refusals) }
     }
 
-    fn record(&mut self, caller: &Caller, comment: &str, diff: &[u8]) -> Result<u64, Refusal> {
+    pub(super) fn record(&mut self, caller: &Caller, note: &CommitNote, diff: &[u8]) -> Result<u64, Refusal> {
         let meta = CommitMeta {
             user: caller.user.clone(),
-            client: client_name(&caller.client).to_owned(),
+            client: note.client.unwrap_or(client_name(&caller.client)).to_owned(),
             session: caller.session.0,
             time: now().to_string(),
-            label: None,
-            comment: (!comment.is_empty()).then(|| comment.to_owned()),
+            label: note.label.clone(),
+            comment: note.comment.clone(),
         };
-        self.commits.append(meta, diff).map_err(|trouble| {
+        let id = self.commits.append(meta.clone(), diff).map_err(|trouble| {
             error!(%trouble, "the commit could not be made durable");
             Refusal::new(Kind::OperationFailed, format!("the commit could not be made durable: {trouble}"))
                 .mend("nothing was changed; make room or mend the disk below config/, then commit again")
-        })
+        })?;
+        self.history.push(history::entry(id, meta, diff));
+        self.trim_history();
+        Ok(id)
     }
 
     fn snapshot_if_due(&mut self) {
@@ -147,6 +159,14 @@ impl Northbound {
     }
 }
 
+/// A refusal names a node: where the provider did not, the first that it was asked about.
+fn placed(refusal: Refusal, share: &Share<'_>) -> Refusal {
+    match share.changes.first() {
+        Some(change) if refusal.path.is_none() => refusal.at(change.path.clone()),
+        Some(_) | None => refusal,
+    }
+}
+
 fn share<'a>(shares: &'a BTreeMap<ProviderIndex, Vec<Change>>, at: ProviderId, proposal: &'a Proposal) -> Share<'a> {
     let changes = shares.get(&ProviderIndex(at.0)).map(Vec::as_slice).unwrap_or_default();
     Share { changes, config: proposal.next.as_ref() }
@@ -158,5 +178,23 @@ pub(super) fn client_name(client: &Client) -> &'static str {
         Client::Shell => "CLI",
         Client::Script { .. } => "Script",
         Client::Agent => "Agent",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::northbound::provider::Edit;
+    use crate::yang::testing::valid;
+
+    #[test]
+    fn the_refusal_of_a_provider_names_a_node() {
+        let config = valid("");
+        let changes =
+            ["/sample:top/name", "/sample:top/mtu"].map(|path| Change { path: path.to_owned(), edit: Edit::Delete });
+        let share = Share { changes: &changes, config: &config };
+        let refusal = || Refusal::new(Kind::OperationFailed, "no room");
+        assert_eq!(placed(refusal(), &share).path.as_deref(), Some("/sample:top/name"));
+        assert_eq!(placed(refusal().at("/sample:top/mtu"), &share).path.as_deref(), Some("/sample:top/mtu"));
     }
 }
