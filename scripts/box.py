@@ -126,7 +126,7 @@ class Box:
             return
         words = dict(word.split("=", 1) for word in line.split()[1:])
         host, _, port = words["ssh"].rpartition(":")
-        ready = Ready((host.strip("[]"), int(port)), words["socket"], int(words["pid"]), int(words["keeper"]))
+        ready = Ready((host.strip("[]"), int(port)), words["socket"], int(words["pid"]), pid_or_none(words["keeper"]))
         with self.news:
             self.readies.append(ready)
             self.news.notify_all()
@@ -347,6 +347,11 @@ class Box:
         except Trouble as trouble:
             raise Trouble("{}; the log is:\n{}".format(trouble, self.log(script, app, stream)))
         return self.log(script, app, stream)
+
+
+def pid_or_none(word):
+    """An agent that serves before its keeper is back says `-`."""
+    return None if word == "-" else int(word)
 
 
 def local(element):

@@ -8,12 +8,15 @@
 
 mod accounts;
 mod doors;
+mod event_log;
 mod library;
 mod lines;
 mod local;
 mod monitoring;
+mod news;
 mod recovery;
 mod services;
+mod vitals;
 
 use std::io::Write as _;
 use std::net::SocketAddr;
@@ -24,16 +27,20 @@ use std::time::Duration;
 use anyhow::Context as _;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 use tracing::{error, info, warn};
+
+use self::vitals::Vitals;
 
 use crate::appmgr;
 use crate::keeper::client::Keeper;
 use crate::keeper::deposit::{self, DepositClient};
 use crate::netconf::counters::Counters;
 use crate::netconf::driver::ServeOptions;
+use crate::northbound::HashClearText;
 use crate::northbound::driver::{Committed, Northbound, Parts};
 use crate::northbound::handle::Handle;
+use crate::northbound::notifications::log::EventLog;
+use crate::northbound::notifications::scribe::Scribe;
 use crate::northbound::provider::Provider;
 use crate::script;
 pub use crate::settings::ModuleSpec;
@@ -87,11 +94,13 @@ async fn run(options: Options) -> anyhow::Result<()> {
     let names = Arc::new(library::Names::of(schema));
     let counters = Arc::new(Counters::default());
     let stop = CancellationToken::new();
-    let tasks = TaskTracker::new();
+    let (vitals, mut missing) = Vitals::new(stop.clone());
+    let tasks = vitals.tasks.clone();
     let (northbound, inputs) = Handle::new();
 
-    let system = System::start(system_settings(&layout, &settings)).context("the system provider cannot be started")?;
+    let system = System::start(system_settings(&layout, &settings));
     let syslog = system.log.clone();
+    vitals.watch("system provider", system.task);
 
     let history = script::history_file::HistoryFile::new(layout.state().join("script-history.jsonl"));
     let (scripts, script_driver, script_events) =
@@ -128,6 +137,7 @@ async fn run(options: Options) -> anyhow::Result<()> {
         Box::new(appmgr::provider::AppManager::new(app_messages, commits)),
     ];
     let commit_log = syslog.clone();
+    let events = event_log::open(&event_log::file(&layout.state()))?;
     let recover = recovery::Recovery { schema, config: layout.config(), layout: layout.clone() };
     let parts = NorthboundParts {
         recover,
@@ -136,22 +146,28 @@ async fn run(options: Options) -> anyhow::Result<()> {
         answer_time_max: settings.limits.answer_limit(),
         plain_modules: modules.iter().map(|module| module.name.clone()).collect(),
         monitoring: Arc::new(monitoring::Standard { counters: Arc::clone(&counters) }),
+        event_log: events.log,
+        scribe: events.scribe,
+        hash_clear_text: Box::new(services::hash_clear_text),
         on_commit: Box::new(move |committed| commit_log.log(lines::committed(&committed.user, committed.id))),
     };
-    let thread = start_northbound(parts, northbound.clone(), inputs).await?;
+    let (thread, northbound_ended) = start_northbound(parts, northbound.clone(), inputs).await?;
+    vitals.spawn("northbound", northbound_ended);
 
-    tasks.spawn(script_driver.run(Arc::new(services::InUse(usage)), stop.clone()));
-    tasks.spawn(services::script_events(script_events, syslog.clone()));
-    tasks.spawn(app_driver.run());
+    vitals.spawn("script repository", script_driver.run(Arc::new(services::InUse(usage)), stop.clone()));
+    tasks.spawn(services::script_events(script_events, northbound.clone(), syslog.clone()));
+    tasks.spawn(events.writer.run());
+    vitals.spawn("app manager", app_driver.run());
     let serve_options = ServeOptions {
         message_bytes_max: settings.limits.message_bytes,
         ..ServeOptions::new(names, Arc::clone(&counters))
     };
-    tasks.spawn(doors::serve(hearing, northbound.clone(), serve_options.clone(), syslog.clone(), stop.clone()));
+    let attending = doors::serve(hearing, northbound.clone(), serve_options.clone(), syslog.clone(), stop.clone());
+    vitals.spawn("doors", attending);
 
     let socket = layout.agent_socket();
     let local = local::listen(&socket).with_context(|| format!("{} cannot be opened", socket.display()))?;
-    tasks.spawn(local::serve(local, northbound.clone(), serve_options.clone(), stop.clone()));
+    vitals.spawn("local socket", local::serve(local, northbound.clone(), serve_options.clone(), stop.clone()));
 
     let ssh_config = ssh_config(&layout, &settings)?;
     let ssh_services = Arc::new(services::Services { northbound: northbound.clone(), options: serve_options });
@@ -167,11 +183,7 @@ async fn run(options: Options) -> anyhow::Result<()> {
         addresses.push(listener.local_addr()?);
         let services = Arc::clone(&ssh_services) as Arc<dyn ssh::Services>;
         let serving = ssh::serve(listener, ssh_config.clone(), accounts.clone(), services, stop.clone());
-        tasks.spawn(async move {
-            if let Err(trouble) = serving.await {
-                error!(%address, %trouble, "SSH is not served any more");
-            }
-        });
+        vitals.spawn("SSH", serving);
     }
     deposit::drop_listeners_left(&mut deposits, &mut deposit);
     if let Some(client) = deposit {
@@ -180,7 +192,13 @@ async fn run(options: Options) -> anyhow::Result<()> {
 
     let keeper = keeper_pid.pid(KEEPER_TIME_MAX).await;
     announce(&addresses, &socket, keeper)?;
-    services::wait_for_signal().await?;
+    tokio::select! {
+        signal = services::wait_for_signal() => signal?,
+        Some(part) = missing.recv() => {
+            error!(part, "the agent ends, to be started anew as a whole");
+            std::process::exit(vitals::CRASHED);
+        }
+    }
 
     info!("stopping; what runs stays with the keeper");
     // A manager that does not listen for this has nothing to lose by it.
@@ -204,6 +222,9 @@ struct NorthboundParts {
     answer_time_max: Duration,
     plain_modules: Vec<String>,
     monitoring: Arc<dyn crate::northbound::own_state::Monitoring>,
+    event_log: EventLog,
+    scribe: Scribe,
+    hash_clear_text: HashClearText,
     on_commit: Box<dyn Fn(&Committed) + Send>,
 }
 
@@ -212,10 +233,13 @@ async fn start_northbound(
     parts: NorthboundParts,
     handle: Handle,
     inputs: mpsc::Receiver<crate::northbound::handle::Input>,
-) -> anyhow::Result<std::thread::JoinHandle<()>> {
+) -> anyhow::Result<(std::thread::JoinHandle<()>, oneshot::Receiver<()>)> {
     let (report, reported) = oneshot::channel();
+    // Dropped with the thread, whatever ends it.
+    let (alive, ended) = oneshot::channel::<()>();
     let runtime = tokio::runtime::Handle::current();
     let thread = std::thread::Builder::new().name("northbound".to_owned()).spawn(move || {
+        let _alive = alive;
         match build_northbound(parts, &handle, runtime) {
             Ok(northbound) => {
                 drop(handle);
@@ -227,7 +251,7 @@ async fn start_northbound(
         }
     })?;
     reported.await.context("the northbound ended before it served")??;
-    Ok(thread)
+    Ok((thread, ended))
 }
 
 fn build_northbound(
@@ -235,8 +259,18 @@ fn build_northbound(
     handle: &Handle,
     runtime: tokio::runtime::Handle,
 ) -> anyhow::Result<Northbound> {
-    let NorthboundParts { recover, providers, sessions_max, answer_time_max, plain_modules, monitoring, on_commit } =
-        parts;
+    let NorthboundParts {
+        recover,
+        providers,
+        sessions_max,
+        answer_time_max,
+        plain_modules,
+        monitoring,
+        event_log,
+        scribe,
+        hash_clear_text,
+        on_commit,
+    } = parts;
     let schema: &'static Schema = recover.schema;
     let recovered = recover.run()?;
     let parts = Parts {
@@ -249,6 +283,9 @@ fn build_northbound(
         runtime,
         plain_modules,
         monitoring,
+        event_log,
+        scribe,
+        hash_clear_text,
         on_commit,
     };
     let mut northbound = Northbound::new(parts, handle).map_err(|gaps| {
@@ -307,7 +344,7 @@ fn system_settings(layout: &Layout, settings: &Settings) -> system::Settings {
     system::Settings {
         node_name: settings.node.clone(),
         log_node_name: format!("RP/{}", settings.node),
-        ..system::Settings::below(&layout.run(), &layout.state())
+        ..system::Settings::below(&layout.state())
     }
 }
 

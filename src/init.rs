@@ -98,7 +98,8 @@ fn make(layout: &Layout, user: &FirstUser, made: &mut Made) -> Result<(), InitEr
         (layout.harddisk(), OPEN),
         (layout.harddisk().join("mirror"), OPEN),
         (layout.harddisk().join("mirror/script-mgmt"), OPEN),
-        (layout.logs(), OPEN),
+        // What one app prints is not for the script of another.
+        (layout.logs(), 0o750),
         (layout.process_d(), OPEN),
         (layout.run(), OPEN),
         (layout.config(), PRIVATE),

@@ -16,7 +16,7 @@ use std::ffi::OsString;
 use std::fs::OpenOptions;
 use std::io::{self, BufRead, BufReader};
 use std::net::SocketAddr;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 use std::process::{Command as Program, Stdio};
@@ -26,12 +26,14 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal, kill};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::sys::socket::{getsockopt, sockopt};
 use nix::unistd::Pid;
 use tracing::{info, warn};
 
 use crate::keeper::custodian::control::{Command, Control, Order, RawStatus, Tell};
 use crate::keeper::custodian::lock;
 use crate::settings::{Layout, ModuleSpec};
+use crate::sys::fdpass;
 
 /// A log that nobody looks after must not grow for ever: one that is larger is put aside at the next start.
 const CUSTODIAN_LOG_BYTES_MAX: u64 = 1024 * 1024;
@@ -105,20 +107,45 @@ pub fn run(launch: &Launch) -> Result<u8, LaunchError> {
 
 /// Stops everything on the root in order and waits until it is done.
 pub fn stop(layout: &Layout) -> Result<(), LaunchError> {
-    let Some(control) = connect(layout)? else {
-        return stop_orphaned_agent(layout);
-    };
-    let said = |error| LaunchError::System { what: "cannot speak with the custodian".into(), error };
-    control.send(&Order::Shutdown, &[]).map_err(said)?;
-    // The end of the connection is the end of the custodian, which ends last.
-    while control.receive().map_err(said)?.is_some() {}
+    match connect(layout)? {
+        Some(control) => {
+            let said = |error| LaunchError::System { what: "cannot speak with the custodian".into(), error };
+            control.send(&Order::Shutdown, &[]).map_err(said)?;
+            // The end of the connection is the end of the custodian, which ends last.
+            while control.receive().map_err(said)?.is_some() {}
+        }
+        None => stop_orphaned_agent(layout)?,
+    }
+    // One that its custodian did not start, or that has outlived it, is told itself.
+    match keeper(layout)? {
+        Some(keeper) => stop_orphaned_keeper(&keeper),
+        None => Ok(()),
+    }
+}
+
+/// A connection to whoever keeps the containers; `None` where nobody does.
+fn keeper(layout: &Layout) -> Result<Option<OwnedFd>, LaunchError> {
+    let path = layout.keeper_socket();
+    fdpass::connect(&path).map_err(|error| LaunchError::System {
+        what: format!("cannot connect to {}", path.display()),
+        error: error.into(),
+    })
+}
+
+/// Ends the containers in order, then itself.
+fn stop_orphaned_keeper(keeper: &OwnedFd) -> Result<(), LaunchError> {
+    let failed = |error: Errno| LaunchError::System { what: "cannot stop the keeper".into(), error: error.into() };
+    // Of the process that listens: while our connection is open, the pid is its own.
+    let pid = getsockopt(keeper, sockopt::PeerCredentials).map_err(failed)?.pid();
+    info!(pid, "the keeper has no custodian: it is told itself");
+    kill(Pid::from_raw(pid), Signal::SIGTERM).map_err(failed)?;
+    while fdpass::receive(keeper).is_ok_and(|frame| frame.is_some()) {}
     Ok(())
 }
 
-/// The custodian has gone, so nobody can order the rest: an agent without custodian is told itself.
+/// The custodian has gone, so nobody passes the order on: an agent without custodian is told itself.
 fn stop_orphaned_agent(layout: &Layout) -> Result<(), LaunchError> {
     let Some(pid) = lock::holder(&layout.agent_lock()) else {
-        info!(root = %layout.root().display(), "nothing to stop");
         return Ok(());
     };
     let pid_of_agent = Pid::from_raw(pid);

@@ -27,4 +27,5 @@ pub mod store;
 pub mod sys;
 pub mod system;
 pub mod systemd;
+pub mod viewer;
 pub mod yang;

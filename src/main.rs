@@ -12,6 +12,7 @@ use procyon::keeper::custodian::lock::Lock;
 use procyon::keeper::deposit::DepositClient;
 use procyon::launcher::{self, Launch};
 use procyon::settings::{Layout, Settings};
+use procyon::viewer;
 
 /// Longest password line that is read.
 const PASSWORD_BYTES_MAX: u64 = 4096;
@@ -30,6 +31,17 @@ enum Command {
     Init(InitArguments),
     /// Serve a root in the foreground; SIGTERM stops the agent and leaves the scripts running.
     Agent(AgentArguments),
+    /// Show what an app prints, recent lines first and then live; without a name, list the consoles.
+    Console(ConsoleArguments),
+}
+
+#[derive(Args)]
+struct ConsoleArguments {
+    /// The root that is served.
+    #[arg(long, value_name = "DIR")]
+    root: PathBuf,
+    /// The app, by its name.
+    name: Option<String>,
 }
 
 #[derive(Args)]
@@ -81,6 +93,7 @@ fn main() -> ExitCode {
     let done = match arguments.command {
         Command::Init(arguments) => make_root(arguments).map(|()| ExitCode::SUCCESS),
         Command::Agent(arguments) => run_agent(arguments),
+        Command::Console(arguments) => show_console(arguments),
     };
     done.unwrap_or_else(|error| {
         tell(&error);
@@ -115,6 +128,12 @@ fn read_password() -> anyhow::Result<String> {
     std::io::BufRead::read_line(&mut std::io::BufReader::new(input.lock().take(PASSWORD_BYTES_MAX)), &mut line)
         .context("cannot read the password from standard input")?;
     Ok(line.trim_end_matches(['\n', '\r']).to_owned())
+}
+
+fn show_console(arguments: ConsoleArguments) -> anyhow::Result<ExitCode> {
+    let layout = Layout::open(&arguments.root)?;
+    viewer::run(&layout, arguments.name.as_deref())?;
+    Ok(ExitCode::SUCCESS)
 }
 
 fn run_agent(arguments: AgentArguments) -> anyhow::Result<ExitCode> {

@@ -291,7 +291,7 @@ async fn an_edited_script_never_runs_until_its_checksum_is_committed() {
     let edited = "print('evil')\n";
     fs::write(bench.path("probe.py"), edited).unwrap();
     kill(state.pid.unwrap());
-    let (expected, found) = (Sha256::of(good.as_bytes()), Sha256::of(edited.as_bytes()));
+    let (expected, found) = (Some(Sha256::of(good.as_bytes())), Sha256::of(edited.as_bytes()));
     let state = bench.until_phase(&named("probe"), Phase::Mismatch).await;
     assert_eq!(state.reason, Reason::ChecksumMismatch { expected, found });
     bench
@@ -308,6 +308,23 @@ async fn an_edited_script_never_runs_until_its_checksum_is_committed() {
     bench.keeper.start(named("probe")).await.unwrap();
     bench.until_phase(&named("probe"), Phase::Running).await;
     bench.until_log("probe", "stdout.log", |text| text == "good\ngood\n").await;
+}
+
+#[tokio::test]
+async fn a_script_whose_checksum_is_not_configured_any_more_runs_no_further_time() {
+    let mut bench = Bench::new().await;
+    let source = "import time\nprint('run')\ntime.sleep(1000)\n";
+    let state = bench.run(bench.script("probe", source)).await;
+    bench.until_log("probe", "stdout.log", |text| text == "run\n").await;
+    bench.keeper.set_expected(named("probe"), None).await.unwrap();
+    kill(state.pid.unwrap());
+    let state = bench.until_phase(&named("probe"), Phase::Mismatch).await;
+    let found = Sha256::of(source.as_bytes());
+    assert_eq!(state.reason, Reason::ChecksumMismatch { expected: None, found });
+    assert_eq!(state.pid, None);
+    // Configured again, it runs.
+    bench.keeper.set_expected(named("probe"), Some(found)).await.unwrap();
+    bench.until_log("probe", "stdout.log", |text| text == "run\nrun\n").await;
 }
 
 #[tokio::test]

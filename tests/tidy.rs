@@ -25,24 +25,29 @@ const EFFECTS_AT_HOME: &[&str] =
 /// Everywhere else they need a reason: path, effects, why.
 const EFFECTS_ALLOWED: &[(&str, &[&str], &str)] = &[
     ("src/keeper/client.rs", &["tokio::"], "the agent's end of the keeper's socket: a driver that lives in the agent"),
+    ("src/keeper/custodian/control.rs", &["std::fs"], "takes away the name that an earlier control socket has left"),
     ("src/keeper/custodian/lock.rs", &["std::fs"], "one lock file, taken once at start"),
     ("src/keeper/gate.rs", &["std::fs"], "reads the very bytes that it compares and seals"),
     ("src/keeper/log.rs", &["std::fs"], "the log files of a run, written from the keeper's loop"),
     ("src/keeper/run_ids.rs", &["std::fs"], "one counter file, written before an id is used"),
     ("src/launcher.rs", &["std::fs"], "starts the custodian: a part of the program, not of the library's decisions"),
+    ("src/northbound/calling.rs", &["tokio::"], "bounds how long a provider may take for a call"),
     ("src/northbound/reading.rs", &["tokio::"], "bounds how long a provider may think about its state"),
     ("src/script/fetch.rs", &["std::fs"], "one download, run by the driver on a thread of its own"),
     ("src/script/history_file.rs", &["std::fs"], "the repository's journal, called by its driver only"),
+    ("src/script/ledger.rs", &["tokio::"], "hands the journal to a thread of its own, called by its driver only"),
+    ("src/script/open.rs", &["tokio::", "Instant::now"], "builds the driver"),
     ("src/script/shelves.rs", &["std::fs"], "the repository's folders, called by its driver only"),
     ("src/script/watching.rs", &["std::fs"], "reads what inotify named, called by its driver only"),
     ("src/settings.rs", &["std::fs"], "the bootstrap file, read once before anything runs"),
     ("src/ssh/connection.rs", &["tokio::"], "one connection's task, started by the driver"),
     ("src/ssh/flow.rs", &["tokio::"], "byte streams of a channel, with their flow control"),
+    ("src/ssh/gate.rs", &["tokio::"], "a socket that can be paused: stream traits, no task"),
     ("src/ssh/host_key.rs", &["std::fs"], "key files, read once at start"),
     ("src/ssh/mod.rs", &["tokio::"], "names the stream traits that its front ends are given"),
     ("src/ssh/sftp.rs", &["tokio::", "std::fs"], "the file protocol of one channel, started by the driver"),
-    ("src/store/disk.rs", &["std::fs"], "durable bytes are this module's whole purpose"),
-    ("src/store/disk/", &["std::fs"], "durable bytes are this module's whole purpose"),
+    ("src/ssh/stream.rs", &["tokio::"], "a channel as a byte stream: stream traits, no task"),
+    ("src/viewer.rs", &["tokio::"], "a command of its own: one stream from the keeper to standard output"),
 ];
 
 /// Modules that must not name others: the arrows of `docs/architecture.md`.

@@ -23,7 +23,7 @@ use crate::northbound::handle::{Handle, Opening};
 use crate::sys::fdpass;
 use crate::system::{Record, SystemLog};
 
-use super::lines;
+use super::{lines, news};
 
 /// Sessions that one run may have open at once.
 const SESSIONS_PER_RUN_MAX: usize = 16;
@@ -61,7 +61,10 @@ pub(super) async fn serve(
                 };
                 doors.spawn(run.attend(door, stop.clone()));
             }
-            Heard::Changed { app, status, why } => syslog.log(lines::app_changed(app.as_str(), status, why.as_deref())),
+            Heard::Changed { app, status, why, notification } => {
+                syslog.log(lines::app_changed(app.as_str(), status, why.as_deref()));
+                northbound.tell(news::event(notification)).await;
+            }
         }
     }
 }
@@ -126,7 +129,7 @@ impl Run {
 
     /// A packet without a socket is a line for the system log.
     fn line(&self, bytes: &[u8]) {
-        match Record::from_datagram(bytes, None) {
+        match Record::from_packet(bytes) {
             Ok(record) => self.syslog.log(record),
             Err(trouble) => {
                 debug!(app = %self.app, run = self.run_id, %trouble, "a line came through a door that is none")

@@ -27,6 +27,8 @@ impl Monitoring for Standard {
             capability::VALIDATE_1_1,
             capability::XPATH,
             capability::WITH_DEFAULTS,
+            capability::NOTIFICATION,
+            capability::INTERLEAVE,
         ]
         .map(str::to_owned)
         .to_vec();

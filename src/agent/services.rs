@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-use super::lines;
+use super::{lines, news};
 
 use crate::appmgr::driver::Usage;
 use crate::keeper::deposit::DepositClient;
@@ -24,6 +24,7 @@ use crate::script::name::{ScriptName, ScriptType};
 use crate::script::repository::ScriptEvent;
 use crate::ssh::{ChannelStream, ServiceFuture};
 use crate::system::SystemLog;
+use crate::system::users;
 
 /// The NACM handle of the files that sftp serves.
 const FILES: &str = "/procyon-files:harddisk";
@@ -91,8 +92,8 @@ pub(super) async fn watch_custodian(client: DepositClient, syslog: SystemLog, st
     }
 }
 
-/// Repository events as lines of the system log.
-pub(super) async fn script_events(mut events: mpsc::Receiver<ScriptEvent>, syslog: SystemLog) {
+/// Repository events as lines of the system log, and as notifications.
+pub(super) async fn script_events(mut events: mpsc::Receiver<ScriptEvent>, northbound: Handle, syslog: SystemLog) {
     while let Some(event) = events.recv().await {
         let (text, is_trouble) = in_words(&event);
         if is_trouble {
@@ -101,6 +102,9 @@ pub(super) async fn script_events(mut events: mpsc::Receiver<ScriptEvent>, syslo
             info!("{text}");
         }
         syslog.log(lines::script(text, is_trouble));
+        if let Some(notification) = news::script(&event) {
+            northbound.tell(news::event(notification)).await;
+        }
     }
 }
 
@@ -136,4 +140,12 @@ impl script::plan::InUse for InUse {
             ScriptType::Config | ScriptType::Exec | ScriptType::Eem | ScriptType::Precommit => Vec::new(),
         }
     }
+}
+
+/// A password in clear text becomes its hash, with a salt of its own.
+pub(super) fn hash_clear_text(value: &str) -> Option<String> {
+    users::clear_text(value)?;
+    let mut salt = [0; users::SALT_BYTES];
+    getrandom::fill(&mut salt).expect("the system gives random bytes");
+    users::hash_clear_text(value, salt)
 }

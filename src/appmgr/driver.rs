@@ -77,8 +77,8 @@ pub struct Places {
 pub enum Heard {
     /// A run has begun: NETCONF sessions come through this door, with the rights of `account`.
     Door { app: AppName, run_id: u32, account: Option<String>, door: OwnedFd },
-    /// The operational state of an app changed.
-    Changed { app: AppName, status: &'static str, why: Option<String> },
+    /// The operational state of an app changed; the same as a notification of `procyon-appmgr`.
+    Changed { app: AppName, status: &'static str, why: Option<String>, notification: Element },
 }
 
 /// One line of the journal.
@@ -222,8 +222,11 @@ impl Hands {
             KeeperEvent::Exited(exited) => {
                 info!(app = %exited.name, run = exited.run.0, status = ?exited.status, "run ended");
             }
-            KeeperEvent::Mismatch { name, expected, found } => {
+            KeeperEvent::Mismatch { name, expected: Some(expected), found } => {
                 warn!(app = %name, %expected, %found, "Checksum Mismatch: the script was not run");
+            }
+            KeeperEvent::Mismatch { name, expected: None, found } => {
+                warn!(app = %name, %found, "no checksum is configured: the script was not run");
             }
             KeeperEvent::Released { .. } => {}
         }
@@ -330,9 +333,11 @@ impl Hands {
         if self.told.get(name) == Some(&now) {
             return;
         }
-        self.told.insert(name.clone(), now.clone());
+        let before = self.told.insert(name.clone(), now.clone());
+        let previous = before.map(|(status, _)| status);
+        let notification = view::change(&self.manager, name, app, previous, &Clock { time_of: &time_of });
         info!(app = %name, status = now.0, why = now.1.as_deref().unwrap_or_default(), "app");
-        let _ = self.heard.send(Heard::Changed { app: name.clone(), status: now.0, why: now.1 }).await;
+        let _ = self.heard.send(Heard::Changed { app: name.clone(), status: now.0, why: now.1, notification }).await;
     }
 
     async fn tell_checksums(&mut self) {

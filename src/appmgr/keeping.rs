@@ -51,7 +51,11 @@ pub(super) fn carry_out(keeper: &Keeper, places: &Places, app: &AppName, order: 
     })
 }
 
-pub(super) async fn tell_checksums(keeper: &Keeper, app: &AppName, sums: &BTreeMap<String, String>) -> Result<(), Refusal> {
+pub(super) async fn tell_checksums(
+    keeper: &Keeper,
+    app: &AppName,
+    sums: &BTreeMap<String, String>,
+) -> Result<(), Refusal> {
     let name = container(app)?;
     let sums: Vec<(String, Sha256)> = sums
         .iter()
@@ -122,10 +126,10 @@ pub(super) fn observed(state: &ContainerState) -> Observed {
         protocol::Phase::ExitFailure => Phase::Ended { success: false },
         protocol::Phase::Mismatch => match &state.reason {
             Reason::ChecksumMismatch { expected, found } => {
-                Phase::Mismatch { expected: expected.to_string(), found: found.to_string() }
+                Phase::Mismatch { expected: expected.map(|sum| sum.to_string()), found: found.to_string() }
             }
             Reason::None | Reason::PolicyHolds | Reason::RetriesSpent { .. } | Reason::StartFailed { .. } => {
-                Phase::Mismatch { expected: "another checksum".to_owned(), found: "one".to_owned() }
+                Phase::Mismatch { expected: Some("another checksum".to_owned()), found: "one".to_owned() }
             }
         },
     };

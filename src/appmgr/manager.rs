@@ -13,15 +13,16 @@
 //! Pure: the driver carries actions out and feeds their outcome back. Must not know: trees, files, the keeper's
 //! protocol, the clock.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod outcomes;
+mod reconcile;
+
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::dependency;
 use super::observed::{LastExit, Observed, Phase};
 use super::refusals;
 use super::registration::{AppName, Registration};
-use crate::container::spec::RestartPolicy;
 use crate::northbound::Refusal;
 
 /// Which waiting call an answer is for.
@@ -301,11 +302,20 @@ impl Manager {
                 | Phase::Ended { .. }
                 | Phase::Mismatch { .. } => Ok(self.start(name, ticket)),
             },
-            Verb::Restart => {
-                let mut actions = self.want(name, Wanted::Running);
-                actions.push(Action::Order { app: name.clone(), order: Order::Restart { ticket } });
-                Ok(actions)
-            }
+            Verb::Restart => match phase {
+                Phase::Starting | Phase::Running { .. } | Phase::StopRequested { .. } | Phase::KillRequested { .. } => {
+                    let mut actions = self.want(name, Wanted::Running);
+                    actions.push(Action::Order { app: name.clone(), order: Order::Restart { ticket } });
+                    Ok(actions)
+                }
+                // Nothing to stop: a start, and answered as one.
+                Phase::Defined
+                | Phase::Backoff { .. }
+                | Phase::Stopped
+                | Phase::Killed
+                | Phase::Ended { .. }
+                | Phase::Mismatch { .. } => Ok(self.start(name, ticket)),
+            },
             Verb::Stop | Verb::Kill => match phase {
                 Phase::Stopped | Phase::Killed | Phase::Ended { .. } | Phase::Mismatch { .. } => {
                     Err(refusals::not_running(name))
@@ -430,173 +440,6 @@ impl Manager {
         }
     }
 
-    fn keeper_connected(&mut self, containers: Vec<(AppName, Observed)>) -> Vec<Action> {
-        if !self.is_configured {
-            self.keeper = KeeperView::Early(containers);
-            return Vec::new();
-        }
-        let is_first = matches!(self.keeper, KeeperView::Unmet);
-        self.reconcile(containers, is_first)
-    }
-
-    /// Compares what the keeper holds with what was activated. A container that survived is adopted as it is. At the
-    /// first meeting an activation without a container was ended by a reboot (or a full stop): it comes back only with
-    /// `autorun`. Later such a loss is the keeper's own, and what should run is activated again.
-    fn reconcile(&mut self, containers: Vec<(AppName, Observed)>, is_first: bool) -> Vec<Action> {
-        self.keeper = KeeperView::Connected;
-        let mut held: BTreeMap<AppName, Observed> = containers.into_iter().collect();
-        let mut actions = Vec::new();
-        let expected: Vec<(AppName, Activation)> = if is_first {
-            std::mem::take(&mut self.recorded).into_iter().collect()
-        } else {
-            let active = self.apps.iter().filter_map(|(name, app)| match &app.life {
-                Life::Active { activation, .. } | Life::Activating { activation, .. } => {
-                    Some((name.clone(), activation.clone()))
-                }
-                Life::Inactive | Life::Deactivating { .. } => None,
-            });
-            active.collect()
-        };
-        for (name, activation) in expected {
-            let Some(app) = self.apps.get_mut(&name).filter(|app| app.registration.is_some()) else {
-                actions.push(Action::Record { app: name, activation: None });
-                continue;
-            };
-            if let Some(observed) = held.remove(&name) {
-                app.life = Life::Active { activation, observed };
-                let sha256 = self.expected_sum(&name);
-                actions.push(Action::Order { app: name.clone(), order: Order::SetExpected { sha256 } });
-                actions.push(Action::Changed { app: name });
-                continue;
-            }
-            app.life = Life::Inactive;
-            let autorun = app.registration.as_ref().is_some_and(|registration| registration.autorun);
-            if is_first && !autorun {
-                actions.push(Action::Record { app: name, activation: None });
-                continue;
-            }
-            actions.extend(self.activate_again(&name, &activation));
-        }
-        // A container that nobody recorded belongs to a call that was never answered, or to a deactivation cut short.
-        for (name, _) in held {
-            let is_deactivating = self.apps.get(&name).is_some_and(|app| matches!(app.life, Life::Deactivating { .. }));
-            if !is_deactivating {
-                let app = self.apps.entry(name.clone()).or_insert_with(App::new);
-                app.life = Life::Deactivating { tickets: Vec::new() };
-            }
-            actions.push(Action::Order { app: name, order: Order::Release });
-        }
-        actions.extend(self.start_the_waiting());
-        actions
-    }
-
-    /// After a reboot: with the configuration of today. `unless-stopped` alone remembers that it was stopped.
-    fn activate_again(&mut self, name: &AppName, old: &Activation) -> Vec<Action> {
-        let Some(app) = self.apps.get(name) else { return Vec::new() };
-        match self.freeze(name, app) {
-            Ok(mut activation) => {
-                if activation.registration.restart == RestartPolicy::UnlessStopped {
-                    activation.wanted = old.wanted;
-                }
-                self.activate(name, activation, None)
-            }
-            Err(refusal) => {
-                if let Some(app) = self.apps.get_mut(name) {
-                    app.trouble = Some(refusal.to_string());
-                }
-                vec![Action::Record { app: name.clone(), activation: None }, Action::Changed { app: name.clone() }]
-            }
-        }
-    }
-
-    fn observed(&mut self, name: &AppName, new: Observed) -> Vec<Action> {
-        let Some(App { life: Life::Active { activation, observed }, starting, .. }) = self.apps.get_mut(name) else {
-            // Of a container that is being released, or of one that was never ours.
-            return Vec::new();
-        };
-        if *observed == new {
-            return Vec::new();
-        }
-        *observed = new;
-        let mut actions = vec![Action::Changed { app: name.clone() }];
-        if let Some(answer) = start_came_to(name, activation, observed) {
-            actions.extend(starting.take().map(|ticket| Action::Answer { ticket, answer }));
-        }
-        actions.extend(self.start_the_waiting());
-        actions
-    }
-
-    fn ordered(&mut self, name: &AppName, order: Order, outcome: Result<(), Refusal>) -> Vec<Action> {
-        match order {
-            Order::Define { activation } => self.defined(name, *activation, outcome),
-            Order::Release => self.released(name, outcome),
-            // Answered by what is observed next; a refusal answers at once.
-            Order::Start { .. } if outcome.is_ok() => Vec::new(),
-            Order::Start { ticket } | Order::Stop { ticket } | Order::Kill { ticket } | Order::Restart { ticket } => {
-                let mut actions = Vec::new();
-                if let (Some(app), Err(refusal)) = (self.apps.get_mut(name), &outcome) {
-                    app.starting = app.starting.filter(|starting| Some(*starting) != ticket);
-                    app.trouble = Some(refusal.to_string());
-                    actions.push(Action::Changed { app: name.clone() });
-                }
-                actions.extend(ticket.map(|ticket| Action::Answer { ticket, answer: outcome }));
-                actions
-            }
-            // Trouble here is said by the next observation, or by the reconciliation after a lost keeper.
-            Order::SetExpected { .. } => Vec::new(),
-        }
-    }
-
-    fn defined(&mut self, name: &AppName, activation: Activation, outcome: Result<(), Refusal>) -> Vec<Action> {
-        let Some(app) = self.apps.get_mut(name) else { return Vec::new() };
-        let Life::Activating { ticket, .. } = app.life else {
-            // Deactivated, or the registration deleted, while the keeper was freezing: the release is on its way.
-            return Vec::new();
-        };
-        match outcome {
-            Ok(()) => {
-                let wanted = activation.wanted;
-                app.life = Life::Active { activation: activation.clone(), observed: Observed::defined() };
-                let mut actions = vec![Action::Record { app: name.clone(), activation: Some(activation.clone()) }];
-                // The configuration may have moved while the keeper was freezing.
-                let sha256 = self.expected_sum(name);
-                if sha256.as_deref() != Some(activation.sha256.as_str()) {
-                    actions.push(Action::Order { app: name.clone(), order: Order::SetExpected { sha256 } });
-                }
-                if wanted == Wanted::Running {
-                    actions.extend(self.start(name, None));
-                }
-                // It is activated, whatever becomes of its first start: the status tells that.
-                actions.extend(ticket.map(|ticket| Action::Answer { ticket, answer: Ok(()) }));
-                actions.push(Action::Changed { app: name.clone() });
-                actions
-            }
-            Err(refusal) => {
-                app.life = Life::Inactive;
-                app.trouble = Some(refusal.to_string());
-                let mut actions = Vec::new();
-                if ticket.is_none() {
-                    actions.push(Action::Record { app: name.clone(), activation: None });
-                }
-                actions.extend(ticket.map(|ticket| Action::Answer { ticket, answer: Err(refusal) }));
-                actions.push(Action::Changed { app: name.clone() });
-                actions
-            }
-        }
-    }
-
-    fn released(&mut self, name: &AppName, outcome: Result<(), Refusal>) -> Vec<Action> {
-        let Some(app) = self.apps.get_mut(name) else { return Vec::new() };
-        let Life::Deactivating { tickets } = &mut app.life else { return Vec::new() };
-        let tickets = std::mem::take(tickets);
-        app.life = Life::Inactive;
-        let mut actions: Vec<Action> =
-            tickets.into_iter().map(|ticket| Action::Answer { ticket, answer: outcome.clone() }).collect();
-        actions.push(Action::Changed { app: name.clone() });
-        self.forget_if_over(name);
-        actions
-    }
-
     /// Whoever waits for a start hears that it was overtaken.
     fn call_off_the_start(&mut self, name: &AppName) -> Option<Action> {
         let ticket = self.apps.get_mut(name)?.starting.take()?;
@@ -616,78 +459,6 @@ impl Manager {
             }
             Life::Inactive | Life::Deactivating { .. } => None,
         }
-    }
-
-    /// Which of its `after` apps do not run.
-    fn missing(&self, app: &App) -> Vec<AppName> {
-        let Some(registration) = &app.registration else { return Vec::new() };
-        let is_running = |name: &AppName| {
-            self.apps
-                .get(name)
-                .is_some_and(|other| matches!(&other.life, Life::Active { observed, .. } if observed.is_running()))
-        };
-        registration.after.iter().filter(|name| !is_running(name)).cloned().collect()
-    }
-
-    /// Starts whoever waited and waits no longer. One that was started before is the keeper's to restart.
-    fn start_the_waiting(&mut self) -> Vec<Action> {
-        if !matches!(self.keeper, KeeperView::Connected) {
-            return Vec::new();
-        }
-        let ready: BTreeSet<AppName> = self
-            .apps
-            .iter()
-            .filter(|(_, app)| {
-                matches!(&app.life, Life::Active { activation, observed }
-                    if activation.wanted == Wanted::Running && observed.phase == Phase::Defined)
-                    && self.missing(app).is_empty()
-            })
-            .map(|(name, _)| name.clone())
-            .collect();
-        let mut actions = Vec::new();
-        for name in ready {
-            self.mark_starting(&name);
-            actions.push(Action::Order { app: name, order: Order::Start { ticket: None } });
-        }
-        actions
-    }
-
-    /// The `after` relation of the registrations, with `changed` ones in place of those known.
-    pub fn after_with(&self, changed: &[(AppName, Option<Registration>)]) -> dependency::After {
-        let mut after: dependency::After = self
-            .apps
-            .iter()
-            .filter_map(|(name, app)| Some((name.clone(), app.registration.as_ref()?.after.clone())))
-            .collect();
-        for (name, registration) in changed {
-            match registration {
-                Some(registration) => after.insert(name.clone(), registration.after.clone()),
-                None => after.remove(name),
-            };
-        }
-        after
-    }
-}
-
-/// What became of a start, once that can be told.
-fn start_came_to(name: &AppName, activation: &Activation, observed: &Observed) -> Option<Result<(), Refusal>> {
-    match &observed.phase {
-        Phase::Running { .. } => Some(Ok(())),
-        Phase::Mismatch { expected, found } => {
-            let script = activation.registration.executable.as_deref().unwrap_or_default();
-            Some(Err(refusals::mismatch(name, script, expected, found)))
-        }
-        // It could not be started at all, or it ran and has ended already.
-        Phase::Backoff { .. } | Phase::Ended { .. } => Some(match &observed.why {
-            Some(why) => Err(refusals::unusable(name, why)),
-            None => Ok(()),
-        }),
-        Phase::Defined
-        | Phase::Starting
-        | Phase::StopRequested { .. }
-        | Phase::KillRequested { .. }
-        | Phase::Stopped
-        | Phase::Killed => None,
     }
 }
 

@@ -26,9 +26,9 @@ pub enum Phase {
     Ended {
         success: bool,
     },
-    /// The script on disk is not the one whose checksum is configured: it was not run.
+    /// The script on disk is not the one whose checksum is configured, or none is: it was not run.
     Mismatch {
-        expected: String,
+        expected: Option<String>,
         found: String,
     },
 }

@@ -121,7 +121,7 @@ impl Device {
                     let next = if self.sum_on_disk == "S1" {
                         machine::Input::Checked { attempt }
                     } else {
-                        let (expected, found) = (Sha256::of(b"S1"), Sha256::of(b"other"));
+                        let (expected, found) = (Some(Sha256::of(b"S1")), Sha256::of(b"other"));
                         machine::Input::CheckMismatch { attempt, expected, found }
                     };
                     self.keep(next);
@@ -185,7 +185,7 @@ impl Device {
             machine::State::Killed => Phase::Killed,
             machine::State::Exited { status, .. } => Phase::Ended { success: status.is_success() },
             machine::State::Mismatch { expected, found } => {
-                Phase::Mismatch { expected: expected.to_string(), found: found.to_string() }
+                Phase::Mismatch { expected: expected.map(|sum| sum.to_string()), found: found.to_string() }
             }
         };
         observed.last_exit = Some(LastExit::Code(0));

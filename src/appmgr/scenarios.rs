@@ -85,7 +85,7 @@ impl World {
             }
             "mismatch" => {
                 let mut observed = Observed::defined();
-                observed.phase = Phase::Mismatch { expected: "S1".to_owned(), found: "S2".to_owned() };
+                observed.phase = Phase::Mismatch { expected: Some("S1".to_owned()), found: "S2".to_owned() };
                 Input::Observed { app, observed }
             }
             "runs" | "ends" | "stopped" => {

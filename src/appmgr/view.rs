@@ -67,7 +67,11 @@ pub fn why(manager: &Manager, app: &App, name: &AppName, clock: &Clock<'_>) -> O
     }
     let last = observed.last_exit.map(exit_in_words);
     match &observed.phase {
-        Phase::Mismatch { expected, found } => Some(format!(
+        Phase::Mismatch { expected: None, found } => Some(format!(
+            "no checksum is configured for {0}; configure `script process {0} checksum SHA256 {found}` and commit",
+            activation.registration.executable.as_deref().unwrap_or("the script"),
+        )),
+        Phase::Mismatch { expected: Some(expected), found } => Some(format!(
             "Checksum Mismatch: {} has {found}, the configuration says {expected}; put the right file back, or configure the checksum of this one and `appmgr process-script start name {name}`",
             activation.registration.executable.as_deref().unwrap_or("the script"),
         )),
@@ -189,6 +193,25 @@ fn ours(manager: &Manager, name: &AppName, app: &App, clock: &Clock<'_>) -> Vec<
         children.extend(run(observed, clock));
     }
     children.into_iter().map(|child| child.in_module(OURS)).collect()
+}
+
+/// app-state-change: where the app stands now, and why.
+pub fn change(
+    manager: &Manager,
+    name: &AppName,
+    app: &App,
+    previous: Option<&'static str>,
+    clock: &Clock<'_>,
+) -> Element {
+    let mut children = vec![Element::leaf("name", name)];
+    children.extend(Element::leaf_if("previous-status", previous));
+    children.push(Element::leaf("status", status(app).yang()));
+    children.extend(Element::leaf_if("why", why(manager, app, name, clock)));
+    if let Life::Active { observed, .. } = &app.life {
+        children.extend(Element::leaf_if("last-exit-code", observed.last_exit.and_then(exit_code)));
+        children.extend(run(observed, clock));
+    }
+    Element::node("app-state-change", children).in_module(OURS)
 }
 
 fn run(observed: &Observed, clock: &Clock<'_>) -> Vec<Element> {

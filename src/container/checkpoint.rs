@@ -34,7 +34,7 @@ enum Life {
     Stopped,
     Killed,
     Exited { status: ExitStatus, retries_spent: bool },
-    Mismatch { expected: Sha256, found: Sha256 },
+    Mismatch { expected: Option<Sha256>, found: Sha256 },
     Released,
 }
 

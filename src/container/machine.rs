@@ -82,9 +82,9 @@ pub enum State {
         status: ExitStatus,
         retries_spent: bool,
     },
-    /// The bytes on disk are not those that were committed: never runs so.
+    /// The bytes on disk are not those that were committed, or no checksum is (`expected` is `None`): never runs so.
     Mismatch {
-        expected: Sha256,
+        expected: Option<Sha256>,
         found: Sha256,
     },
     Released,
@@ -107,7 +107,7 @@ pub enum Input {
     },
     CheckMismatch {
         attempt: u64,
-        expected: Sha256,
+        expected: Option<Sha256>,
         found: Sha256,
     },
     CheckFailed {

@@ -97,7 +97,7 @@ fn scenario(policy: RestartPolicy, line: &str) -> &'static str {
             "mismatch" => {
                 bench.machine.state = State::Starting;
                 let attempt = bench.machine.attempt;
-                let (expected, found) = (Sha256::of(b"a"), Sha256::of(b"b"));
+                let (expected, found) = (Some(Sha256::of(b"a")), Sha256::of(b"b"));
                 bench.give(Input::CheckMismatch { attempt, expected, found })
             }
             other => panic!("no such word: {other}"),
@@ -252,7 +252,7 @@ proptest! {
                 4 | 5 => Input::Exited { run, status: ExitStatus::Code(i32::from(word) - 4) },
                 6 => Input::TreeGone,
                 7 => Input::Checked { attempt },
-                8 => Input::CheckMismatch { attempt, expected: Sha256::of(b"a"), found: Sha256::of(b"b") },
+                8 => Input::CheckMismatch { attempt, expected: Some(Sha256::of(b"a")), found: Sha256::of(b"b") },
                 9 => Input::SpawnFailed { attempt },
                 10 => Input::ExpectedChanged,
                 11 => Input::Deadline,

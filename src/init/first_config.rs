@@ -1,7 +1,7 @@
 //! The first configuration: the administrator (RFC 7317) and who may do what (RFC 8341), as XML.
 //!
 //! By default everybody reads, nobody writes and nobody calls an rpc, so that an account without rights gets reads only.
-//! The rules open the rest: everything to the group `admin`, the operations that read to everybody.
+//! The rules open the rest: everything to the group `admin`, the operations that read to every group, but no password hashes.
 
 use std::fmt::Write;
 use std::io;
@@ -19,8 +19,12 @@ pub(super) const SCRIPT_USER: &str = "script";
 /// What a first configuration may have grown to by hand.
 const BYTES_MAX: u64 = 4 * 1024 * 1024;
 /// Operations that only read; without them a right to read would be of no use.
-const READING_OPERATIONS: [(&str, &str); 3] =
-    [("ietf-netconf", "get"), ("ietf-netconf", "get-config"), ("ietf-netconf-monitoring", "get-schema")];
+const READING_OPERATIONS: [(&str, &str); 4] = [
+    ("ietf-netconf", "get"),
+    ("ietf-netconf", "get-config"),
+    ("ietf-netconf-monitoring", "get-schema"),
+    ("notifications", "create-subscription"),
+];
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct AuthorizedKey {
@@ -106,7 +110,13 @@ impl FirstUser {
     </rule-list>
     <rule-list>
       <name>readers</name>
-      <group>*</group>{rules}
+      <group>*</group>
+      <rule>
+        <name>no-passwords</name>
+        <path xmlns:sys="urn:ietf:params:xml:ns:yang:ietf-system">/sys:system/sys:authentication/sys:user/sys:password</path>
+        <access-operations>read</access-operations>
+        <action>deny</action>
+      </rule>{rules}
     </rule-list>
   </nacm>
 </config>

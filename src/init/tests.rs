@@ -103,6 +103,12 @@ fn a_root_holds_its_tree_its_keys_and_the_first_configuration() {
           <name>readers</name>
           <group>*</group>
           <rule>
+            <name>no-passwords</name>
+            <path xmlns:sys="urn:ietf:params:xml:ns:yang:ietf-system">/sys:system/sys:authentication/sys:user/sys:password</path>
+            <access-operations>read</access-operations>
+            <action>deny</action>
+          </rule>
+          <rule>
             <name>get</name>
             <module-name>ietf-netconf</module-name>
             <rpc-name>get</rpc-name>
@@ -120,6 +126,13 @@ fn a_root_holds_its_tree_its_keys_and_the_first_configuration() {
             <name>get-schema</name>
             <module-name>ietf-netconf-monitoring</module-name>
             <rpc-name>get-schema</rpc-name>
+            <access-operations>exec</access-operations>
+            <action>permit</action>
+          </rule>
+          <rule>
+            <name>create-subscription</name>
+            <module-name>notifications</module-name>
+            <rpc-name>create-subscription</rpc-name>
             <access-operations>exec</access-operations>
             <action>permit</action>
           </rule>

@@ -55,7 +55,8 @@ pub enum KeeperEvent {
     Exited(Box<Exited>),
     Mismatch {
         name: ContainerName,
-        expected: Sha256,
+        /// `None`: no checksum is configured.
+        expected: Option<Sha256>,
         found: Sha256,
     },
     Released {

@@ -1,6 +1,6 @@
 //! The keeper's process: one epoll loop that owns every container, connection and viewer.
 //!
-//! Whatever can wake it is one [`Source`]; each turn takes a bounded amount from each, so none starves the others.
+//! Whatever can wake it is one `Source`; each turn takes a bounded amount from each, so none starves the others.
 //! Nothing in the loop waits: files are read and trees are killed on [`Workers`], logs are written to the page cache,
 //! agents and viewers are served through bounded queues.
 

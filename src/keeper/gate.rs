@@ -25,8 +25,15 @@ pub struct Frozen {
 /// What a look at everything before a start says.
 #[derive(Debug)]
 pub enum Verdict {
-    Clear { account: Option<spawn::Account>, disk: Option<Sha256> },
-    Mismatch { expected: Sha256, found: Sha256 },
+    Clear {
+        account: Option<spawn::Account>,
+        disk: Option<Sha256>,
+    },
+    /// `expected` is `None` where no checksum is configured.
+    Mismatch {
+        expected: Option<Sha256>,
+        found: Sha256,
+    },
     Failed(KeeperRefusal),
 }
 
@@ -45,15 +52,15 @@ pub fn freeze(spec: &ContainerSpec) -> Result<Option<Frozen>, KeeperRefusal> {
     }
 }
 
-/// Before each start.
+/// Before each start. A script without a configured checksum does not run.
 pub fn check(spec: &ContainerSpec, expected: Option<Sha256>) -> Verdict {
-    let disk = match (&spec.program, expected) {
-        (Program::Script { path, .. }, Some(expected)) => match read(path).map(|bytes| Sha256::of(&bytes)) {
-            Ok(found) if found != expected => return Verdict::Mismatch { expected, found },
+    let disk = match &spec.program {
+        Program::Script { path, .. } => match read(path).map(|bytes| Sha256::of(&bytes)) {
+            Ok(found) if Some(found) != expected => return Verdict::Mismatch { expected, found },
             Ok(found) => Some(found),
             Err(refusal) => return Verdict::Failed(refusal),
         },
-        _ => None,
+        Program::Command { .. } => None,
     };
     let account = match spec.user.as_deref().map(account).transpose() {
         Ok(account) => account,
@@ -145,6 +152,7 @@ mod tests {
         fs::write(dir.path().join("x.py"), "two").unwrap();
         assert!(matches!(check(&spec, Some(Sha256::of(b"one"))), Verdict::Mismatch { .. }));
         assert!(matches!(check(&spec, Some(Sha256::of(b"two"))), Verdict::Clear { .. }));
+        assert!(matches!(check(&spec, None), Verdict::Mismatch { expected: None, .. }));
         assert!(dir.path().join("work").is_dir());
     }
 
@@ -176,6 +184,6 @@ mod tests {
         fs::write(dir.path().join("x.py"), "one").unwrap();
         let mut spec = spec(dir.path(), b"one");
         spec.user = Some("no-such-account".into());
-        assert!(matches!(check(&spec, None), Verdict::Failed(KeeperRefusal::NoSuchAccount { .. })));
+        assert!(matches!(check(&spec, Some(Sha256::of(b"one"))), Verdict::Failed(KeeperRefusal::NoSuchAccount { .. })));
     }
 }

@@ -59,7 +59,7 @@ pub enum Order {
         name: ContainerName,
         grace: Duration,
     },
-    /// The checksum that is committed now; `None` goes back to the one of the activation.
+    /// The checksum that is committed now; with `None` none is, and no further run begins.
     SetExpected {
         name: ContainerName,
         sha256: Option<Sha256>,
@@ -137,7 +137,8 @@ pub enum Event {
     Exited(Box<Exited>),
     Mismatch {
         name: ContainerName,
-        expected: Sha256,
+        /// `None`: no checksum is configured.
+        expected: Option<Sha256>,
         found: Sha256,
     },
     Released {
@@ -184,7 +185,8 @@ pub enum Reason {
         retries: u32,
     },
     ChecksumMismatch {
-        expected: Sha256,
+        /// `None`: no checksum is configured.
+        expected: Option<Sha256>,
         found: Sha256,
     },
     StartFailed {

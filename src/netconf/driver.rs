@@ -20,6 +20,7 @@ use super::layout::Layout;
 use super::outbox::Outbox;
 use super::session::{Action, Input, Session, Setup};
 use crate::northbound::handle::{Handle, Opening, Ticket};
+use crate::northbound::mailbox::Mailbox;
 use crate::northbound::{Answer, Client, SessionEnd, SessionId};
 
 /// The default for how long a client may take to say hello.
@@ -66,7 +67,7 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let (user, origin) = (opening.user.clone(), opening.origin.clone());
-    let Ticket { caller, killed, capabilities } = match northbound.open(opening).await {
+    let Ticket { caller, killed, mailbox, capabilities } = match northbound.open(opening).await {
         Ok(ticket) => ticket,
         Err(refusal) => {
             warn!(%user, %origin, %refusal, "session refused");
@@ -94,7 +95,7 @@ where
     };
     let machine = Session::new(setup, &mut outbox);
     let (reader, writer) = tokio::io::split(stream);
-    let mut served = Served { machine, outbox, reader, writer, killed, unflushed: true, readable: true };
+    let mut served = Served { machine, outbox, reader, writer, killed, mailbox, unflushed: true, readable: true };
     let ask = |request| -> Asked {
         let (northbound, caller) = (northbound.clone(), caller.clone());
         Box::pin(async move { northbound.ask(&caller, request).await })
@@ -122,6 +123,7 @@ struct Served<S> {
     reader: ReadHalf<S>,
     writer: WriteHalf<S>,
     killed: watch::Receiver<Option<SessionId>>,
+    mailbox: Mailbox,
     unflushed: bool,
     readable: bool,
 }
@@ -138,6 +140,8 @@ impl<S: AsyncRead + AsyncWrite> Served<S> {
         let mut deadline = pin!(sleep(hello_timeout));
         loop {
             let timed = self.machine.awaits_hello() || (self.machine.is_draining() && under_way.is_none());
+            let listens = self.machine.listens(&self.outbox);
+            let notice;
             // In this order nothing starves: what waits to be answered and written is finite while nothing is read.
             let input = tokio::select! {
                 biased;
@@ -164,6 +168,10 @@ impl<S: AsyncRead + AsyncWrite> Served<S> {
                         return SessionEnd::Dropped;
                     }
                 },
+                next = self.mailbox.next(), if listens => {
+                    notice = next;
+                    Input::Notice(&notice)
+                }
                 () = deadline.as_mut(), if timed => Input::Timeout,
             };
             let progressed = !matches!(input, Input::Bytes(_)) || !self.machine.is_draining();

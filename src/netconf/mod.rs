@@ -3,6 +3,7 @@
 //! ```text
 //!  stream --bytes--> framing --messages--> rpc (xml, operation, filter) --request--> northbound
 //!  stream <--bytes-- outbox <--framing <-- reply (error, layout) <--------answer-------+
+//!                                    <-- notice <------------------------mailbox------+
 //! ```
 //!
 //! `driver.rs` owns one stream and moves bytes; `session.rs` decides. Parsing cuts configuration out of a message as
@@ -21,6 +22,7 @@ pub mod hello;
 pub mod layout;
 pub mod library;
 pub mod monitoring;
+mod notice;
 mod operation;
 pub mod outbox;
 mod parameters;

@@ -1,5 +1,5 @@
-//! The operations of RFC 6241 section 7, get-schema of RFC 6022 and YANG actions, from XML to a
-//! [`Request`]; any other operation is handed on as it stands.
+//! The operations of RFC 6241 section 7, get-schema of RFC 6022, create-subscription of RFC 5277 and YANG actions, from
+//! XML to a [`Request`]; any other operation is handed on as it stands.
 //!
 //! Parameters are taken in any order and with any prefix; each at most once. What belongs to a capability that this
 //! agent does not have is refused by name.
@@ -7,15 +7,18 @@
 //! Must not know: which modules are loaded, whether a datastore may be written.
 
 use bytes::Bytes;
+use jiff::Timestamp;
 
 use super::cut::Cut;
 use super::filter;
 use super::hello::BASE;
+use super::notice::NOTIFICATION;
 use super::parameters::{MONITORING, Reader, refuse, text_in};
 use super::rpc::Operation;
 use super::text::quote;
 use super::xml::{Parsed, Scanner, Tag};
 use crate::northbound::filter::Filter;
+use crate::northbound::notifications::Wish;
 use crate::northbound::{
     Datastore, DefaultOperation, ErrorOption, Kind, Refusal, Request, SessionId, TestOption, WithDefaults,
 };
@@ -49,8 +52,9 @@ pub(super) fn parse<'m>(scanner: &mut Scanner<'m>, message: &Bytes, tag: &Tag<'m
         }
         (Some(BASE), "kill-session") => reader.kill_session()?,
         (Some(MONITORING), "get-schema") => reader.get_schema()?,
+        (Some(NOTIFICATION), "create-subscription") => Request::CreateSubscription(reader.subscription()?),
         (Some(YANG), "action") => reader.action()?,
-        (Some(BASE | MONITORING | YANG), name) => {
+        (Some(BASE | MONITORING | NOTIFICATION | YANG), name) => {
             let message = format!("the operation `{}` is not supported", quote(name));
             return Err(refuse(Kind::OperationNotSupported, message));
         }
@@ -219,6 +223,41 @@ impl<'m> Reader<'_, 'm> {
         // An identity may carry a prefix; the names of the formats are unique without.
         let format = format.map(|format| format.rsplit(':').next().unwrap_or_default().to_owned());
         Ok(Request::GetSchema { identifier: identifier.ok_or_else(|| self.missing("identifier"))?, version, format })
+    }
+
+    fn subscription(&mut self) -> Parsed<Wish> {
+        let (mut stream, mut filter, mut start, mut stop) = (None, None, None, None);
+        self.parameters(|reader, tag| match (tag.namespace.as_deref(), tag.name) {
+            // Clients in the field send it in either namespace.
+            (Some(NOTIFICATION | BASE), "filter") => {
+                let read = filter::parse(reader.scanner, tag)?;
+                reader.once(&mut filter, read, tag)
+            }
+            (Some(NOTIFICATION), "stream") => {
+                let read = reader.text(tag)?;
+                reader.once(&mut stream, read, tag)
+            }
+            (Some(NOTIFICATION), "startTime") => {
+                let read = reader.time(tag)?;
+                reader.once(&mut start, read, tag)
+            }
+            (Some(NOTIFICATION), "stopTime") => {
+                let read = reader.time(tag)?;
+                reader.once(&mut stop, read, tag)
+            }
+            _ => Err(reader.unknown(tag)),
+        })?;
+        Ok(Wish { stream, filter, start, stop })
+    }
+
+    fn time(&mut self, tag: &Tag<'m>) -> Parsed<Timestamp> {
+        let text = self.text(tag)?;
+        text.parse().map_err(|_| {
+            // RFC 5277 section 2.1.1 names bad-element for its times.
+            let kind = Kind::BadElement { element: tag.name.to_owned() };
+            let message = format!("`{}` is not a time with its zone, like 2026-11-21T07:00:00Z", quote(&text));
+            refuse(kind, message)
+        })
     }
 
     fn action(&mut self) -> Parsed<Request> {

@@ -6,6 +6,7 @@
 use bytes::Bytes;
 
 use super::hello::BASE;
+use super::notice::NOTIFICATION;
 use super::text::quote;
 use super::xml::{Parsed, Scanner, Tag, Token};
 use crate::northbound::refusal::Layer;
@@ -114,15 +115,20 @@ impl<'m> Reader<'_, 'm> {
         Ok(())
     }
 
-    /// The name of a parameter in the base namespace; empty for one of another.
+    /// The name of a parameter in the base namespace; empty for one of another. A `<config>` of none is taken: widely used
+    /// clients wrap what they are given in a prefixed rpc, and nothing else could be meant.
     pub(super) fn base_name(&self, tag: &Tag<'m>) -> &'m str {
-        if tag.namespace.as_deref() == Some(BASE) { tag.name } else { "" }
+        match tag.namespace.as_deref() {
+            Some(BASE) => tag.name,
+            None | Some("") if tag.name == "config" => tag.name,
+            Some(_) | None => "",
+        }
     }
 
     pub(super) fn unknown(&self, tag: &Tag<'m>) -> Box<Refusal> {
         let element = quote(tag.name).into_owned();
         match tag.namespace.as_deref() {
-            Some(BASE | MONITORING) => {
+            Some(BASE | MONITORING | NOTIFICATION) => {
                 let message = format!("<{element}> is not a parameter of `{}`", self.operation);
                 refuse(Kind::UnknownElement { element }, message)
             }

@@ -52,7 +52,8 @@ pub(super) fn write(outbox: &mut Outbox, style: &Style<'_>, echo: &Echo, answer:
     send(outbox, style, head, body, tail);
 }
 
-fn send(outbox: &mut Outbox, style: &Style<'_>, mut head: String, body: Bytes, tail: &'static str) {
+/// One message: `head`, `body` and `tail` make up a whole element.
+pub(super) fn send(outbox: &mut Outbox, style: &Style<'_>, mut head: String, body: Bytes, tail: &'static str) {
     let put = |piece| outbox.push(piece);
     match style.layout {
         // One chunk for what is small; what is large is not copied.

@@ -10,7 +10,8 @@
 //! ```
 //! One request is under way at a time, so replies come in the order of the requests (RFC 6241 section 4.1). What
 //! arrives meanwhile waits, within bounds of count and bytes: over them the session ends, because its transport must
-//! always be read. While the client does not read its replies, nothing more is asked for it.
+//! always be read. While the client does not read its replies, nothing more is asked for it. Notifications (RFC 5277) go
+//! between replies, never into one; while the client does not read, they wait in the mailbox.
 //!
 //! Must not know: streams, tasks, clocks.
 
@@ -26,9 +27,11 @@ use super::error::Namespaces;
 use super::framing::{Decoder, Framing};
 use super::hello::{self, HELLO_BYTES_MAX};
 use super::layout::Layout;
+use super::notice;
 use super::outbox::Outbox;
 use super::reply::{self, Style};
 use super::rpc::{self, Echo, Operation};
+use crate::northbound::mailbox::Notice;
 use crate::northbound::refusal::Layer;
 use crate::northbound::{Answer, Refusal, Request, Response, SessionEnd, SessionId};
 
@@ -47,6 +50,8 @@ pub enum Input<'a> {
     Bytes(&'a [u8]),
     /// The answer to the request delivered last.
     Answer(Answer),
+    /// A notification from the session's mailbox; only while [`Session::listens`].
+    Notice(&'a Notice),
     /// The outbox has become shorter.
     Room,
     Killed(SessionId),
@@ -93,6 +98,18 @@ pub struct Session {
     waiting: VecDeque<Bytes>,
     waiting_bytes: usize,
     under_way: Option<Echo>,
+    subscription: Subscription,
+}
+
+/// Whether notifications may be written: those of a subscription come behind the answer to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Subscription {
+    None,
+    /// Asked for; if refused, things are as they were.
+    UnderWay {
+        had_one: bool,
+    },
+    There,
 }
 
 impl Session {
@@ -109,6 +126,7 @@ impl Session {
             waiting: VecDeque::new(),
             waiting_bytes: 0,
             under_way: None,
+            subscription: Subscription::None,
             setup,
         }
     }
@@ -119,6 +137,11 @@ impl Session {
 
     pub fn is_draining(&self) -> bool {
         matches!(self.state, State::Draining { .. })
+    }
+
+    /// Whether a notification would be written now: one is due only to a client that subscribed and reads.
+    pub fn listens(&self, outbox: &Outbox) -> bool {
+        self.state == State::Open && self.subscription == Subscription::There && outbox.len() <= UNWRITTEN_BYTES_MAX
     }
 
     pub fn counters(&self) -> &SessionCounters {
@@ -142,6 +165,10 @@ impl Session {
             }
             (State::Draining { end }, Input::Timeout) => Some(self.end(end)),
             (State::Open | State::Draining { .. }, Input::Answer(answer)) => {
+                if let Subscription::UnderWay { had_one } = self.subscription {
+                    let is_there = had_one || answer.is_ok();
+                    self.subscription = if is_there { Subscription::There } else { Subscription::None };
+                }
                 if let Some(echo) = self.under_way.take() {
                     match answer {
                         Ok(response) => self.reply(outbox, &echo, Ok(response)),
@@ -150,10 +177,15 @@ impl Session {
                 }
                 self.advance(outbox)
             }
+            (State::Open, Input::Notice(notice)) => {
+                self.setup.counters.notification();
+                notice::write(outbox, &self.style(), notice);
+                None
+            }
             (State::Open | State::Draining { .. }, Input::Room) => self.advance(outbox),
             // Bytes after the stream has lost its boundaries mean nothing.
-            (State::Draining { .. }, Input::Bytes(_) | Input::PeerClosed)
-            | (State::AwaitHello, Input::Answer(_) | Input::Room)
+            (State::Draining { .. }, Input::Bytes(_) | Input::PeerClosed | Input::Notice(_))
+            | (State::AwaitHello, Input::Answer(_) | Input::Notice(_) | Input::Room)
             | (State::Open, Input::Timeout) => None,
         }
     }
@@ -234,6 +266,10 @@ impl Session {
                     self.setup.counters.rpc();
                     match operation {
                         Operation::Ask(request) => {
+                            if matches!(request, Request::CreateSubscription(_)) {
+                                let had_one = self.subscription == Subscription::There;
+                                self.subscription = Subscription::UnderWay { had_one };
+                            }
                             self.under_way = Some(envelope.echo);
                             return Some(Action::Deliver(request));
                         }
@@ -261,8 +297,11 @@ impl Session {
         if answer.is_err() {
             self.setup.counters.error_reply();
         }
-        let style = Style { framing: self.framing, layout: self.setup.layout, names: &*self.setup.names };
-        reply::write(outbox, &style, echo, answer);
+        reply::write(outbox, &self.style(), echo, answer);
+    }
+
+    fn style(&self) -> Style<'_> {
+        Style { framing: self.framing, layout: self.setup.layout, names: &*self.setup.names }
     }
 
     fn drain(&mut self, end: SessionEnd) {

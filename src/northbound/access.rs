@@ -7,6 +7,7 @@ use std::cell::Cell;
 
 use super::handle;
 use super::nacm::{self, Counters, DataPath, DefaultDeny, Nacm, ReadScope, Step, Subject};
+use super::notifications::Rights;
 use super::provider::{Change, Edit};
 use super::refusal::Layer;
 use super::{Caller, Client, Kind, Refusal, Request};
@@ -57,6 +58,7 @@ impl Access {
             Request::Commit => ("ietf-netconf", "commit"),
             Request::DiscardChanges => ("ietf-netconf", "discard-changes"),
             Request::KillSession { .. } => ("ietf-netconf", "kill-session"),
+            Request::CreateSubscription(_) => ("notifications", "create-subscription"),
             Request::GetSchema { .. } => ("ietf-netconf-monitoring", "get-schema"),
             // Asked when the operation is parsed and its name is known.
             Request::Invoke { .. } | Request::Action { .. } => return Ok(()),
@@ -80,7 +82,7 @@ impl Access {
             return Ok(());
         }
         self.count(Counters::operation_denied);
-        Err(denied(caller, &format!("action {}", operation.path()), Layer::Application).at(above))
+        Err(denied(caller, &subject, &format!("action {}", operation.path()), Layer::Application).at(above))
     }
 
     /// RFC 8341 access for a door that is not NETCONF.
@@ -97,7 +99,7 @@ impl Access {
         if access == handle::Access::Update {
             self.count(Counters::data_write_denied);
         }
-        Err(denied(caller, &format!("{verb} access to {path}"), Layer::Application).at(path))
+        Err(denied(caller, &self.subject(caller), &format!("{verb} access to {path}"), Layer::Application).at(path))
     }
 
     /// Who decides what `caller` sees; `None` when nothing is hidden.
@@ -118,7 +120,7 @@ impl Access {
             return Ok(());
         }
         self.count(Counters::operation_denied);
-        Err(denied(caller, &format!("operation {operation}"), Layer::Protocol))
+        Err(denied(caller, &self.subject(caller), &format!("operation {operation}"), Layer::Protocol))
     }
 
     fn subject(&self, caller: &Caller) -> Subject {
@@ -129,6 +131,27 @@ impl Access {
         let mut counters = self.counters.get();
         what(&mut counters);
         self.counters.set(counters);
+    }
+}
+
+impl Rights for Access {
+    /// RFC 8341 section 3.4.6.
+    fn may_hear(&self, caller: &Caller, notification: SchemaNode) -> bool {
+        let (module, name) = (notification.module().name(), notification.name());
+        let subject = self.subject(caller);
+        let permitted = self.nacm.notification(&subject, module, name, None, deny_of(notification)).is_permit();
+        if !permitted {
+            self.count(Counters::notification_denied);
+        }
+        permitted
+    }
+
+    fn may_read_all(&self, caller: &Caller) -> bool {
+        self.reader(caller).is_none()
+    }
+
+    fn may_read(&self, caller: &Caller, path: &str) -> bool {
+        self.permits(caller, path, handle::Access::Read).is_ok()
     }
 }
 
@@ -189,7 +212,7 @@ impl Writer<'_> {
             nacm::Access::Read => "read",
             nacm::Access::Exec => "exec",
         };
-        Err(denied(self.caller, &format!("{verb} access to {path}"), Layer::Application).at(path))
+        Err(denied(self.caller, &self.subject, &format!("{verb} access to {path}"), Layer::Application).at(path))
     }
 }
 
@@ -206,13 +229,16 @@ fn is_recovery(caller: &Caller) -> bool {
     matches!(caller.client, Client::Local | Client::Agent)
 }
 
-fn denied(caller: &Caller, what: &str, layer: Layer) -> Refusal {
+fn denied(caller: &Caller, subject: &Subject, what: &str, layer: Layer) -> Refusal {
     let refusal =
         Refusal::new(Kind::AccessDenied, format!("{what} is denied to user `{}`", caller.user)).at_layer(layer);
     match &caller.client {
         Client::Script { app, .. } if caller.groups.iter().any(|group| group == "scripts") => refusal.mend(format!(
             "configure `appmgr process-script {app} username NAME` with the name of a user who may, commit, and activate again"
         )),
+        // RFC 8341 section 3.4.4: for a user without groups no rule is ever looked at.
+        Client::Script { .. } | Client::Netconf | Client::Shell | Client::Local | Client::Agent if subject.groups().next().is_none() => refusal
+            .mend("the user is in no group of /ietf-netconf-acm:nacm/groups: put it into one that a rule permits this to"),
         Client::Script { .. } | Client::Netconf | Client::Shell | Client::Local | Client::Agent => {
             refusal.mend("a rule in /ietf-netconf-acm:nacm must permit it")
         }

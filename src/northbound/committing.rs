@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, VecDeque};
 use tracing::{error, info};
 
 use super::driver::{Committed, Northbound, now};
+use super::notifications::base;
 use super::provider::{Change, Proposal as Share};
 use super::router::ProviderIndex;
 use super::{Answer, Caller, Client, Kind, Refusal, Response};
@@ -96,6 +97,7 @@ impl Northbound {
                 Action::Reply(outcome) => {
                     if let Some(id) = committed {
                         info!(id, user = %caller.user, client = client_name(&caller.client), "committed");
+                        self.publish(&base::config_change(caller, &proposal.diff.changes()), now());
                         (self.on_commit)(&Committed { id, user: caller.user.clone() });
                         self.snapshot_if_due();
                     }

@@ -12,15 +12,20 @@ use std::time::Duration;
 
 use tokio::runtime;
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::AbortHandle;
 use tracing::{debug, info, warn};
 
 use super::access::Access as AccessControl;
 use super::calling::PendingCall;
-use super::handle::{Handle, Input, Opening, Ticket};
+use super::handle::{Continuation, Handle, Input, Opening, Ticket};
+use super::notifications::log::EventLog;
+use super::notifications::scribe::Scribe;
+use super::notifications::{Stream, base};
 use super::own_state::Monitoring;
 use super::provider::{Proposal, Provider};
 use super::reading::PendingGet;
 use super::router::{Gap, Inventory, Router};
+use super::secrets::{HashClearText, Secrets};
 use super::sessions::Sessions;
 use super::{Answer, Caller, Client, Datastore, Request, Response, SessionEnd, SessionId};
 use crate::datastore::lock::Locks;
@@ -28,6 +33,9 @@ use crate::datastore::{CandidateId, Datastores};
 use crate::store::commits::CommitStore;
 use crate::yang::schema::{NodeKind, Schema};
 use crate::yang::tree::Tree;
+
+/// How long a stop time is waited for without another look at the clock.
+const CLOCK_TRUSTED: Duration = Duration::from_secs(60);
 
 /// What the northbound is built from.
 pub struct Parts {
@@ -44,6 +52,11 @@ pub struct Parts {
     pub plain_modules: Vec<String>,
     /// How sessions, locks and schemas are told.
     pub monitoring: std::sync::Arc<dyn Monitoring>,
+    /// What happened before this start, and who keeps what happens now.
+    pub event_log: EventLog,
+    pub scribe: Scribe,
+    /// What becomes of passwords that arrive in clear text.
+    pub hash_clear_text: HashClearText,
     /// Called with each commit that was recorded.
     pub on_commit: Box<dyn Fn(&Committed) + Send>,
 }
@@ -64,6 +77,7 @@ pub struct Northbound {
     pub(super) lock_times: BTreeMap<Datastore, i64>,
     pub(super) sessions: Sessions,
     pub(super) access: AccessControl,
+    pub(super) secrets: Secrets,
     pub(super) commits: CommitStore,
     pub(super) providers: Vec<Box<dyn Provider>>,
     pub(super) router: Router,
@@ -74,6 +88,10 @@ pub struct Northbound {
     pub(super) capabilities: Vec<String>,
     pub(super) started_unix: i64,
     pub(super) on_commit: Box<dyn Fn(&Committed) + Send>,
+    pub(super) stream: Stream,
+    pub(super) scribe: Scribe,
+    /// Subscriptions that end at a time.
+    timers: BTreeMap<SessionId, AbortHandle>,
     pub(super) gets: BTreeMap<u64, PendingGet>,
     pub(super) calls: BTreeMap<u64, PendingCall>,
     pub(super) last_pending: u64,
@@ -100,6 +118,7 @@ impl Northbound {
             lock_times: BTreeMap::new(),
             sessions: Sessions::new(parts.sessions_max),
             access,
+            secrets: Secrets::of(parts.schema, parts.hash_clear_text),
             commits: parts.commits,
             providers: parts.providers,
             router,
@@ -109,6 +128,9 @@ impl Northbound {
             monitoring: parts.monitoring,
             started_unix: now_unix(),
             on_commit: parts.on_commit,
+            stream: Stream::new(parts.schema, parts.event_log),
+            scribe: parts.scribe,
+            timers: BTreeMap::new(),
             gets: BTreeMap::new(),
             calls: BTreeMap::new(),
             last_pending: 0,
@@ -134,9 +156,11 @@ impl Northbound {
                 Input::Permit { caller, path, access, reply } => {
                     drop(reply.send(self.access.permits(&caller, &path, access)));
                 }
+                Input::Event(event) => self.publish(&event.element, event.at),
                 Input::Close { session, end } => self.close(session, end),
                 Input::Resume(continuation) => (continuation.0)(&mut self),
                 Input::Stop { reply } => {
+                    self.scribe.finish(self.stream.log());
                     let _ = reply.send(());
                     return;
                 }
@@ -147,7 +171,9 @@ impl Northbound {
     fn open(&mut self, opening: Opening) -> Result<Ticket, super::Refusal> {
         let (caller, killed) = self.sessions.open(opening, now_unix())?;
         debug!(session = %caller.session, user = %caller.user, origin = %caller.origin, "session opened");
-        Ok(Ticket { caller, killed, capabilities: self.capabilities.clone() })
+        let mailbox = self.sessions.get(caller.session).map(|session| session.mailbox.clone()).unwrap_or_default();
+        self.publish(&base::session_start(&caller), now());
+        Ok(Ticket { caller, killed, mailbox, capabilities: self.capabilities.clone() })
     }
 
     fn close(&mut self, session: SessionId, end: SessionEnd) {
@@ -159,6 +185,11 @@ impl Northbound {
             }
         }
         self.datastores.discard(CandidateId::Private(session));
+        self.stream.forget(session);
+        if let Some(timer) = self.timers.remove(&session) {
+            timer.abort();
+        }
+        self.publish(&base::session_end(&closed.caller, end), now());
         debug!(%session, user = %closed.caller.user, ?end, "session closed");
     }
 
@@ -171,6 +202,7 @@ impl Northbound {
         let answer = match request {
             Request::Get { filter, with_defaults } => return self.get(caller, filter, with_defaults, reply),
             Request::Invoke { operation } => return self.invoke(caller, &operation, reply),
+            Request::CreateSubscription(wish) => return self.subscribe(caller, wish, reply),
             Request::Action { action } => return self.action(caller, &action, reply),
             Request::GetConfig { source, filter, with_defaults } => {
                 self.get_config(caller, source, filter.as_ref(), with_defaults)
@@ -207,6 +239,27 @@ impl Northbound {
         match caller.client {
             Client::Netconf | Client::Local | Client::Agent => CandidateId::Shared,
             Client::Shell | Client::Script { .. } => CandidateId::Private(caller.session),
+        }
+    }
+
+    /// Goes on when what waits in the queue has had its turn.
+    pub(super) fn resume_soon(&self, continuation: Continuation) {
+        let inputs = self.inputs.clone();
+        // A northbound that is gone has nothing to go on with.
+        self.runtime.spawn(async move { drop(inputs.send(Input::Resume(continuation)).await) });
+    }
+
+    /// Goes on at that time or somewhat before, unless the session ends first.
+    pub(super) fn resume_at(&mut self, session: SessionId, at: jiff::Timestamp, continuation: Continuation) {
+        let inputs = self.inputs.clone();
+        let left = Duration::try_from(at.duration_since(now())).unwrap_or_default();
+        let task = self.runtime.spawn(async move {
+            // The clock may be set meanwhile: it is looked at again now and then.
+            tokio::time::sleep(left.min(CLOCK_TRUSTED)).await;
+            drop(inputs.send(Input::Resume(continuation)).await);
+        });
+        if let Some(before) = self.timers.insert(session, task.abort_handle()) {
+            before.abort();
         }
     }
 

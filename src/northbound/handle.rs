@@ -2,7 +2,9 @@
 
 use tokio::sync::{mpsc, oneshot, watch};
 
+use super::mailbox::Mailbox;
 use super::{Answer, Caller, Client, Kind, Refusal, Request, SessionEnd, SessionId};
+use crate::yang::value::Element;
 
 /// Requests that wait for the northbound's thread; a front end that finds the queue full waits its turn.
 pub const REQUESTS_WAITING_MAX: usize = 1024;
@@ -29,6 +31,8 @@ pub enum Input {
         session: SessionId,
         end: SessionEnd,
     },
+    /// Something happened that subscribers may want to hear of.
+    Event(Event),
     /// A provider has answered; the closure goes on where the request left off, on the northbound's own thread.
     Resume(Continuation),
     Stop {
@@ -43,6 +47,13 @@ impl std::fmt::Debug for Continuation {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Continuation")
     }
+}
+
+/// What happened, as a notification of some module, and when.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Event {
+    pub at: jiff::Timestamp,
+    pub element: Element,
 }
 
 /// What a transport knows of a new session.
@@ -60,6 +71,8 @@ pub struct Ticket {
     pub caller: Caller,
     /// Turns to the killer when somebody has killed this session; the front end then ends it.
     pub killed: watch::Receiver<Option<SessionId>>,
+    /// Notifications for this session, once it has subscribed.
+    pub mailbox: Mailbox,
     /// The capabilities to say in hello, base ones included.
     pub capabilities: Vec<String>,
 }
@@ -107,6 +120,12 @@ impl Handle {
         let input = Input::Permit { caller: caller.clone(), path: path.to_owned(), access, reply };
         self.inputs.send(input).await.map_err(|_| stopping())?;
         answer.await.map_err(|_| stopping())?
+    }
+
+    /// Tells subscribers, and the log, of something that happened.
+    pub async fn tell(&self, event: Event) {
+        // A northbound that is gone has nobody to tell.
+        let _ = self.inputs.send(Input::Event(event)).await;
     }
 
     /// Ends a session: its locks go, its candidate edits too where RFC 6241 says so.

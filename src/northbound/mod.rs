@@ -11,13 +11,17 @@ mod committing;
 pub mod driver;
 pub mod filter;
 pub mod handle;
+pub mod mailbox;
 pub mod nacm;
+pub mod notifications;
 pub mod own_state;
 pub mod provider;
 mod reading;
 pub mod refusal;
 pub mod router;
+mod secrets;
 pub mod sessions;
+mod subscribing;
 mod writing;
 
 use std::fmt;
@@ -26,6 +30,7 @@ use bytes::Bytes;
 
 use self::filter::Filter;
 pub use self::refusal::{Kind, Refusal};
+pub use self::secrets::HashClearText;
 
 /// RFC 6241 section 8.1: a positive number, unique among the sessions of this agent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -163,6 +168,8 @@ pub enum Request {
         version: Option<String>,
         format: Option<String>,
     },
+    /// RFC 5277: from the answer on, notifications come to the session's mailbox.
+    CreateSubscription(notifications::Wish),
     /// An rpc of any other module: the operation element itself.
     Invoke {
         operation: Fragment,

@@ -68,5 +68,8 @@ pub(super) fn elements(northbound: &Northbound, wanted: impl Fn(&str) -> bool) -
     if wanted(super::access::NACM_ROOT) {
         elements.push(northbound.access.state());
     }
+    if wanted(super::notifications::STREAMS_ROOT) {
+        elements.push(northbound.stream.state());
+    }
     elements
 }

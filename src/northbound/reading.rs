@@ -114,14 +114,24 @@ impl Northbound {
         Ok(Response::Data(selected.print_xml(with_defaults)))
     }
 
+    /// What the filter selects of what the caller may read. Pruning comes first: a match on a node that the caller must
+    /// not see would tell what it holds.
     fn select_readable(&self, caller: &Caller, tree: &Tree, filter: Option<&Filter>) -> Result<Tree, Refusal> {
-        let reader = self.access.reader(caller);
-        let readable = reader.as_ref().map(|reader| move |node: Node<'_>| reader.may_read(node));
-        match (filter, &readable) {
-            (Some(filter), None) => select::select(tree, filter, None),
-            (Some(filter), Some(readable)) => select::select(tree, filter, Some(readable)),
-            (None, None) => Ok(tree.duplicate()),
-            (None, Some(readable)) => Ok(select::prune(tree, readable)),
+        let Some(reader) = self.access.reader(caller) else {
+            return match filter {
+                Some(filter) => select::select(tree, filter, None),
+                None => Ok(tree.duplicate()),
+            };
+        };
+        // Of what the filter cannot reach nothing need be judged.
+        let is_reachable = |node: Node<'_>| {
+            let root = || format!("/{}:{}", node.schema().module().name(), node.name());
+            node.parent().is_some() || wanted(self.schema, filter, &root())
+        };
+        let pruned = select::prune(tree, &|node| is_reachable(node) && reader.may_read(node));
+        match filter {
+            Some(filter) => select::select(&pruned, filter, None),
+            None => Ok(pruned),
         }
     }
 

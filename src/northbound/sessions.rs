@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use tokio::sync::watch;
 
 use super::handle::Opening;
+use super::mailbox::Mailbox;
 use super::{Caller, Kind, Refusal, SessionId};
 
 /// One open session.
@@ -15,6 +16,8 @@ pub struct Session {
     pub caller: Caller,
     /// Seconds since the Unix epoch.
     pub opened_unix: i64,
+    /// Where its notifications go, once it has subscribed.
+    pub mailbox: Mailbox,
     killed: watch::Sender<Option<SessionId>>,
 }
 
@@ -53,7 +56,10 @@ impl Sessions {
         let Opening { user, groups, client, origin } = opening;
         let caller = Caller { session, user, groups, client, origin };
         let (killed, receiver) = watch::channel(None);
-        self.open.insert(session, Session { caller: caller.clone(), opened_unix: now_unix, killed });
+        self.open.insert(
+            session,
+            Session { caller: caller.clone(), opened_unix: now_unix, mailbox: Mailbox::default(), killed },
+        );
         Ok((caller, receiver))
     }
 

@@ -37,7 +37,14 @@ impl Northbound {
             // RFC 6241 section 7.2: a test-then-set that is not valid changes nothing. A candidate may be incomplete on
             // its way to validity, so what is tested is the edit itself: syntax, existence and operations.
             TestOption::Set | TestOption::TestThenSet => {
-                self.datastores.edit_candidate(id, &edit, default_operation, error_option, Some(&mut judge))?;
+                let done = self.datastores.edit_candidate(id, &edit, default_operation, error_option, Some(&mut judge));
+                // Also where the edit went on after an error, or was refused: then there is nothing to hash.
+                if self.secrets.may_be_in(&config.0) {
+                    let mut next = self.datastores.candidate(id).duplicate();
+                    self.secrets.hash_in(&mut next);
+                    self.datastores.replace_candidate(id, next);
+                }
+                done?;
             }
             TestOption::TestOnly => {
                 let mut trial = self.datastores.candidate(id).duplicate();
@@ -58,7 +65,11 @@ impl Northbound {
             Source::Datastore(Datastore::Running) => self.datastores.running().duplicate(),
             Source::Datastore(Datastore::Candidate) => self.datastores.candidate(id).duplicate(),
             Source::Datastore(Datastore::Startup) => return Err(vec![no_startup()]),
-            Source::Inline(config) => Tree::parse_config(self.schema, &config.0)?,
+            Source::Inline(config) => {
+                let mut tree = Tree::parse_config(self.schema, &config.0)?;
+                self.secrets.hash_in(&mut tree);
+                tree
+            }
         };
         let candidate = self.datastores.candidate(id);
         if let Some(writer) = self.access.writer(caller) {

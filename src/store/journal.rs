@@ -52,10 +52,18 @@ impl Journal {
 
     /// Adds one line; it is on disk when this returns.
     pub fn append(&mut self, line: &str) -> Result<(), StoreError> {
+        self.append_all([line])
+    }
+
+    /// Adds lines that share one fsync: all of them or, but for a power cut, none.
+    pub fn append_all<'l>(&mut self, lines: impl IntoIterator<Item = &'l str>) -> Result<(), StoreError> {
         if !self.is_trusted {
             return Err(StoreError::NotTrusted { path: self.path.clone() });
         }
-        let text = framed(line);
+        let text: String = lines.into_iter().map(framed).collect();
+        if text.is_empty() {
+            return Ok(());
+        }
         if self.bytes + text.len() as u64 > self.bytes_max {
             return Err(StoreError::Full { path: self.path.clone(), bytes_max: self.bytes_max });
         }

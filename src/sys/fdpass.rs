@@ -5,10 +5,12 @@
 
 use std::io::{IoSlice, IoSliceMut};
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::path::Path;
 
 use nix::errno::Errno;
 use nix::sys::socket::{
-    AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, recvmsg, sendmsg, socketpair,
+    AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, UnixAddr, recvmsg, sendmsg,
+    socket, socketpair,
 };
 
 /// The kernel's limit of descriptors a message (`SCM_MAX_FD`).
@@ -27,6 +29,16 @@ pub struct Frame {
 /// A connected pair, close-on-exec.
 pub fn pair() -> nix::Result<(OwnedFd, OwnedFd)> {
     socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)
+}
+
+/// A blocking connection to whoever listens at `path`; `None` where nobody does.
+pub fn connect(path: &Path) -> nix::Result<Option<OwnedFd>> {
+    let socket = socket(AddressFamily::Unix, SockType::SeqPacket, SockFlag::SOCK_CLOEXEC, None)?;
+    match nix::sys::socket::connect(socket.as_raw_fd(), &UnixAddr::new(path)?) {
+        Ok(()) => Ok(Some(socket)),
+        Err(Errno::ENOENT | Errno::ECONNREFUSED) => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 /// Sends one frame. On a non-blocking socket `EAGAIN` means that the peer's queue is full; nothing was sent.

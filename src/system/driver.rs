@@ -1,26 +1,22 @@
-//! Reads /proc, the clock and the log socket; writes the log file. One task owns all that is measured and logged.
+//! Reads /proc and the clock; writes the log file. One task owns all that is measured and logged.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, IoSliceMut, Write};
-use std::os::fd::AsRawFd;
-use std::os::unix::fs::{FileTypeExt, OpenOptionsExt, PermissionsExt};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use jiff::{SignedDuration, Timestamp, Zoned, tz::TimeZone};
-use nix::sys::socket::{ControlMessageOwned, MsgFlags, UnixCredentials, recvmsg, setsockopt, sockopt};
-use tokio::io::Interest;
-use tokio::net::UnixDatagram;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
-use tracing::{debug, warn};
+use tracing::warn;
 
 use super::cpu::{self, Meters, Process};
 use super::provider::{MEMORY, MONITORING, SYSLOG, SYSTEM_STATE, SYSTEM_TIME, SystemProvider};
-use super::record::{DATAGRAM_BYTES_MAX, History, Record, Severity};
+use super::record::{History, Record, Severity};
 use super::users::UserEntry;
 use super::{clock, memory};
 use crate::yang::value::Element;
@@ -28,16 +24,12 @@ use crate::yang::value::Element;
 /// Questions and log lines that wait for the task. A line that finds it full is counted as lost.
 pub const INPUTS_WAITING_MAX: usize = 1024;
 
-/// Datagrams taken at one go, so that a flood of them leaves time for questions.
-const DATAGRAMS_PER_TURN_MAX: usize = 64;
-
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// The key of this host in lists of nodes.
     pub node_name: String,
     /// What log lines and prompts begin with.
     pub log_node_name: String,
-    pub socket: PathBuf,
     pub log_file: PathBuf,
     /// A log file that has grown beyond this is set aside.
     pub log_bytes_max: u64,
@@ -50,12 +42,11 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// The usual places below the run and state folders of a root.
-    pub fn below(run: &Path, state: &Path) -> Self {
+    /// The usual places below the state folder of a root.
+    pub fn below(state: &Path) -> Self {
         Self {
             node_name: "0/RP0/CPU0".to_owned(),
             log_node_name: "RP/0/RP0/CPU0".to_owned(),
-            socket: run.join("syslog.sock"),
             log_file: state.join("syslog.log"),
             log_bytes_max: 4 * 1024 * 1024,
             log_files_max: 4,
@@ -65,13 +56,7 @@ impl Settings {
     }
 }
 
-#[derive(Debug, thiserror::Error)]
-pub enum SystemError {
-    #[error("the log socket `{}` cannot be made: {source}; see that its folder is there and writable", path.display())]
-    Socket { path: PathBuf, source: io::Error },
-}
-
-/// Everything that can wake the task, beside time and datagrams.
+/// Everything that can wake the task, beside time.
 #[derive(Debug)]
 pub(super) enum Input {
     Log(Record),
@@ -103,9 +88,7 @@ pub struct System {
 }
 
 impl System {
-    pub fn start(settings: Settings) -> Result<Self, SystemError> {
-        let socket = open_socket(&settings.socket)
-            .map_err(|source| SystemError::Socket { path: settings.socket.clone(), source })?;
+    pub fn start(settings: Settings) -> Self {
         let (inputs, receiver) = mpsc::channel(INPUTS_WAITING_MAX);
         let kernel_host_name = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok());
         let kernel_host_name = kernel_host_name.unwrap_or_else(|| "localhost".to_owned());
@@ -118,18 +101,16 @@ impl System {
             meters: Meters::default(),
             file: None,
             host_name: host_name.clone(),
-            socket,
             lost,
             settings,
         };
         let provider = SystemProvider { inputs, users: user_sender, host_name: name_sender, kernel_host_name };
-        Ok(Self { provider, log, users, host_name, task: tokio::spawn(worker.run(receiver)) })
+        Self { provider, log, users, host_name, task: tokio::spawn(worker.run(receiver)) }
     }
 }
 
 struct Worker {
     settings: Settings,
-    socket: UnixDatagram,
     history: History,
     meters: Meters,
     /// The log file and its length; opened at the first line, and again after trouble.
@@ -154,17 +135,12 @@ impl Worker {
                     None => break,
                 },
                 _ = ticks.tick() => self.sample().await,
-                ready = self.socket.readable() => match ready {
-                    Ok(()) => self.take_datagrams(),
-                    Err(error) => warn!(%error, "the log socket fails"),
-                },
                 changed = self.host_name.changed(), if name_may_change => match changed {
                     Ok(()) => self.rename(),
                     Err(_) => name_may_change = false,
                 },
             }
         }
-        let _ = fs::remove_file(&self.settings.socket);
     }
 
     async fn sample(&mut self) {
@@ -209,22 +185,6 @@ impl Worker {
             }
             SYSLOG => vec![self.history.state(node)],
             _ => Vec::new(),
-        }
-    }
-
-    fn take_datagrams(&mut self) {
-        for _ in 0..DATAGRAMS_PER_TURN_MAX {
-            match self.socket.try_io(Interest::READABLE, || receive(&self.socket)) {
-                Ok((bytes, sender)) => match Record::from_datagram(&bytes, sender) {
-                    Ok(record) => self.write(record),
-                    Err(error) => debug!(%error, ?sender, "a log datagram is dropped"),
-                },
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
-                Err(error) => {
-                    warn!(%error, "the log socket fails");
-                    return;
-                }
-            }
         }
     }
 
@@ -304,35 +264,6 @@ fn rotate(path: &Path, kept_max: usize) -> io::Result<()> {
         }
     }
     fs::rename(path, numbered(1))
-}
-
-fn open_socket(path: &Path) -> io::Result<UnixDatagram> {
-    // Left behind by an agent that was killed; anything but a socket is somebody's file and stays.
-    if fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket()) {
-        fs::remove_file(path)?;
-    }
-    let socket = UnixDatagram::bind(path)?;
-    // Apps run under accounts of their own and all may log; the kernel vouches for who they are.
-    fs::set_permissions(path, fs::Permissions::from_mode(0o666))?;
-    setsockopt(&socket, sockopt::PassCred, &true)?;
-    Ok(socket)
-}
-
-fn receive(socket: &UnixDatagram) -> io::Result<(Vec<u8>, Option<u32>)> {
-    let mut bytes = vec![0; DATAGRAM_BYTES_MAX + 1];
-    let mut control = nix::cmsg_space!(UnixCredentials);
-    let mut slices = [IoSliceMut::new(&mut bytes)];
-    let message = recvmsg::<()>(socket.as_raw_fd(), &mut slices, Some(&mut control), MsgFlags::MSG_DONTWAIT)?;
-    let sender = message.cmsgs()?.find_map(|item| match item {
-        // Process id 0: the sender is in a namespace that we cannot see into.
-        ControlMessageOwned::ScmCredentials(credentials) => {
-            u32::try_from(credentials.pid()).ok().filter(|pid| *pid > 0)
-        }
-        _ => None,
-    });
-    let length = message.bytes;
-    bytes.truncate(length);
-    Ok((bytes, sender))
 }
 
 fn scan_processes() -> Vec<Process> {

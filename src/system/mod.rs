@@ -7,7 +7,7 @@
 //!  sampling of processes:  Idle --first read--> Sampling --unread for 20 minutes--> Idle
 //! ```
 //!
-//! Plain files turn text into values and values into elements; `driver.rs` alone reads /proc, the clock and the socket.
+//! Plain files turn text into values and values into elements; `driver.rs` alone reads /proc and the clock.
 //! Must not know: apps, scripts, sessions, the store.
 
 pub mod clock;
@@ -18,7 +18,7 @@ pub mod provider;
 pub mod record;
 pub mod users;
 
-pub use self::driver::{Settings, System, SystemError, SystemLog};
+pub use self::driver::{Settings, System, SystemLog};
 pub use self::provider::SystemProvider;
 pub use self::record::{Record, Severity};
 pub use self::users::UserEntry;

@@ -10,8 +10,8 @@ use serde::Deserialize;
 
 use crate::yang::value::Element;
 
-/// Largest datagram that is looked at.
-pub const DATAGRAM_BYTES_MAX: usize = 16 * 1024;
+/// Largest packet that is looked at.
+pub const PACKET_BYTES_MAX: usize = 16 * 1024;
 
 /// A longer text is cut.
 pub const TEXT_BYTES_MAX: usize = 4096;
@@ -74,26 +74,22 @@ pub struct Record {
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RecordError {
-    #[error("a log datagram of more than {DATAGRAM_BYTES_MAX} bytes")]
+    #[error("a log packet of more than {PACKET_BYTES_MAX} bytes")]
     TooLong,
-    #[error("a log datagram that is no record: {reason}")]
+    #[error("a log packet that is no record: {reason}")]
     NoRecord { reason: String },
     #[error("severity {number} does not exist; it is 0 (emergency) to 7 (debug)")]
     UnknownSeverity { number: u8 },
 }
 
 impl Record {
-    /// Reads the JSON object that the on-box library sends. `sender` is the process id that the kernel vouches for; it
-    /// stands in place of what the record claims.
-    pub fn from_datagram(bytes: &[u8], sender: Option<u32>) -> Result<Self, RecordError> {
-        if bytes.len() > DATAGRAM_BYTES_MAX {
+    /// Reads the JSON object that the on-box library sends through the door of its run.
+    pub fn from_packet(bytes: &[u8]) -> Result<Self, RecordError> {
+        if bytes.len() > PACKET_BYTES_MAX {
             return Err(RecordError::TooLong);
         }
-        let mut record: Record =
+        let record: Record =
             serde_json::from_slice(bytes).map_err(|error| RecordError::NoRecord { reason: error.to_string() })?;
-        if let Some(pid) = sender {
-            record.pid = pid;
-        }
         Ok(record.harmless())
     }
 
@@ -201,7 +197,7 @@ impl History {
 mod tests {
     use super::*;
 
-    const DATAGRAM: &str = r#"{"process": "python3_xr", "pid": 1, "category": "OS", "group": "SCRIPT_MGMT",
+    const DATAGRAM: &str = r#"{"process": "python3_xr", "pid": 68378, "category": "OS", "group": "SCRIPT_MGMT",
         "severity": 3, "code": "ERROR", "text": "Script-test_process: CPU utilization is 6, threshold value is 5"}"#;
 
     fn at() -> Zoned {
@@ -210,7 +206,7 @@ mod tests {
 
     #[test]
     fn a_script_s_record_reads_as_a_router_s_line() {
-        let record = Record::from_datagram(DATAGRAM.as_bytes(), Some(68378)).unwrap();
+        let record = Record::from_packet(DATAGRAM.as_bytes()).unwrap();
         assert_eq!(
             record.line("RP/0/RP0/CPU0", &at()),
             "RP/0/RP0/CPU0:Sep 30 18:03:54.391 UTC: python3_xr[68378]: %OS-SCRIPT_MGMT-3-ERROR : \
@@ -233,26 +229,23 @@ mod tests {
     #[test]
     fn nobody_can_forge_a_second_line_or_fill_the_log() {
         let hostile = DATAGRAM.replace("CPU utilization", "a\\nRP/0/RP0/CPU0: forged\\u0000\\u001b[2J");
-        let record = Record::from_datagram(hostile.as_bytes(), None).unwrap();
+        let record = Record::from_packet(hostile.as_bytes()).unwrap();
         assert!(!record.text.chars().any(char::is_control), "{}", record.text);
         let long = DATAGRAM.replace("CPU", &"é".repeat(5000));
-        assert!(Record::from_datagram(long.as_bytes(), None).unwrap().text.len() <= TEXT_BYTES_MAX);
+        assert!(Record::from_packet(long.as_bytes()).unwrap().text.len() <= TEXT_BYTES_MAX);
         let word = DATAGRAM.replace("python3_xr", &"p q".repeat(100));
-        assert_eq!(Record::from_datagram(word.as_bytes(), None).unwrap().process.len(), WORD_BYTES_MAX);
+        assert_eq!(Record::from_packet(word.as_bytes()).unwrap().process.len(), WORD_BYTES_MAX);
     }
 
     #[test]
     fn what_is_no_record_is_refused() {
         for text in ["", "{}", "[]", "{\"process\":", "null"] {
-            assert!(
-                matches!(Record::from_datagram(text.as_bytes(), None), Err(RecordError::NoRecord { .. })),
-                "{text}"
-            );
+            assert!(matches!(Record::from_packet(text.as_bytes()), Err(RecordError::NoRecord { .. })), "{text}");
         }
         let severity = DATAGRAM.replace("\"severity\": 3", "\"severity\": 9");
-        let error = Record::from_datagram(severity.as_bytes(), None).unwrap_err().to_string();
+        let error = Record::from_packet(severity.as_bytes()).unwrap_err().to_string();
         assert!(error.contains("severity 9 does not exist"), "{error}");
-        assert_eq!(Record::from_datagram(&vec![b' '; DATAGRAM_BYTES_MAX + 1], None), Err(RecordError::TooLong));
+        assert_eq!(Record::from_packet(&vec![b' '; PACKET_BYTES_MAX + 1]), Err(RecordError::TooLong));
     }
 
     #[test]

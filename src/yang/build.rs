@@ -321,7 +321,7 @@ impl Given for Element {
     }
 
     fn value(&self, _: &Schema, _: SchemaNode) -> Cow<'_, str> {
-        Cow::Borrowed(self.text.as_deref().unwrap_or(""))
+        legal(self.text.as_deref().unwrap_or(""))
     }
 
     fn any_content(&self) -> Cow<'_, str> {
@@ -339,6 +339,20 @@ impl Given for Element {
     fn is_default(&self) -> bool {
         false
     }
+}
+
+/// RFC 7950 section 14: what no YANG string may hold becomes U+FFFD. What is told of the world, like the last words of a
+/// program, may hold anything.
+fn legal(text: &str) -> Cow<'_, str> {
+    let is_legal = |c: char| {
+        let is_control = c < ' ' && !matches!(c, '\t' | '\n' | '\r');
+        let is_no_character = matches!(c, '\u{fdd0}'..='\u{fdef}') || u32::from(c) & 0xfffe == 0xfffe;
+        !is_control && !is_no_character
+    };
+    if text.chars().all(is_legal) {
+        return Cow::Borrowed(text);
+    }
+    Cow::Owned(text.chars().map(|c| if is_legal(c) { c } else { char::REPLACEMENT_CHARACTER }).collect())
 }
 
 fn lookup(

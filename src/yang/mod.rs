@@ -15,6 +15,7 @@ pub mod build;
 mod change;
 pub mod diff;
 pub mod errors;
+pub mod notification;
 pub mod path;
 pub mod prefix;
 pub mod rpc;

@@ -13,7 +13,7 @@ use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
-use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, connect, listen, socket};
+use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, listen, socket};
 use serde::{Deserialize, Serialize};
 
 use crate::sys::fdpass;
@@ -126,12 +126,7 @@ pub struct Control {
 impl Control {
     /// `None` where no custodian listens.
     pub fn connect(path: &Path) -> io::Result<Option<Self>> {
-        let socket = socket(AddressFamily::Unix, SockType::SeqPacket, SockFlag::SOCK_CLOEXEC, None)?;
-        match connect(socket.as_raw_fd(), &UnixAddr::new(path)?) {
-            Ok(()) => Ok(Some(Self { socket })),
-            Err(Errno::ENOENT | Errno::ECONNREFUSED) => Ok(None),
-            Err(error) => Err(error.into()),
-        }
+        Ok(fdpass::connect(path)?.map(|socket| Self { socket }))
     }
 
     pub fn send(&self, order: &Order, fds: &[BorrowedFd<'_>]) -> io::Result<()> {

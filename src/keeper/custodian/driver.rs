@@ -221,6 +221,10 @@ impl Custodian {
                 Action::Kill(pid) => signal(pid, Signal::SIGKILL),
                 Action::AgentStarted { pid } => self.tell_watchers(&Tell::AgentStarted { pid }),
                 Action::AgentEnded { status, ordered, restarting } => {
+                    if !restarting {
+                        // Whoever reads its output through a pipe waits for the last copy to be closed.
+                        self.agent_command = None;
+                    }
                     self.tell_watchers(&Tell::AgentEnded { status, ordered, restarting });
                 }
                 Action::Forget(ward) => self.desk(ward).forget(),
@@ -333,7 +337,10 @@ impl Custodian {
         self.feed(Input::StartAgent);
         match self.machine.pid(Ward::Agent) {
             Some(pid) => Tell::Started { pid },
-            None => Tell::NotStarted { reason: std::mem::take(&mut self.spawn_error) },
+            None => {
+                self.agent_command = None;
+                Tell::NotStarted { reason: std::mem::take(&mut self.spawn_error) }
+            }
         }
     }
 

@@ -20,6 +20,11 @@ pub const STOP_LIMIT: Duration = Duration::from_secs(10);
 /// How long the keeper may take to stop all containers in order. Each has a limit of its own, so this is only for a
 /// keeper that hangs.
 const KEEPER_STOP_LIMIT: Duration = Duration::from_secs(300);
+/// A keeper that is started only to end what its predecessor held takes over first: until then it would just die of the
+/// order.
+const KEEPER_TAKES_OVER: Duration = Duration::from_millis(500);
+/// How often a keeper that dies during the shutdown is started again; then what it held is left behind.
+const KEEPER_STOP_TRIES_MAX: u32 = 3;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Ward {
@@ -79,6 +84,11 @@ pub(super) enum Life {
         pid: i32,
         since: Instant,
     },
+    /// A keeper that is to be stopped once it has taken over.
+    TakingOver {
+        pid: i32,
+        stop_at: Instant,
+    },
     Stopping {
         pid: i32,
         kill_at: Option<Instant>,
@@ -108,13 +118,15 @@ pub(super) struct Machine {
     agent: State,
     keeper: State,
     phase: Phase,
+    /// Keepers that died during the shutdown.
+    died_stopping: u32,
 }
 
 impl Machine {
     /// The keeper is wanted from the beginning; the agent when somebody asks.
     pub(super) fn new(now: Instant) -> Self {
         let state = |life| State { life, failures: 0, restarts: 0, is_first_run: true };
-        Self { agent: state(Life::Off), keeper: state(Life::Due { at: now }), phase: Phase::Serving }
+        Self { agent: state(Life::Off), keeper: state(Life::Due { at: now }), phase: Phase::Serving, died_stopping: 0 }
     }
 
     pub(super) fn handle(&mut self, input: Input, now: Instant) -> Vec<Action> {
@@ -124,11 +136,14 @@ impl Machine {
             Input::StopAgent => self.agent.stop(Ward::Agent, STOP_LIMIT, now, &mut actions),
             Input::Shutdown => self.shut_down(now, &mut actions),
             Input::Spawned(ward, pid) => {
-                self.state(ward).life = Life::Running { pid, since: now };
+                let is_to_end = ward == Ward::Keeper && self.phase == Phase::StoppingKeeper;
+                self.state(ward).life = if is_to_end {
+                    Life::TakingOver { pid, stop_at: now + KEEPER_TAKES_OVER }
+                } else {
+                    Life::Running { pid, since: now }
+                };
                 if ward == Ward::Agent {
                     actions.push(Action::AgentStarted { pid });
-                } else if self.phase == Phase::StoppingKeeper {
-                    self.keeper.stop(ward, KEEPER_STOP_LIMIT, now, &mut actions);
                 }
             }
             Input::SpawnFailed(ward) => self.spawn_failed(ward, now),
@@ -191,6 +206,10 @@ impl Machine {
     }
 
     fn spawn_failed(&mut self, ward: Ward, now: Instant) {
+        if ward == Ward::Keeper && self.phase == Phase::StoppingKeeper {
+            self.keeper_died_stopping(now);
+            return;
+        }
         let state = self.state(ward);
         // Whoever ordered the first start is told that it failed; after that nobody is there to be told.
         if ward == Ward::Agent && state.is_first_run {
@@ -223,14 +242,26 @@ impl Machine {
         actions.push(Action::AgentEnded { status, ordered, restarting });
     }
 
+    /// Only exit 0 says that every container has been stopped: what any other end leaves is for a successor.
     fn keeper_ended(&mut self, status: RawStatus, now: Instant, actions: &mut Vec<Action>) {
-        let ordered = matches!(self.keeper.life, Life::Stopping { .. }) || status.is_ordered();
-        if ordered {
+        let was_killed_at_the_limit = matches!(self.keeper.life, Life::Stopping { kill_at: None, .. });
+        if status.exit_code() == Some(0) || was_killed_at_the_limit {
             self.keeper.life = Life::Off;
             actions.push(Action::Forget(Ward::Keeper));
             self.shut_down(now, actions);
+        } else if self.phase == Phase::StoppingKeeper {
+            self.keeper_died_stopping(now);
         } else {
             self.keeper.retry_after_run(now);
+        }
+    }
+
+    fn keeper_died_stopping(&mut self, now: Instant) {
+        self.died_stopping += 1;
+        if self.died_stopping < KEEPER_STOP_TRIES_MAX {
+            self.keeper.retry(now);
+        } else {
+            self.keeper.life = Life::Off;
         }
     }
 
@@ -238,7 +269,16 @@ impl Machine {
     fn advance(&mut self, now: Instant, actions: &mut Vec<Action>) {
         if self.phase == Phase::StoppingAgent && self.agent.life == Life::Off {
             self.phase = Phase::StoppingKeeper;
-            self.keeper.stop(Ward::Keeper, KEEPER_STOP_LIMIT, now, actions);
+            match self.keeper.life {
+                // It has died and waits for its restart, and what it held runs on: a successor ends that.
+                Life::Due { .. } => {
+                    self.keeper.life = Life::Starting;
+                    actions.push(Action::Spawn(Ward::Keeper));
+                }
+                Life::Off | Life::Starting | Life::Running { .. } | Life::TakingOver { .. } | Life::Stopping { .. } => {
+                    self.keeper.stop(Ward::Keeper, KEEPER_STOP_LIMIT, now, actions)
+                }
+            }
         }
         if self.phase == Phase::StoppingKeeper && self.keeper.life == Life::Off {
             self.phase = Phase::Over;
@@ -261,7 +301,7 @@ impl State {
                     actions.push(Action::AgentEnded { status: RawStatus::SUCCESS, ordered: true, restarting: false });
                 }
             }
-            Life::Off | Life::Starting | Life::Stopping { .. } => {}
+            Life::Off | Life::Starting | Life::TakingOver { .. } | Life::Stopping { .. } => {}
         }
     }
 
@@ -271,11 +311,20 @@ impl State {
                 self.life = Life::Starting;
                 actions.push(Action::Spawn(ward));
             }
+            Life::TakingOver { pid, stop_at } if stop_at <= now => {
+                self.life = Life::Stopping { pid, kill_at: Some(now + KEEPER_STOP_LIMIT) };
+                actions.push(Action::Terminate(pid));
+            }
             Life::Stopping { pid, kill_at: Some(at) } if at <= now => {
                 self.life = Life::Stopping { pid, kill_at: None };
                 actions.push(Action::Kill(pid));
             }
-            Life::Off | Life::Due { .. } | Life::Starting | Life::Running { .. } | Life::Stopping { .. } => {}
+            Life::Off
+            | Life::Due { .. }
+            | Life::Starting
+            | Life::Running { .. }
+            | Life::TakingOver { .. }
+            | Life::Stopping { .. } => {}
         }
     }
 
@@ -306,7 +355,7 @@ impl State {
 impl Life {
     pub(super) fn pid(self) -> Option<i32> {
         match self {
-            Self::Running { pid, .. } | Self::Stopping { pid, .. } => Some(pid),
+            Self::Running { pid, .. } | Self::TakingOver { pid, .. } | Self::Stopping { pid, .. } => Some(pid),
             Self::Off | Self::Due { .. } | Self::Starting => None,
         }
     }
@@ -314,6 +363,7 @@ impl Life {
     fn deadline(self) -> Option<Instant> {
         match self {
             Self::Due { at } => Some(at),
+            Self::TakingOver { stop_at, .. } => Some(stop_at),
             Self::Stopping { kill_at, .. } => kill_at,
             Self::Off | Self::Starting | Self::Running { .. } => None,
         }

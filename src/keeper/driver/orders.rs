@@ -198,7 +198,8 @@ impl Driver {
 
     fn set_expected(&mut self, slot: u32, sha256: Option<Sha256>) {
         let Some(held) = self.held.get_mut(&slot) else { return };
-        let expected = committed(&held.spec).map(|committed| sha256.unwrap_or(committed));
+        // What has no checksum of its own, a command, is never compared.
+        let expected = committed(&held.spec).and(sha256);
         if held.expected != expected {
             held.expected = expected;
             // Even if the machine does not care now, the report and the deposit do.

@@ -84,11 +84,14 @@ impl Driver {
                 held.start_failure = None;
                 self.give(slot, Input::Checked { attempt });
             }
-            Verdict::Mismatch { expected, .. } if Some(expected) != held.expected => self.check(slot, attempt),
+            Verdict::Mismatch { expected, .. } if expected != held.expected => self.check(slot, attempt),
             Verdict::Mismatch { expected, found } => {
                 held.start_failure = None;
                 let name = held.spec.name.clone();
-                warn!(%name, %expected, %found, "checksum mismatch: not started");
+                match expected {
+                    Some(expected) => warn!(%name, %expected, %found, "checksum mismatch: not started"),
+                    None => warn!(%name, %found, "no checksum is configured: not started"),
+                }
                 self.give(slot, Input::CheckMismatch { attempt, expected, found });
                 self.tell(slot, &Event::Mismatch { name, expected, found }, None);
             }

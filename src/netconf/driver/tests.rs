@@ -5,7 +5,8 @@ use super::*;
 use crate::netconf::capability::{BASE_1_0, BASE_1_1};
 use crate::netconf::error::BaseNamespaces;
 use crate::northbound::handle::Input as Northbound;
-use crate::northbound::{Caller, Client, Request, Response};
+use crate::northbound::mailbox::Notice;
+use crate::northbound::{Caller, Client, Kind, Refusal, Request, Response};
 
 /// No test waits longer than this for anything.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -23,12 +24,15 @@ struct Fake {
     handle: Handle,
     ends: mpsc::Receiver<SessionEnd>,
     kill: watch::Sender<Option<SessionId>>,
+    mailbox: Mailbox,
 }
 
 fn fake(answer: impl Fn(&Request) -> Option<Answer> + Send + 'static) -> Fake {
     let (handle, mut inputs) = Handle::new();
     let (ended, ends) = mpsc::channel(8);
     let (kill, killed) = watch::channel(None);
+    let ticketed = Mailbox::default();
+    let mailbox = ticketed.clone();
     tokio::spawn(async move {
         let mut unanswered = Vec::new();
         while let Some(input) = inputs.recv().await {
@@ -42,7 +46,7 @@ fn fake(answer: impl Fn(&Request) -> Option<Answer> + Send + 'static) -> Fake {
                         origin: opening.origin,
                     };
                     let capabilities = vec![BASE_1_0.to_owned(), BASE_1_1.to_owned()];
-                    let ticket = Ticket { caller, killed: killed.clone(), capabilities };
+                    let ticket = Ticket { caller, killed: killed.clone(), mailbox: mailbox.clone(), capabilities };
                     reply.send(Ok(ticket)).expect("the session waits for its ticket");
                 }
                 Northbound::Ask { request, reply, .. } => match answer(&request) {
@@ -57,7 +61,7 @@ fn fake(answer: impl Fn(&Request) -> Option<Answer> + Send + 'static) -> Fake {
             }
         }
     });
-    Fake { handle, ends, kill }
+    Fake { handle, ends, kill, mailbox: ticketed }
 }
 
 fn opening() -> Opening {
@@ -281,4 +285,94 @@ fn random_bytes_never_hang_a_session() {
             assert!(fake.ends.try_recv().is_err());
         });
     });
+}
+
+fn notice(number: u32, bytes: usize) -> Arc<Notice> {
+    let body = format!("<event xmlns=\"urn:e\"><number>{number}</number>{}</event>", "x".repeat(bytes)).into();
+    let (module, name) = ("e".to_owned(), "event".to_owned());
+    Arc::new(Notice { at: jiff::Timestamp::from_second(i64::from(number)).unwrap(), module, name, body })
+}
+
+const SUBSCRIBE: &str = "<create-subscription xmlns=\"urn:ietf:params:xml:ns:netconf:notification:1.0\"/>";
+
+#[tokio::test]
+async fn notifications_come_behind_the_answer_that_subscribes_and_between_replies() {
+    let fake = fake(|_| Some(Ok(Response::Ok)));
+    let options = options();
+    let counters = options.counters.clone();
+    let (mut client, task) = start(&fake, options, 4096);
+    // What waits in the mailbox already must not overtake the answer.
+    fake.mailbox.put(notice(1, 0));
+    read_until(&mut client, "]]>]]>").await;
+    client.write_all([HELLO, &rpc(1, "<discard-changes/>"), &rpc(2, SUBSCRIBE)].concat().as_bytes()).await.unwrap();
+    let text = read_until(&mut client, "</notification>\n##\n").await;
+    insta::assert_snapshot!(text, @r##"
+
+    #91
+    <rpc-reply xmlns="urn:ietf:params:xml:ns:netconf:base:1.0" message-id="1"><ok/></rpc-reply>
+    ##
+
+    #91
+    <rpc-reply xmlns="urn:ietf:params:xml:ns:netconf:base:1.0" message-id="2"><ok/></rpc-reply>
+    ##
+
+    #182
+    <notification xmlns="urn:ietf:params:xml:ns:netconf:notification:1.0"><eventTime>1970-01-01T00:00:01.000000Z</eventTime><event xmlns="urn:e"><number>1</number></event></notification>
+    ##
+    "##);
+    // Interleaved: requests go on.
+    fake.mailbox.put(notice(2, 0));
+    client.write_all([rpc(3, "<discard-changes/>"), rpc(4, "<close-session/>")].concat().as_bytes()).await.unwrap();
+    let rest = read_all(&mut client).await;
+    assert!(rest.contains("message-id=\"3\"><ok/>") && rest.contains("message-id=\"4\"><ok/>"), "{rest}");
+    assert_eq!(within(task).await.unwrap(), SessionEnd::Closed);
+    assert!(counters.totals().counts.out_notifications >= 1);
+}
+
+#[tokio::test]
+async fn a_refused_subscription_hears_nothing() {
+    let refusal = || Refusal::new(Kind::InUse, "no");
+    let fake = fake(move |request| match request {
+        Request::CreateSubscription(_) => Some(Err(vec![refusal()])),
+        _ => Some(Ok(Response::Ok)),
+    });
+    let (mut client, task) = start(&fake, options(), 4096);
+    fake.mailbox.put(notice(1, 0));
+    read_until(&mut client, "]]>]]>").await;
+    client.write_all([HELLO, &rpc(1, SUBSCRIBE), &rpc(2, "<close-session/>")].concat().as_bytes()).await.unwrap();
+    let text = read_all(&mut client).await;
+    assert!(text.contains("<error-tag>in-use</error-tag>") && !text.contains("<notification"), "{text}");
+    within(task).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_subscriber_that_does_not_read_finds_a_mark_where_events_are_missing() {
+    const SENT: u32 = 3000;
+    let fake = fake(|_| Some(Ok(Response::Ok)));
+    let (mut client, task) = start(&fake, options(), 4096);
+    read_until(&mut client, "]]>]]>").await;
+    client.write_all([HELLO, &rpc(1, SUBSCRIBE)].concat().as_bytes()).await.unwrap();
+    read_until(&mut client, "</rpc-reply>\n##\n").await;
+    // More than pipe, outbox and mailbox hold together.
+    for number in 1..=SENT {
+        fake.mailbox.put(notice(number, 2000));
+        tokio::task::yield_now().await;
+    }
+    client.write_all(rpc(2, "<discard-changes/>").as_bytes()).await.unwrap();
+    let (mut seen, mut lost) = (0, 0);
+    while seen + lost < SENT {
+        let message = read_until(&mut client, "\n##\n").await;
+        let within = |tag: &str| Some(message.split_once(tag)?.1.split_once('<')?.0.parse::<u32>().unwrap());
+        if let Some(number) = within("<number>") {
+            seen += 1;
+            assert_eq!(number, seen + lost, "in order, and none twice");
+        } else if let Some(count) = within("<count>") {
+            lost += count;
+        } else {
+            assert!(message.contains("message-id=\"2\"><ok/>"), "{message}");
+        }
+    }
+    assert!(lost > 0 && seen > 0, "{lost} {seen}");
+    client.write_all(rpc(3, "<close-session/>").as_bytes()).await.unwrap();
+    within(task).await.unwrap();
 }

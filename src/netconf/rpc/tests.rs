@@ -2,6 +2,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::northbound::filter::{Content, Filter};
+use crate::northbound::notifications::Wish;
 use crate::northbound::{
     Datastore, DefaultOperation, ErrorOption, Fragment, SessionId, Source, TestOption, WithDefaults,
 };
@@ -392,4 +393,35 @@ proptest! {
         }
         prop_assert_eq!(elements, tops.iter().filter(|top| top.starts_with('<') && !top.starts_with("<!")).count());
     }
+}
+
+#[test]
+fn create_subscription_is_read_with_all_it_may_have() {
+    let subscribe = |inside: &str| {
+        let operation = format!(
+            "<create-subscription xmlns=\"urn:ietf:params:xml:ns:netconf:notification:1.0\">{inside}</create-subscription>"
+        );
+        parse(&Bytes::from(format!("<rpc xmlns=\"{BASE}\" message-id=\"1\">{operation}</rpc>"))).operation
+    };
+    assert_eq!(subscribe(""), Ok(Operation::Ask(Request::CreateSubscription(Wish::default()))));
+    let whole = subscribe(
+        "<stream>NETCONF</stream><filter type='xpath' select='/a'/>\
+         <startTime>2026-11-21T07:00:00.5+01:00</startTime><stopTime>2026-11-21T07:00:00Z</stopTime>",
+    );
+    let wish = Wish {
+        stream: Some("NETCONF".to_owned()),
+        filter: Some(Filter::XPath { expression: "/a".to_owned(), namespaces: vec![] }),
+        start: Some("2026-11-21T06:00:00.5Z".parse().unwrap()),
+        stop: Some("2026-11-21T07:00:00Z".parse().unwrap()),
+    };
+    assert_eq!(whole, Ok(Operation::Ask(Request::CreateSubscription(wish))));
+    // As ncclient sends it: the filter in the base namespace.
+    let of_ncclient = subscribe(&format!("<filter xmlns=\"{BASE}\" type=\"subtree\"><a/></filter>"));
+    assert!(matches!(of_ncclient, Ok(Operation::Ask(Request::CreateSubscription(Wish { filter: Some(_), .. })))));
+    let kind = |inside| subscribe(inside).unwrap_err().kind;
+    let bad = |element: &str| Kind::BadElement { element: element.to_owned() };
+    assert_eq!(kind("<startTime>yesterday</startTime>"), bad("startTime"));
+    assert_eq!(kind("<stopTime>2026-11-21T07:00:00</stopTime>"), bad("stopTime"));
+    assert_eq!(kind("<stream>a</stream><stream>b</stream>"), bad("stream"));
+    assert_eq!(kind("<start/>"), Kind::UnknownElement { element: "start".to_owned() });
 }

@@ -1,4 +1,4 @@
-//! The task against the real kernel: a socket, a file and /proc.
+//! The task against the real kernel: a file and /proc.
 
 use std::time::Duration;
 
@@ -33,26 +33,23 @@ async fn texts(system: &System, count: usize) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn a_script_s_line_is_logged_with_the_process_id_that_the_kernel_knows() {
+async fn a_script_s_line_is_logged() {
     let folder = tempfile::tempdir().unwrap();
-    let system = System::start(Settings::below(folder.path(), folder.path())).unwrap();
-    let sender = UnixDatagram::unbound().unwrap();
-    let socket = folder.path().join("syslog.sock");
-    let datagram = br#"{"process":"python3_xr","pid":1,"category":"OS","group":"SCRIPT_MGMT","severity":6,"code":"INFO","text":"hello"}"#;
-    sender.send_to(b"nonsense", &socket).await.unwrap();
-    sender.send_to(datagram, &socket).await.unwrap();
+    let system = System::start(Settings::below(folder.path()));
+    let packet = br#"{"process":"python3_xr","pid":7,"category":"OS","group":"SCRIPT_MGMT","severity":6,"code":"INFO","text":"hello"}"#;
+    system.log.log(Record::from_packet(packet).unwrap());
     assert_eq!(texts(&system, 1).await, ["hello"]);
     let line = fs::read_to_string(folder.path().join("syslog.log")).unwrap();
-    let expected = format!(": python3_xr[{}]: %OS-SCRIPT_MGMT-6-INFO : hello\n", std::process::id());
-    assert!(line.starts_with("RP/0/RP0/CPU0:") && line.ends_with(&expected), "{line}");
+    let expected = ": python3_xr[7]: %OS-SCRIPT_MGMT-6-INFO : hello\n";
+    assert!(line.starts_with("RP/0/RP0/CPU0:") && line.ends_with(expected), "{line}");
 }
 
 #[tokio::test]
 async fn the_log_file_is_set_aside_when_it_has_grown() {
     let folder = tempfile::tempdir().unwrap();
-    let mut settings = Settings::below(folder.path(), folder.path());
+    let mut settings = Settings::below(folder.path());
     (settings.log_bytes_max, settings.log_files_max) = (1, 2);
-    let system = System::start(settings).unwrap();
+    let system = System::start(settings);
     for commit in 1..=4 {
         system.log.log(Record::committed("fred", commit, 1));
     }
@@ -70,9 +67,9 @@ async fn the_log_file_is_set_aside_when_it_has_grown() {
 #[tokio::test]
 async fn a_log_that_cannot_be_written_is_still_told() {
     let folder = tempfile::tempdir().unwrap();
-    let mut settings = Settings::below(folder.path(), folder.path());
+    let mut settings = Settings::below(folder.path());
     settings.log_file = folder.path().join("absent/syslog.log");
-    let system = System::start(settings).unwrap();
+    let system = System::start(settings);
     system.log.log(Record::committed("fred", 7, 1));
     assert_eq!(texts(&system, 1).await.len(), 1);
 }
@@ -80,7 +77,7 @@ async fn a_log_that_cannot_be_written_is_still_told() {
 #[tokio::test]
 async fn the_host_is_described() {
     let folder = tempfile::tempdir().unwrap();
-    let system = System::start(Settings::below(folder.path(), folder.path())).unwrap();
+    let system = System::start(Settings::below(folder.path()));
     let monitoring = state(&system, MONITORING).await;
     let node = monitoring.child("cpu-utilization").unwrap();
     assert_eq!(node.text_of("node-name"), Some("0/RP0/CPU0"));
@@ -94,20 +91,4 @@ async fn the_host_is_described() {
     assert_eq!(time.child("uptime").unwrap().text_of("host-name"), Some(system.host_name.borrow().as_str()));
     assert_eq!(state(&system, SYSTEM_STATE).await.child("platform").unwrap().text_of("os-name"), Some("Linux"));
     assert_eq!(state(&system, HARDDISK).await.children, []);
-}
-
-#[tokio::test]
-async fn a_socket_left_behind_is_replaced_and_a_file_is_not() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("syslog.sock");
-    drop(std::os::unix::net::UnixDatagram::bind(&path).unwrap());
-    let system = System::start(Settings::below(folder.path(), folder.path())).unwrap();
-    let System { provider, log, task, .. } = system;
-    drop((provider, log));
-    tokio::time::timeout(BOUND, task).await.expect("the task ends").unwrap();
-    assert!(!path.exists());
-    fs::write(&path, "somebody's").unwrap();
-    let error = System::start(Settings::below(folder.path(), folder.path())).err().unwrap().to_string();
-    assert!(error.contains("syslog.sock"), "{error}");
-    assert_eq!(fs::read_to_string(&path).unwrap(), "somebody's");
 }

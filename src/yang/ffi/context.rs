@@ -40,8 +40,8 @@ unsafe impl Sync for Context {}
 impl Context {
     pub(in crate::yang) fn new() -> Option<Self> {
         let mut raw = ptr::null_mut();
-        // NO_YANGLIBRARY: what is implemented is what we were asked for; the current directory is never searched.
-        let options = sys::LY_CTX_NO_YANGLIBRARY | sys::LY_CTX_DISABLE_SEARCHDIR_CWD | sys::LY_CTX_STATIC_PLUGINS_ONLY;
+        // libyang brings ietf-yang-library with itself, which we serve; the current directory is never searched.
+        let options = sys::LY_CTX_DISABLE_SEARCHDIR_CWD | sys::LY_CTX_STATIC_PLUGINS_ONLY;
         // SAFETY: `raw` is a place for the new context.
         let code = unsafe { sys::ly_ctx_new(ptr::null(), options, &raw mut raw) };
         // SAFETY: sets a global of libyang; errors are stored, nothing is printed. ly_ctx_new resets neither.

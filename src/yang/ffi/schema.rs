@@ -276,6 +276,12 @@ impl SchemaNode {
         self.leaf_type().is_some_and(|leaf_type| is_prefixed(leaf_type, 0))
     }
 
+    /// The typedef that a leaf names as its type, without its module; `None` for built-in types.
+    pub fn type_name(self) -> Option<&'static str> {
+        // SAFETY: types live as long as the context.
+        self.leaf_type().and_then(|leaf_type| borrowed(unsafe { (*leaf_type).name }))
+    }
+
     pub fn is_empty_type(self) -> bool {
         self.has_base(sys::LY_DATA_TYPE::LY_TYPE_EMPTY)
     }
@@ -288,8 +294,11 @@ impl SchemaNode {
         self.has_base(sys::LY_DATA_TYPE::LY_TYPE_IDENT)
     }
 
+    /// Whether the node's values are instance-identifiers, or the node-instance-identifiers of NACM rules.
     pub fn is_instance_identifier(self) -> bool {
-        self.has_base(sys::LY_DATA_TYPE::LY_TYPE_INST)
+        // SAFETY: types live as long as the context.
+        let name = self.leaf_type().and_then(|leaf_type| borrowed(unsafe { (*leaf_type).name }));
+        self.has_base(sys::LY_DATA_TYPE::LY_TYPE_INST) || name == Some(NODE_INSTANCE_IDENTIFIER)
     }
 
     fn has_base(self, base: sys::LY_DATA_TYPE::Type) -> bool {
@@ -363,13 +372,17 @@ impl fmt::Debug for SchemaNode {
 
 /// Unions nest; the schema compiler has checked that they end. Deeper than this is nothing we look into.
 const UNION_DEPTH_MAX: u8 = 16;
+const NODE_INSTANCE_IDENTIFIER: &str = "node-instance-identifier";
 
 fn is_prefixed(leaf_type: *const sys::lysc_type, depth: u8) -> bool {
     // SAFETY: types live as long as the context, and `basetype` says which struct it is.
     unsafe {
         match (*leaf_type).basetype {
             sys::LY_DATA_TYPE::LY_TYPE_IDENT | sys::LY_DATA_TYPE::LY_TYPE_INST => true,
-            sys::LY_DATA_TYPE::LY_TYPE_STRING => borrowed((*leaf_type).name) == Some("xpath1.0"),
+            // The string types whose values libyang reads as paths (RFC 6991 section 4, RFC 8341 section 3.5.2).
+            sys::LY_DATA_TYPE::LY_TYPE_STRING => {
+                matches!(borrowed((*leaf_type).name), Some("xpath1.0" | NODE_INSTANCE_IDENTIFIER))
+            }
             sys::LY_DATA_TYPE::LY_TYPE_LEAFREF if depth < UNION_DEPTH_MAX => {
                 is_prefixed((*leaf_type.cast::<sys::lysc_type_leafref>()).realtype, depth + 1)
             }

@@ -168,11 +168,32 @@ impl Tree {
     }
 
     pub(in crate::yang) fn reversed(&self) -> Result<Tree, Vec<Fault>> {
+        let ordered = self.with_original_places()?;
         let mut reverse = ptr::null_mut();
         // SAFETY: the diff is only read.
-        let code = unsafe { sys::lyd_diff_reverse_all(self.first, &raw mut reverse) };
+        let code = unsafe { sys::lyd_diff_reverse_all(ordered.first, &raw mut reverse) };
         self.checked(code)?;
         Ok(Tree::adopt(self.schema, reverse))
+    }
+
+    /// libyang does not say where the user-ordered entries of a subtree were that a diff deletes as a whole, yet wants to
+    /// know it before it turns the diff round. As they go one after the other, each is the first when its turn comes.
+    fn with_original_places(&self) -> Result<Tree, Vec<Fault>> {
+        let copy = self.duplicate();
+        let mut unplaced = Vec::new();
+        for root in copy.roots() {
+            collect_unplaced(root, false, &mut unplaced);
+        }
+        let module = self.schema.module("yang").ok_or_else(|| vec![Fault::plain("there is no module yang")])?;
+        for (node, name) in unplaced {
+            // SAFETY: the node is one of the copy's own; name and value are terminated.
+            let code = unsafe {
+                let (raw, context) = (node.raw.as_ptr(), copy.context());
+                sys::lyd_new_meta(context, raw, module.raw(), name.as_ptr(), c"".as_ptr(), 0, ptr::null_mut())
+            };
+            self.checked(code)?;
+        }
+        Ok(copy)
     }
 
     pub fn is_same(&self, other: &Tree) -> bool {
@@ -543,5 +564,22 @@ impl fmt::Debug for Tree {
 impl fmt::Debug for At {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("At")
+    }
+}
+
+/// The user-ordered entries below `node` that a diff deletes without a word of their place.
+fn collect_unplaced<'t>(node: Node<'t>, deleted_above: bool, unplaced: &mut Vec<(Node<'t>, &'static std::ffi::CStr)>) {
+    let is_deleted = match node.meta("yang", "operation").as_deref() {
+        Some(operation) => operation == "delete",
+        None => deleted_above,
+    };
+    if is_deleted && node.schema().is_user_ordered() {
+        let name = if node.schema().kind() == NodeKind::List { c"orig-key" } else { c"orig-value" };
+        if name.to_str().is_ok_and(|name| node.meta("yang", name).is_none()) {
+            unplaced.push((node, name));
+        }
+    }
+    for child in node.children() {
+        collect_unplaced(child, is_deleted, unplaced);
     }
 }

@@ -148,7 +148,38 @@ fn a_keeper_that_was_just_started_when_the_shutdown_reached_it_is_stopped_too() 
     scene.at(1.0, Input::Ended { pid: KEEPER, status: KILLED });
     scene.at(1.0, Input::Shutdown);
     scene.at(1.1, Input::Ended { pid: AGENT, status: RawStatus::SUCCESS });
-    assert_eq!(scene.at(1.1, Input::Spawned(Ward::Keeper, 201)), [Action::Terminate(201)]);
+    assert_eq!(scene.at(1.1, Input::Spawned(Ward::Keeper, 201)), [], "it takes over first");
+    assert_eq!(scene.at(1.6, Input::Tick), [Action::Terminate(201)]);
+}
+
+#[test]
+fn a_shutdown_while_a_dead_keeper_waits_for_its_restart_ends_what_it_held() {
+    let mut scene = Scene::serving();
+    scene.at(1.0, Input::Ended { pid: KEEPER, status: KILLED });
+    scene.at(1.0, Input::Spawned(Ward::Keeper, 201));
+    scene.at(1.1, Input::Ended { pid: 201, status: KILLED });
+    assert!(matches!(scene.machine.life(Ward::Keeper), Life::Due { .. }));
+    assert_eq!(scene.at(1.2, Input::Shutdown), [Action::Terminate(AGENT)]);
+    let actions = scene.at(1.3, Input::Ended { pid: AGENT, status: RawStatus::SUCCESS });
+    assert_eq!(actions.last(), Some(&Action::Spawn(Ward::Keeper)), "at once, and with its deposits");
+    assert!(!actions.contains(&Action::Forget(Ward::Keeper)));
+    scene.at(1.3, Input::Spawned(Ward::Keeper, 202));
+    assert_eq!(scene.at(1.8, Input::Tick), [Action::Terminate(202)]);
+    let actions = scene.at(3.0, Input::Ended { pid: 202, status: RawStatus::SUCCESS });
+    assert_eq!(actions, [Action::Forget(Ward::Keeper), Action::Exit]);
+}
+
+#[test]
+fn a_keeper_that_dies_while_it_ends_everything_is_followed_by_one_that_goes_on_but_not_for_ever() {
+    let mut scene = Scene::serving();
+    scene.at(1.0, Input::Shutdown);
+    scene.at(1.0, Input::Ended { pid: AGENT, status: RawStatus::SUCCESS });
+    assert_eq!(scene.at(1.1, Input::Ended { pid: KEEPER, status: KILLED }), [Action::Spawn(Ward::Keeper)]);
+    scene.at(1.1, Input::Spawned(Ward::Keeper, 201));
+    // Of the very order, before it could take it.
+    assert_eq!(scene.at(1.2, Input::Ended { pid: 201, status: TERMINATED }), []);
+    assert_eq!(scene.at(2.2, Input::Tick), [Action::Spawn(Ward::Keeper)]);
+    assert_eq!(scene.at(2.2, Input::SpawnFailed(Ward::Keeper)), [Action::Exit]);
 }
 
 #[test]

@@ -1,0 +1,72 @@
+"""`procyon console` from outside: what an app prints, on both of its streams, read-only.
+
+PROCYON_BIN names the folder of the binaries, target/debug unless told.
+"""
+
+import signal
+import subprocess
+
+from test_main_job import boxes, one_box, own_box, pytestmark  # noqa: F401
+
+
+TALKER = b"""
+import sys, time
+print('first line', flush=True)
+print('an error line', file=sys.stderr, flush=True)
+number = 0
+while True:
+    number += 1
+    print('line', number, flush=True)
+    time.sleep(0.05)
+"""
+
+
+def watch(box, *name):
+    return subprocess.Popen(
+        [box.procyon, "console", "--root", box.root, *name],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def read_until(process, text):
+    seen = []
+    for line in process.stdout:
+        seen.append(line)
+        if text in line:
+            return "".join(seen)
+    raise AssertionError("the console ended before {!r}: {}{}".format(text, "".join(seen), process.stderr.read()))
+
+
+def test_a_console_shows_both_streams_before_and_after_the_agent_is_killed(own_box):  # noqa: F811
+    with open(own_box.repository + "/talker.py", "wb") as script:
+        script.write(TALKER)
+    with own_box.connect() as session:
+        boxes.wait_for("the script on its shelf", lambda: own_box.script_state(session, "talker.py"))
+        own_box.configure(
+            session, own_box.checksum_config("talker.py", boxes.sha256(TALKER)), own_box.app_config("talker", "talker.py")
+        )
+        own_box.act(session, "activate", "talker")
+        own_box.wait_app(session, "talker", status="started")
+
+    listed = own_box.command("console", "--root", own_box.root).stdout
+    assert listed.split()[:2] == ["talker", "running"]
+
+    console = watch(own_box, "talker")
+    try:
+        recent = read_until(console, "line 3")
+        assert "first line" in recent
+        assert "an error line" in recent
+        boxes.os.kill(own_box.ready.pid, signal.SIGKILL)
+        read_until(console, "line 20")
+    finally:
+        console.kill()
+        console.wait()
+
+
+def test_a_console_that_is_not_there_is_said(own_box):  # noqa: F811
+    done = own_box.command("console", "--root", own_box.root, "nobody", check=False)
+    assert done.returncode == 1
+    assert "container `nobody` is not active" in done.stderr
