@@ -181,9 +181,9 @@ impl Machine {
         }
     }
 
-    /// Restarts that come in a row are delayed by at most so much, beside the holdoff.
-    pub fn with_delay_max(mut self, delay_max: Duration) -> Self {
-        self.pace = Pace::up_to(delay_max);
+    /// Restarts that come in a row are delayed by at most so much, beside the holdoff, and not after a run of that length.
+    pub fn with_pace(mut self, delay_max: Duration, steady_run: Duration) -> Self {
+        self.pace = Pace::up_to(delay_max, steady_run);
         self
     }
 

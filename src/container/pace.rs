@@ -18,26 +18,28 @@ pub struct Pace {
     pub(super) slowed: Option<Duration>,
     /// No delay is longer.
     pub(super) delay_max: Duration,
+    /// A run that lasted so long has proved itself.
+    pub(super) steady_run: Duration,
 }
 
 impl Default for Pace {
     fn default() -> Self {
-        Self::up_to(DELAY_MAX)
+        Self::up_to(DELAY_MAX, STEADY_RUN)
     }
 }
 
 impl Pace {
-    pub fn up_to(delay_max: Duration) -> Self {
-        Self { at_once: VecDeque::new(), slowed: None, delay_max }
+    pub fn up_to(delay_max: Duration, steady_run: Duration) -> Self {
+        Self { at_once: VecDeque::new(), slowed: None, delay_max, steady_run }
     }
 
     pub fn reset(&mut self) {
-        *self = Self::up_to(self.delay_max);
+        *self = Self::up_to(self.delay_max, self.steady_run);
     }
 
     /// The delay of the restart that follows a run of this length which ended now.
     pub fn next_delay(&mut self, ran: Duration, now: Instant) -> Duration {
-        if ran >= STEADY_RUN {
+        if ran >= self.steady_run {
             self.reset();
         }
         let delay = match self.slowed {
@@ -78,9 +80,10 @@ mod tests {
     #[test]
     fn no_delay_is_longer_than_the_longest_allowed() {
         let start = some_instant();
-        let mut pace = Pace::up_to(Duration::from_millis(500));
+        let mut pace = Pace::up_to(Duration::from_millis(500), Duration::from_millis(200));
         let delays: Vec<u128> = (0..8).map(|_| pace.next_delay(Duration::ZERO, start).as_millis()).collect();
         assert_eq!(delays, [0, 0, 0, 0, 0, 500, 500, 500]);
+        assert_eq!(pace.next_delay(Duration::from_millis(200), start), Duration::ZERO);
     }
 
     #[test]

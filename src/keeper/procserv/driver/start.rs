@@ -35,6 +35,8 @@ use crate::sys::{local_time, memfd};
 
 /// A child that ends at once for ever is started no faster than procServ's own tick did; the holdoff comes on top.
 const RESTART_DELAY_MAX: std::time::Duration = std::time::Duration::from_millis(500);
+/// A child that ran so long is started again at once: at that rate starts cost next to nothing.
+const STEADY_RUN: std::time::Duration = std::time::Duration::from_millis(200);
 const CONNECTIONS_WAITING_MAX: i32 = 128;
 
 pub(super) enum Started {
@@ -309,7 +311,7 @@ fn assemble(options: Options, facts: Facts, listeners: Vec<Listener>, log: Optio
         listeners,
         clients: std::collections::BTreeMap::new(),
         next_client: 0,
-        machine: Machine::new(policy(options.mode), options.holdoff).with_delay_max(RESTART_DELAY_MAX),
+        machine: Machine::new(policy(options.mode), options.holdoff).with_pace(RESTART_DELAY_MAX, STEADY_RUN),
         child: None,
         next_run: 0,
         ring: Ring::default(),
