@@ -32,6 +32,7 @@ use tracing::{error, info, warn};
 use self::vitals::Vitals;
 
 use crate::appmgr;
+use crate::datastore::history::Limits as HistoryLimits;
 use crate::keeper::client::Keeper;
 use crate::keeper::deposit::{self, DepositClient};
 use crate::netconf::counters::Counters;
@@ -48,6 +49,7 @@ use crate::settings::{Layout, Settings};
 use crate::ssh::{self, SharedAccounts};
 use crate::store::driver::HostDisk;
 use crate::store::journal::Journal;
+use crate::store::note::Note;
 use crate::system::{self, System};
 use crate::systemd;
 use crate::yang::schema::Schema;
@@ -60,6 +62,9 @@ const HEARD_WAITING_MAX: usize = 256;
 const KEEPER_TIME_MAX: Duration = Duration::from_secs(2);
 /// How long a deactivation waits between SIGTERM and SIGKILL.
 const RELEASE_GRACE: Duration = Duration::from_secs(10);
+
+/// Another text after each boot.
+const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 
 /// What the command line and the settings file say.
 #[derive(Debug)]
@@ -141,6 +146,7 @@ async fn run(options: Options) -> anyhow::Result<()> {
     let recover = recovery::Recovery { schema, config: layout.config(), layout: layout.clone() };
     let parts = NorthboundParts {
         recover,
+        history: HistoryLimits { commits: settings.limits.history_commits, bytes: settings.limits.history_bytes },
         providers,
         sessions_max: settings.limits.sessions,
         answer_time_max: settings.limits.answer_limit(),
@@ -217,6 +223,7 @@ async fn run(options: Options) -> anyhow::Result<()> {
 
 struct NorthboundParts {
     recover: recovery::Recovery,
+    history: HistoryLimits,
     providers: Vec<Box<dyn Provider>>,
     sessions_max: usize,
     answer_time_max: Duration,
@@ -261,6 +268,7 @@ fn build_northbound(
 ) -> anyhow::Result<Northbound> {
     let NorthboundParts {
         recover,
+        history,
         providers,
         sessions_max,
         answer_time_max,
@@ -271,12 +279,17 @@ fn build_northbound(
         hash_clear_text,
         on_commit,
     } = parts;
+    let confirmed_note = recover.layout.confirmed_commit();
+    let boot_id = std::fs::read_to_string(BOOT_ID).with_context(|| format!("{BOOT_ID} cannot be read"))?;
     let schema: &'static Schema = recover.schema;
     let recovered = recover.run()?;
     let parts = Parts {
         schema,
         running: recovered.running,
         commits: recovered.commits,
+        history,
+        confirmed_note: Note::at(Arc::new(HostDisk), confirmed_note),
+        boot_id,
         providers,
         sessions_max,
         answer_time_max,
@@ -292,6 +305,7 @@ fn build_northbound(
         let said: Vec<String> = gaps.iter().map(ToString::to_string).collect();
         anyhow::anyhow!("the modules and the code do not fit: {}", said.join("; "))
     })?;
+    northbound.settle_confirmed()?;
     northbound.apply_all();
     if let Some(initial) = recovered.initial {
         northbound.commit_initial(initial)?;

@@ -107,6 +107,10 @@ pub struct Limits {
     pub log_bytes: u64,
     /// Rotated log files that are kept beside the current one.
     pub log_files: usize,
+    /// Commits that are kept in the history...
+    pub history_commits: usize,
+    /// ... as long as their changes have no more bytes. The newest is always kept.
+    pub history_bytes: u64,
 }
 
 impl Default for Settings {
@@ -157,6 +161,8 @@ impl Default for Limits {
             answer_seconds: 60,
             log_bytes: 10 * 1024 * 1024,
             log_files: 5,
+            history_commits: 1000,
+            history_bytes: 64 * 1024 * 1024,
         }
     }
 }
@@ -248,7 +254,7 @@ impl Settings {
 }
 
 impl Limits {
-    fn as_pairs(&self) -> [(&'static str, u64); 9] {
+    fn as_pairs(&self) -> [(&'static str, u64); 11] {
         let wide = |value: usize| u64::try_from(value).unwrap_or(u64::MAX);
         [
             ("sessions", wide(self.sessions)),
@@ -260,12 +266,14 @@ impl Limits {
             ("answer_seconds", self.answer_seconds),
             ("log_bytes", self.log_bytes),
             ("log_files", wide(self.log_files)),
+            ("history_commits", wide(self.history_commits)),
+            ("history_bytes", self.history_bytes),
         ]
     }
 }
 
 /// Every key there is, by its whole name. A test holds it equal to the types.
-const KEYS: [&str; 20] = [
+const KEYS: [&str; 22] = [
     "listen_ssh",
     "node",
     "python",
@@ -286,6 +294,8 @@ const KEYS: [&str; 20] = [
     "limits.answer_seconds",
     "limits.log_bytes",
     "limits.log_files",
+    "limits.history_commits",
+    "limits.history_bytes",
 ];
 
 fn check_keys(table: &DeTable<'_>, prefix: &str, text: &str, path: &Path) -> Result<(), SettingsError> {

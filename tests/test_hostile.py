@@ -143,8 +143,7 @@ for base, folders, files in os.walk(root):
     for each in files:
         path = os.path.join(base, each)
         if os.access(path, os.W_OK) or os.access(path, os.R_OK) and "/script-mgmt/process/" not in path:
-            if not path.endswith("/run/syslog.sock"):
-                print("OPEN", path)
+            print("OPEN", path)
 for each in ("agent.sock", "keeper.sock", "custodian.sock"):
     for kind in (socket.SOCK_STREAM, socket.SOCK_SEQPACKET):
         try:

@@ -59,7 +59,6 @@ fn what_is_not_served_is_not_in_the_tree() {
         "/ietf-system:system/clock",
         "/ietf-system:system/dns-resolver",
         "/ietf-system:system-restart",
-        "/ietf-netconf:cancel-commit",
         "/Cisco-IOS-XR-um-script-cfg:script/snmps",
         "/Cisco-IOS-XR-um-script-cfg:script/Cisco-IOS-XR-um-config-validation-cfg:configs",
     ] {
@@ -72,6 +71,10 @@ fn what_is_not_served_is_not_in_the_tree() {
         "/Cisco-IOS-XR-um-appmgr-cfg:appmgr/process-scripts/process-script/procyon-appmgr:after",
         "/Cisco-IOS-XR-appmgr-oper:appmgr/process-scripts/process-script/info/procyon-appmgr:why",
         "/procyon-files:harddisk",
+        "/ietf-netconf:cancel-commit",
+        "/ietf-netconf:commit/procyon-history:label",
+        "/Cisco-IOS-XR-cfgmgr-rollback-act:roll-back-configuration-last/count",
+        "/Cisco-IOS-XR-config-cfgmgr-exec-oper:config-manager/global/config-commit/commits/commit/client-name",
     ] {
         assert!(context.find_path(path).is_ok(), "{path} is missing");
     }

@@ -14,7 +14,7 @@ use crate::northbound::{Datastore, Kind, Refusal, SessionId};
 pub struct Circumstances {
     /// The candidate has edits that nobody committed or discarded.
     pub candidate_is_dirty: bool,
-    /// A confirmed commit waits, and whose it is: nobody else may lock running meanwhile.
+    /// A confirmed commit waits, and whose it is (0: of a session that has ended): nobody else may lock running.
     pub confirmed_commit_of: Option<SessionId>,
 }
 
@@ -26,7 +26,7 @@ pub enum LockRefused {
     HeldByYourself { target: Datastore, by: SessionId },
     #[error("the candidate has changes that are neither committed nor discarded")]
     CandidateDirty,
-    #[error("a confirmed commit of session {by} is pending")]
+    #[error("a confirmed commit of {} is pending", issuer(*.by))]
     ConfirmedCommitPending { by: SessionId },
     #[error("{} is not locked", name(*.target))]
     NotHeld { target: Datastore },
@@ -119,6 +119,11 @@ impl Locks {
         self.may_edit(Datastore::Running, session)?;
         if from_shared_candidate { self.may_edit(Datastore::Candidate, session) } else { Ok(()) }
     }
+}
+
+/// A persistent confirmed commit outlives its session.
+fn issuer(by: SessionId) -> String {
+    if by.0 == 0 { "a session that has ended".to_owned() } else { format!("session {by}") }
 }
 
 fn in_use(target: Datastore, by: SessionId) -> Refusal {

@@ -13,7 +13,9 @@
 //! Must not know: NETCONF, NACM, providers, files.
 
 pub mod commit;
+pub mod confirmed;
 pub mod edit;
+pub mod history;
 pub mod lock;
 
 mod candidate;

@@ -298,6 +298,33 @@ fn a_candidate_is_rebased_when_running_moves_and_a_conflict_is_named() {
 }
 
 #[test]
+fn what_both_made_alike_does_not_bring_back_what_the_other_one_changed() {
+    let one = CandidateId::Private(SessionId(1));
+    let mut stores = Datastores::new(schema(), valid(&top("<name>old</name><mtu>80</mtu>")));
+    change(&mut stores, one, "<item><name>new</name></item><mtu>90</mtu>");
+    change(&mut stores, CandidateId::Shared, "<item><name>new</name></item><name>theirs</name><mtu>90</mtu>");
+    commit(&mut stores, CandidateId::Shared).unwrap();
+    change(&mut stores, one, "<tag>t</tag>");
+    commit(&mut stores, one).unwrap();
+    let after = inner(stores.running());
+    assert!(after.contains("<name>theirs</name><mtu>90</mtu>") && after.contains("<tag>t</tag>"), "{after}");
+}
+
+#[test]
+fn a_whole_candidate_that_is_rebased_does_not_bring_back_what_the_other_side_changed() {
+    let one = CandidateId::Private(SessionId(1));
+    let mut stores = Datastores::new(schema(), valid(&top("<name>old</name><mtu>80</mtu><tag>1</tag>")));
+    // As copy-config brings it: complete, and not yet validated.
+    let whole = Tree::parse_config(schema(), top("<name>old</name><mtu>80</mtu>").as_bytes()).unwrap();
+    stores.replace_candidate(one, whole);
+    change(&mut stores, CandidateId::Shared, "<name>theirs</name>");
+    commit(&mut stores, CandidateId::Shared).unwrap();
+    commit(&mut stores, one).unwrap();
+    let after = inner(stores.running());
+    assert!(after.contains("<name>theirs</name><mtu>80</mtu>") && !after.contains("<tag>"), "{after}");
+}
+
+#[test]
 fn running_is_recovered_from_a_snapshot_and_the_records_after_it() {
     let mut stores = Datastores::new(schema(), valid(""));
     let mut records = Vec::new();

@@ -9,6 +9,7 @@ use super::framing::Framing;
 pub const BASE_1_0: &str = "urn:ietf:params:netconf:base:1.0";
 pub const BASE_1_1: &str = "urn:ietf:params:netconf:base:1.1";
 pub const CANDIDATE: &str = "urn:ietf:params:netconf:capability:candidate:1.0";
+pub const CONFIRMED_COMMIT: &str = "urn:ietf:params:netconf:capability:confirmed-commit:1.1";
 pub const ROLLBACK_ON_ERROR: &str = "urn:ietf:params:netconf:capability:rollback-on-error:1.0";
 pub const VALIDATE_1_0: &str = "urn:ietf:params:netconf:capability:validate:1.0";
 pub const VALIDATE_1_1: &str = "urn:ietf:params:netconf:capability:validate:1.1";

@@ -6,6 +6,8 @@
 //!
 //! Must not know: which modules are loaded, whether a datastore may be written.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use jiff::Timestamp;
 
@@ -17,13 +19,15 @@ use super::parameters::{MONITORING, Reader, refuse, text_in};
 use super::rpc::Operation;
 use super::text::quote;
 use super::xml::{Parsed, Scanner, Tag};
+use crate::datastore::confirmed::{Asked, Confirmation, TIMEOUT_DEFAULT, TOKEN_BYTES_MAX};
 use crate::northbound::filter::Filter;
 use crate::northbound::notifications::Wish;
 use crate::northbound::{
-    Datastore, DefaultOperation, ErrorOption, Kind, Refusal, Request, SessionId, TestOption, WithDefaults,
+    CommitOptions, Datastore, DefaultOperation, ErrorOption, Kind, Request, SessionId, TestOption, WithDefaults,
 };
 
 const WITH_DEFAULTS: &str = "urn:ietf:params:xml:ns:yang:ietf-netconf-with-defaults";
+const HISTORY: &str = "urn:procyon:history";
 const YANG: &str = "urn:ietf:params:xml:ns:yang:1";
 
 /// Reads the operation that `tag` has opened, to its end.
@@ -38,10 +42,8 @@ pub(super) fn parse<'m>(scanner: &mut Scanner<'m>, message: &Bytes, tag: &Tag<'m
         (Some(BASE), "lock") => Request::Lock { target: reader.only_target()? },
         (Some(BASE), "unlock") => Request::Unlock { target: reader.only_target()? },
         (Some(BASE), "validate") => reader.validate()?,
-        (Some(BASE), "commit") => {
-            reader.parameters(|reader, tag| Err(reader.not_of_commit(tag)))?;
-            Request::Commit
-        }
+        (Some(BASE), "commit") => reader.commit()?,
+        (Some(BASE), "cancel-commit") => reader.cancel_commit()?,
         (Some(BASE), "discard-changes") => {
             reader.parameters(|reader, tag| Err(reader.unknown(tag)))?;
             Request::DiscardChanges
@@ -180,6 +182,74 @@ impl<'m> Reader<'_, 'm> {
         Ok(Request::Validate { source: source.ok_or_else(|| self.missing("source"))? })
     }
 
+    /// RFC 6241 sections 8.3.4.1 and 8.4.5, and what `procyon-history` adds.
+    fn commit(&mut self) -> Parsed<Request> {
+        let (mut confirmed, mut timeout, mut persist, mut persist_id) = (None, None, None, None);
+        let (mut label, mut comment) = (None, None);
+        self.parameters(|reader, tag| match (tag.namespace.as_deref(), tag.name) {
+            (Some(BASE), "confirmed") => {
+                let text = reader.text(tag)?;
+                if !text.is_empty() {
+                    return Err(reader.invalid(tag, &text, "write <confirmed/>"));
+                }
+                reader.once(&mut confirmed, (), tag)
+            }
+            (Some(BASE), "confirm-timeout") => {
+                let text = reader.text(tag)?;
+                let seconds = text.parse::<u32>().ok().filter(|&seconds| seconds > 0);
+                let seconds =
+                    seconds.ok_or_else(|| reader.invalid(tag, &text, "seconds are a number from 1 to 4294967295"))?;
+                reader.once(&mut timeout, Duration::from_secs(u64::from(seconds)), tag)
+            }
+            (Some(BASE), "persist") => {
+                let token = reader.token(tag)?;
+                reader.once(&mut persist, token, tag)
+            }
+            (Some(BASE), "persist-id") => {
+                let token = reader.token(tag)?;
+                reader.once(&mut persist_id, token, tag)
+            }
+            (Some(HISTORY), "label") => {
+                let text = reader.text(tag)?;
+                reader.once(&mut label, text, tag)
+            }
+            (Some(HISTORY), "comment") => {
+                let text = reader.text(tag)?;
+                reader.once(&mut comment, text, tag)
+            }
+            _ => Err(reader.unknown(tag)),
+        })?;
+        if confirmed.is_none() && (timeout.is_some() || persist.is_some()) {
+            let kind = Kind::MissingElement { element: "confirmed".to_owned() };
+            let message = "confirm-timeout and persist are for a commit that has to be confirmed";
+            return Err(Box::new(refuse(kind, message).mend("add <confirmed/>, or leave them out")));
+        }
+        let confirmed = confirmed.map(|()| Confirmation { timeout: timeout.unwrap_or(TIMEOUT_DEFAULT), persist });
+        let confirm = Asked { confirmed, persist_id };
+        Ok(Request::Commit(CommitOptions { confirm, label, comment }))
+    }
+
+    fn cancel_commit(&mut self) -> Parsed<Request> {
+        let mut persist_id = None;
+        self.parameters(|reader, tag| match reader.base_name(tag) {
+            "persist-id" => {
+                let token = reader.token(tag)?;
+                reader.once(&mut persist_id, token, tag)
+            }
+            _ => Err(reader.unknown(tag)),
+        })?;
+        Ok(Request::CancelCommit { persist_id })
+    }
+
+    fn token(&mut self, tag: &Tag<'m>) -> Parsed<String> {
+        let token = self.text(tag)?;
+        if token.len() > TOKEN_BYTES_MAX {
+            let message = format!("<{}> has more than {TOKEN_BYTES_MAX} bytes", quote(tag.name));
+            return Err(refuse(Kind::TooBig, message));
+        }
+        Ok(token)
+    }
+
     fn only_target(&mut self) -> Parsed<Datastore> {
         let mut target = None;
         self.parameters(|reader, tag| match reader.base_name(tag) {
@@ -300,15 +370,6 @@ impl<'m> Reader<'_, 'm> {
             return self.once(with_defaults, read, tag);
         }
         Err(self.unknown(tag))
-    }
-
-    fn not_of_commit(&self, tag: &Tag<'m>) -> Box<Refusal> {
-        match self.base_name(tag) {
-            "confirmed" | "confirm-timeout" | "persist" | "persist-id" => Box::new(
-                self.unknown(tag).mend("the confirmed-commit capability is not announced; commit without parameters"),
-            ),
-            _ => self.unknown(tag),
-        }
     }
 }
 

@@ -38,6 +38,9 @@ impl Northbound {
         if let Err(refusal) = self.access.may_invoke(caller, &operation) {
             return drop(reply.send(Err(vec![refusal])));
         }
+        if let Some(outcome) = self.own_call(caller, &operation) {
+            return drop(reply.send(outcome.and_then(|output| answer(&operation, &output))));
+        }
         let path = operation.path();
         let Some(index) = self.router.call(operation.schema_node().path().as_str()) else {
             let refusal = Refusal::new(Kind::OperationNotSupported, format!("nobody here carries out {path}"));
@@ -65,11 +68,10 @@ impl Northbound {
 
     fn finish_call(&mut self, id: u64, outcome: Result<Vec<Element>, Refusal>) {
         let Some(PendingCall { operation, reply }) = self.calls.remove(&id) else { return };
-        let answer = match outcome {
-            Ok(output) if output.is_empty() => Ok(Response::Ok),
-            Ok(output) => operation.output(&output).map(Response::Output),
-            Err(refusal) => Err(vec![refusal]),
-        };
-        drop(reply.send(answer));
+        drop(reply.send(outcome.map_err(|refusal| vec![refusal]).and_then(|output| answer(&operation, &output))));
     }
+}
+
+fn answer(operation: &Operation, output: &[Element]) -> Answer {
+    if output.is_empty() { Ok(Response::Ok) } else { operation.output(output).map(Response::Output) }
 }

@@ -11,11 +11,11 @@ use tracing::{debug, error, info};
 
 use super::driver::{Committed, Northbound, now};
 use super::handle::Continuation;
+use super::history;
 use super::notifications::base;
 use super::provider::{Change, Proposal as Share};
 use super::router::ProviderIndex;
-use super::{Answer, Caller, Client, Kind, Refusal, Response};
-use crate::datastore::CandidateId;
+use super::{Caller, Client, Kind, Refusal};
 use crate::datastore::Proposal;
 use crate::datastore::commit::{Action, Commit, Input, ProviderId};
 use crate::store::StoreError;
@@ -26,28 +26,24 @@ use crate::yang::tree::{Tree, release_memory};
 /// After a commit of so many changes memory is given back: what it took is not needed again soon.
 const LARGE_CHANGES: usize = 10_000;
 
-impl Northbound {
-    pub(super) fn commit(&mut self, caller: &Caller) -> Answer {
-        let id = Self::candidate_of(caller);
-        self.locks.may_commit(caller.session, id == CandidateId::Shared).map_err(|refusal| vec![refusal])?;
-        let proposal = self.datastores.propose(id)?;
-        self.authorise_commit(caller, &proposal)?;
-        if proposal.is_empty() {
-            // Nothing to record. What differed in form only (an explicit default, say) is no difference.
-            self.datastores.discard(id);
-            return Ok(Response::Ok);
-        }
-        let is_large = proposal.changes.len() >= LARGE_CHANGES;
-        let outcome = self.carry_out(caller, &proposal, "");
-        if is_large {
-            drop(proposal);
-            release_memory();
-        }
-        outcome.map(|()| Response::Ok)
-    }
+/// What the history says of a commit beside who made it and when.
+#[derive(Debug, Clone, Default)]
+pub(super) struct CommitNote {
+    /// Instead of the caller's own client word.
+    pub(super) client: Option<&'static str>,
+    pub(super) label: Option<String>,
+    pub(super) comment: Option<String>,
+}
 
+impl CommitNote {
+    fn saying(comment: &str) -> Self {
+        Self { comment: Some(comment.to_owned()), ..Self::default() }
+    }
+}
+
+impl Northbound {
     /// RFC 8341 section 3.2.8: the caller must be allowed to make exactly the changes that running undergoes.
-    fn authorise_commit(&self, caller: &Caller, proposal: &Proposal) -> Result<(), Vec<Refusal>> {
+    pub(super) fn authorise_commit(&self, caller: &Caller, proposal: &Proposal) -> Result<(), Vec<Refusal>> {
         let Some(writer) = self.access.writer(caller) else { return Ok(()) };
         let changes = proposal.diff.changes();
         let refusals: Vec<Refusal> = changes.iter().filter_map(|change| writer.may_change(change).err()).collect();
@@ -69,7 +65,7 @@ impl Northbound {
         let outcome = self
             .datastores
             .propose_tree(initial, None)
-            .and_then(|proposal| self.carry_out(&caller, &proposal, "initial configuration"));
+            .and_then(|proposal| self.carry_out(&caller, &proposal, &CommitNote::saying("initial configuration")));
         outcome.map_err(|refusals| {
             let said: Vec<String> = refusals.iter().map(ToString::to_string).collect();
             anyhow::anyhow!("the initial configuration cannot be committed: {}", said.join("; "))
@@ -77,17 +73,25 @@ impl Northbound {
     }
 
     /// Takes a validated proposal through the commit machine.
-    pub fn carry_out(&mut self, caller: &Caller, proposal: &Proposal, comment: &str) -> Result<(), Vec<Refusal>> {
+    pub(super) fn carry_out(
+        &mut self,
+        caller: &Caller,
+        proposal: &Proposal,
+        note: &CommitNote,
+    ) -> Result<(), Vec<Refusal>> {
         // Providers are shown running as it would be. Nobody else looks meanwhile: this thread does nothing else.
         self.datastores.stage(proposal);
-        let outcome = self.ask_everyone(caller, proposal, comment);
+        let outcome = self.ask_everyone(caller, proposal, note);
         if outcome.is_err() {
             self.datastores.unstage(proposal);
+        }
+        if proposal.changes.len() >= LARGE_CHANGES {
+            release_memory();
         }
         outcome
     }
 
-    fn ask_everyone(&mut self, caller: &Caller, proposal: &Proposal, comment: &str) -> Result<(), Vec<Refusal>> {
+    fn ask_everyone(&mut self, caller: &Caller, proposal: &Proposal, note: &CommitNote) -> Result<(), Vec<Refusal>> {
         let shares = self.router.shares(&proposal.changes);
         let providers = shares.keys().map(|index| ProviderId(index.0)).collect();
         let (mut machine, actions) = Commit::begin(providers, true);
@@ -99,14 +103,15 @@ impl Northbound {
                     Input::Validated(at, self.providers[at.0].validate(&share(&shares, at, self.datastores.running())))
                 }
                 Action::Prepare(at) => {
-                    Input::Prepared(at, self.providers[at.0].prepare(&share(&shares, at, self.datastores.running())))
+                    let share = share(&shares, at, self.datastores.running());
+                    Input::Prepared(at, self.providers[at.0].prepare(&share).map_err(|refusal| placed(refusal, &share)))
                 }
                 Action::Abort(at) => {
                     self.providers[at.0].abort();
                     Input::Aborted(at)
                 }
                 Action::Record => {
-                    let recorded = self.record(caller, comment, &proposal.diff.print_xml());
+                    let recorded = self.record(caller, note, &proposal.diff.print_xml());
                     Input::Recorded(recorded.map(|id| committed = Some(id)))
                 }
                 Action::Swap => {
@@ -146,20 +151,23 @@ impl Northbound {
         if refusals.is_empty() { Ok(()) } else { Err(refusals) }
     }
 
-    fn record(&mut self, caller: &Caller, comment: &str, diff: &[u8]) -> Result<u64, Refusal> {
+    pub(super) fn record(&mut self, caller: &Caller, note: &CommitNote, diff: &[u8]) -> Result<u64, Refusal> {
         let meta = CommitMeta {
             user: caller.user.clone(),
-            client: client_name(&caller.client).to_owned(),
+            client: note.client.unwrap_or(client_name(&caller.client)).to_owned(),
             session: caller.session.0,
             time: now().to_string(),
-            label: None,
-            comment: (!comment.is_empty()).then(|| comment.to_owned()),
+            label: note.label.clone(),
+            comment: note.comment.clone(),
         };
-        self.commits.append(meta, diff).map_err(|trouble| {
+        let id = self.commits.append(meta.clone(), diff).map_err(|trouble| {
             error!(%trouble, "the commit could not be made durable");
             Refusal::new(Kind::OperationFailed, format!("the commit could not be made durable: {trouble}"))
                 .mend("nothing was changed; make room or mend the disk below config/, then commit again")
-        })
+        })?;
+        self.history.push(history::entry(id, meta, diff));
+        self.trim_history();
+        Ok(id)
     }
 
     fn snapshot_if_due(&mut self) {
@@ -194,6 +202,14 @@ impl Northbound {
     }
 }
 
+/// A refusal names a node: where the provider did not, the first that it was asked about.
+fn placed(refusal: Refusal, share: &Share<'_>) -> Refusal {
+    match share.changes.first() {
+        Some(change) if refusal.path.is_none() => refusal.at(change.path.clone()),
+        Some(_) | None => refusal,
+    }
+}
+
 enum SnapshotError {
     Disk(StoreError),
     Content(Refusal),
@@ -217,5 +233,23 @@ pub(super) fn client_name(client: &Client) -> &'static str {
         Client::Shell => "CLI",
         Client::Script { .. } => "Script",
         Client::Agent => "Agent",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::northbound::provider::Edit;
+    use crate::yang::testing::valid;
+
+    #[test]
+    fn the_refusal_of_a_provider_names_a_node() {
+        let config = valid("");
+        let changes =
+            ["/sample:top/name", "/sample:top/mtu"].map(|path| Change { path: path.to_owned(), edit: Edit::Delete });
+        let share = Share { changes: &changes, config: &config };
+        let refusal = || Refusal::new(Kind::OperationFailed, "no room");
+        assert_eq!(placed(refusal(), &share).path.as_deref(), Some("/sample:top/name"));
+        assert_eq!(placed(refusal().at("/sample:top/mtu"), &share).path.as_deref(), Some("/sample:top/mtu"));
     }
 }

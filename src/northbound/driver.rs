@@ -17,7 +17,9 @@ use tracing::{debug, info, warn};
 
 use super::access::Access as AccessControl;
 use super::calling::PendingCall;
+use super::confirming::Confirming;
 use super::handle::{Continuation, Handle, Input, Opening, Ticket};
+use super::history;
 use super::notifications::log::EventLog;
 use super::notifications::scribe::Scribe;
 use super::notifications::{Stream, base};
@@ -28,14 +30,23 @@ use super::router::{Gap, Inventory, Router};
 use super::secrets::{HashClearText, Secrets};
 use super::sessions::Sessions;
 use super::{Answer, Caller, Client, Datastore, Request, Response, SessionEnd, SessionId};
+use crate::datastore::confirmed::BootTime;
+use crate::datastore::history::{History, Limits as HistoryLimits};
 use crate::datastore::lock::Locks;
 use crate::datastore::{CandidateId, Datastores};
 use crate::store::commits::CommitStore;
+use crate::store::note::Note;
 use crate::yang::schema::{NodeKind, Schema};
 use crate::yang::tree::Tree;
 
-/// How long a stop time is waited for without another look at the clock.
-const CLOCK_TRUSTED: Duration = Duration::from_secs(60);
+/// How long is waited without another look at the clock: it may be set, and a timer does not count while the host sleeps.
+const CLOCK_TRUSTED: Duration = Duration::from_secs(30);
+
+#[expect(clippy::large_enum_variant, reason = "it is moved once and not kept")]
+enum Heard {
+    Input(Input),
+    Time,
+}
 
 /// What the northbound is built from.
 pub struct Parts {
@@ -43,6 +54,11 @@ pub struct Parts {
     /// Recovered and valid.
     pub running: Tree,
     pub commits: CommitStore,
+    pub history: HistoryLimits,
+    /// Where a commit that waits for its confirmation is noted.
+    pub confirmed_note: Note,
+    /// Another one after each boot of the host.
+    pub boot_id: String,
     pub providers: Vec<Box<dyn Provider>>,
     pub sessions_max: usize,
     /// How long a provider may take to tell its state or to carry out a call.
@@ -79,6 +95,8 @@ pub struct Northbound {
     pub(super) access: AccessControl,
     pub(super) secrets: Secrets,
     pub(super) commits: CommitStore,
+    pub(super) history: History,
+    pub(super) confirming: Confirming,
     pub(super) providers: Vec<Box<dyn Provider>>,
     pub(super) router: Router,
     pub(super) runtime: runtime::Handle,
@@ -118,6 +136,8 @@ impl Northbound {
             lock_times: BTreeMap::new(),
             sessions: Sessions::new(parts.sessions_max),
             access,
+            history: history::load(&parts.commits, parts.history),
+            confirming: Confirming::new(parts.confirmed_note, parts.boot_id),
             secrets: Secrets::of(parts.schema, parts.hash_clear_text),
             commits: parts.commits,
             providers: parts.providers,
@@ -149,7 +169,9 @@ impl Northbound {
 
     /// Serves until it is told to stop or every handle is gone.
     pub fn run(mut self, mut receiver: mpsc::Receiver<Input>) {
-        while let Some(input) = receiver.blocking_recv() {
+        while let Some(heard) = self.hear(&mut receiver) {
+            self.undo_if_due();
+            let Heard::Input(input) = heard else { continue };
             match input {
                 Input::Open { opening, reply } => drop(reply.send(self.open(opening))),
                 Input::Ask { caller, request, reply } => self.ask(&caller, request, reply),
@@ -165,6 +187,19 @@ impl Northbound {
                     return;
                 }
             }
+        }
+    }
+
+    /// Waits for the next input, or until something is due.
+    fn hear(&self, receiver: &mut mpsc::Receiver<Input>) -> Option<Heard> {
+        let Some(left) = self.confirming.machine.time_left(now_since_boot()) else {
+            return receiver.blocking_recv().map(Heard::Input);
+        };
+        // A timer is made inside of the runtime that drives it.
+        let hearing = async { tokio::time::timeout(left.min(CLOCK_TRUSTED), receiver.recv()).await };
+        match self.runtime.block_on(hearing) {
+            Ok(input) => input.map(Heard::Input),
+            Err(_) => Some(Heard::Time),
         }
     }
 
@@ -185,6 +220,7 @@ impl Northbound {
             }
         }
         self.datastores.discard(CandidateId::Private(session));
+        self.end_of_committer(session);
         self.stream.forget(session);
         if let Some(timer) = self.timers.remove(&session) {
             timer.abort();
@@ -215,7 +251,8 @@ impl Northbound {
             Request::Lock { target } => self.lock(caller, target),
             Request::Unlock { target } => self.unlock(caller, target),
             Request::Validate { source } => self.validate(caller, &source),
-            Request::Commit => self.commit(caller),
+            Request::Commit(options) => self.commit(caller, options),
+            Request::CancelCommit { persist_id } => self.cancel_commit(caller, persist_id.as_deref()),
             Request::DiscardChanges => self.discard_changes(caller),
             Request::KillSession { session } => self.kill_session(caller, session),
             Request::GetSchema { identifier, version, format } => {
@@ -287,6 +324,12 @@ fn inventory(schema: &'static Schema) -> Inventory {
 #[expect(clippy::disallowed_methods, reason = "the driver is where the clock is read")]
 pub(super) fn now() -> jiff::Timestamp {
     jiff::Timestamp::now()
+}
+
+/// The clock that goes on while the host sleeps, and that nobody sets.
+pub(super) fn now_since_boot() -> BootTime {
+    let time = nix::time::clock_gettime(nix::time::ClockId::CLOCK_BOOTTIME).expect("Linux has this clock");
+    BootTime(time.into())
 }
 
 pub(super) fn now_unix() -> i64 {

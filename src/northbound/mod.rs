@@ -8,9 +8,11 @@
 mod access;
 mod calling;
 mod committing;
+mod confirming;
 pub mod driver;
 pub mod filter;
 pub mod handle;
+mod history;
 pub mod mailbox;
 pub mod nacm;
 pub mod notifications;
@@ -31,6 +33,7 @@ use bytes::Bytes;
 use self::filter::Filter;
 pub use self::refusal::{Kind, Refusal};
 pub use self::secrets::HashClearText;
+use crate::datastore::confirmed;
 
 /// RFC 6241 section 8.1: a positive number, unique among the sessions of this agent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -113,6 +116,14 @@ pub enum ErrorOption {
     RollbackOnError,
 }
 
+/// The parameters of commit: RFC 6241 section 8.4.5, and the notes of `procyon-history`.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct CommitOptions {
+    pub confirm: confirmed::Asked,
+    pub label: Option<String>,
+    pub comment: Option<String>,
+}
+
 /// RFC 6243 retrieval modes; our basic mode is explicit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum WithDefaults {
@@ -158,7 +169,11 @@ pub enum Request {
     Validate {
         source: Source,
     },
-    Commit,
+    Commit(CommitOptions),
+    /// RFC 6241 section 8.4.4.1.
+    CancelCommit {
+        persist_id: Option<String>,
+    },
     DiscardChanges,
     KillSession {
         session: SessionId,

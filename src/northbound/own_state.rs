@@ -15,6 +15,9 @@ pub const OWN_MODULES: &[&str] = &[
     "ietf-netconf-with-defaults",
     "ietf-netconf-notifications",
     "ietf-yang-library",
+    "Cisco-IOS-XR-cfgmgr-rollback-act",
+    "Cisco-IOS-XR-config-cfgmgr-exec-oper",
+    "procyon-history",
     "ietf-yang-metadata",
     "ietf-yang-schema-mount",
     "ietf-datastores",
@@ -64,6 +67,9 @@ pub(super) fn elements(northbound: &Northbound, wanted: impl Fn(&str) -> bool) -
             started_unix: northbound.started_unix,
         };
         elements.extend(roots.into_iter().flat_map(|root| northbound.monitoring.state(root, &facts)));
+    }
+    if wanted(super::history::ROOT) {
+        elements.push(northbound.history_state());
     }
     if wanted(super::access::NACM_ROOT) {
         elements.push(northbound.access.state());

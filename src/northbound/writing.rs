@@ -130,7 +130,11 @@ impl Northbound {
         }
         let circumstances = Circumstances {
             candidate_is_dirty: self.datastores.is_dirty(CandidateId::Shared),
-            confirmed_commit_of: None,
+            confirmed_commit_of: self
+                .confirming
+                .machine
+                .pending()
+                .map(|pending| pending.holder.unwrap_or(super::SessionId(0))),
         };
         self.locks.lock(target, caller.session, circumstances).map_err(|refused| vec![refused.into()])?;
         self.lock_times.insert(target, super::driver::now_unix());

@@ -96,6 +96,11 @@ impl Layout {
         self.config().join("initial.xml")
     }
 
+    /// What waits for its confirmation.
+    pub fn confirmed_commit(&self) -> PathBuf {
+        self.state().join("confirmed-commit")
+    }
+
     pub fn state(&self) -> PathBuf {
         self.root.join("state")
     }

@@ -201,6 +201,17 @@ impl CommitStore {
         ids(&*self.disk, &self.dir.join("commits"), "")
     }
 
+    /// Recovery may need every commit after this one: it is the one of the oldest snapshot.
+    pub fn needed_after(&self) -> Result<u64, StoreError> {
+        Ok(ids(&*self.disk, &self.dir, "snapshot-")?.first().copied().unwrap_or(FIRST_COMMIT_ID - 1))
+    }
+
+    /// Removes a commit that recovery does not need. A power cut may bring it back: it is not in the way.
+    pub fn forget(&self, id: u64) -> Result<(), StoreError> {
+        let path = self.commit_path(id);
+        self.disk.remove(&path).map_err(StoreError::disk(&path))
+    }
+
     fn commit_path(&self, id: u64) -> PathBuf {
         self.dir.join("commits").join(id.to_string())
     }
@@ -327,6 +338,29 @@ mod tests {
         assert_eq!(diffs(&recovered), ["abc", "d"]);
         assert_eq!(store.ids().unwrap().len(), 4);
         assert_eq!(store.read(FIRST_COMMIT_ID).unwrap().diff, b"a");
+    }
+
+    #[test]
+    fn commits_before_the_oldest_snapshot_may_go() {
+        let disk = Arc::new(Simulated::default());
+        let (mut store, _) = open(&disk).unwrap();
+        assert_eq!(store.needed_after().unwrap(), FIRST_COMMIT_ID - 1);
+        for id in FIRST_COMMIT_ID..FIRST_COMMIT_ID + 9 {
+            store.append(CommitMeta::default(), b"x").unwrap();
+            if store.wants_snapshot() {
+                store.snapshot(id, b"s").unwrap();
+            }
+        }
+        // Of three snapshots two are kept.
+        assert_eq!(store.needed_after().unwrap(), FIRST_COMMIT_ID + 5);
+        for id in FIRST_COMMIT_ID..=store.needed_after().unwrap() {
+            store.forget(id).unwrap();
+        }
+        // The newest snapshot may turn out to be damaged.
+        disk.write(&PathBuf::from(format!("/config/snapshot-{}", FIRST_COMMIT_ID + 8)), b"?").unwrap();
+        let (store, recovered) = open(&disk).unwrap();
+        assert_eq!(diffs(&recovered), ["s", "x", "x", "x"]);
+        assert_eq!(store.last_id(), FIRST_COMMIT_ID + 8);
     }
 
     /// What a store was told and answered until the power went.

@@ -13,6 +13,7 @@ pub mod commits;
 pub mod disk;
 pub mod driver;
 pub mod journal;
+pub mod note;
 pub mod record;
 
 use std::io;

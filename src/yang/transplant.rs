@@ -81,7 +81,9 @@ fn change(tree: &mut Tree, parent: Option<At>, at: At, before: Option<Node<'_>>,
     let schema = node.schema();
     match schema.kind() {
         NodeKind::Leaf | NodeKind::LeafList => {
-            if before.is_none_or(|before| !before.is_like(node)) {
+            let is_written_alike =
+                |other: Node<'_>| other.value() == node.value() && other.is_default() == node.is_default();
+            if !before.is_some_and(is_written_alike) {
                 if schema.kind() == NodeKind::Leaf {
                     // The value stands in a tree of the same schema: it is one.
                     let set = tree.change_term(at, node.value().unwrap_or_default());
@@ -89,11 +91,14 @@ fn change(tree: &mut Tree, parent: Option<At>, at: At, before: Option<Node<'_>>,
                 }
                 tree.make_explicit(at);
                 tree.copy_flags(at, node);
+            } else if before.is_some_and(|before| !before.is_like(node)) && is_written_alike(tree.node(at)) {
+                // What differs is what libyang knows of it; a value that somebody else has changed since stays his.
+                tree.copy_flags(at, node);
             }
             at
         }
         NodeKind::AnyData => {
-            if before.is_some_and(|before| before.is_like(node)) {
+            if before.is_some_and(|before| before.any_text() == node.any_text()) {
                 return at;
             }
             tree.remove(at);

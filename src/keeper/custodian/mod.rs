@@ -12,6 +12,7 @@
 //!   ordered takes the whole house with it: it has stopped every container, which only a system shutdown asks for.
 //! * An agent whose very first run ends within seconds with an exit status of its own has refused to start: it is not
 //!   started again, and whoever watches is told.
+//! * A shutdown ends what the keeper holds even where the keeper has died: a successor takes over first and is then told.
 //! * Orphans of the whole house end up here (`PR_SET_CHILD_SUBREAPER`); the keeper is told of each.
 //! * If the custodian dies, its wards go on: no parent-death signal is set, and [`super::deposit`] says what a ward does.
 //!

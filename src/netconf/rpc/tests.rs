@@ -1,10 +1,13 @@
+use std::time::Duration;
+
 use proptest::prelude::*;
 
 use super::*;
+use crate::datastore::confirmed::{Asked, Confirmation};
 use crate::northbound::filter::{Content, Filter};
 use crate::northbound::notifications::Wish;
 use crate::northbound::{
-    Datastore, DefaultOperation, ErrorOption, Fragment, SessionId, Source, TestOption, WithDefaults,
+    CommitOptions, Datastore, DefaultOperation, ErrorOption, Fragment, SessionId, Source, TestOption, WithDefaults,
 };
 
 /// The envelope of an rpc with `inside`; the base namespace is the default one.
@@ -29,6 +32,11 @@ fn element(name: &str) -> String {
 
 fn fragment(text: &str) -> Fragment {
     Fragment(Bytes::copy_from_slice(text.as_bytes()))
+}
+
+fn commit(confirmed: Option<Confirmation>, persist_id: Option<&str>) -> Request {
+    let confirm = Asked { confirmed, persist_id: persist_id.map(str::to_owned) };
+    Request::Commit(CommitOptions { confirm, ..CommitOptions::default() })
 }
 
 fn text(fragment: &Fragment) -> &str {
@@ -78,7 +86,26 @@ fn every_base_operation_becomes_its_request() {
             Request::Validate { source: Source::Datastore(candidate) },
         ),
         ("<validate><source><config/></source></validate>", Request::Validate { source: Source::Inline(fragment("")) }),
-        ("<commit/>", Request::Commit),
+        ("<commit/>", Request::Commit(CommitOptions::default())),
+        ("<commit><confirmed/></commit>", commit(Some(Confirmation::default()), None)),
+        (
+            "<commit><persist-id>t</persist-id><persist> u </persist><confirm-timeout>5</confirm-timeout><confirmed/></commit>",
+            commit(Some(Confirmation { timeout: Duration::from_secs(5), persist: Some("u".to_owned()) }), Some("t")),
+        ),
+        ("<commit><persist-id>t</persist-id></commit>", commit(None, Some("t"))),
+        (
+            "<commit><label xmlns='urn:procyon:history'>l</label><comment xmlns='urn:procyon:history'>c</comment></commit>",
+            Request::Commit(CommitOptions {
+                label: Some("l".to_owned()),
+                comment: Some("c".to_owned()),
+                ..CommitOptions::default()
+            }),
+        ),
+        ("<cancel-commit/>", Request::CancelCommit { persist_id: None }),
+        (
+            "<cancel-commit><persist-id>t</persist-id></cancel-commit>",
+            Request::CancelCommit { persist_id: Some("t".to_owned()) },
+        ),
         ("<discard-changes/>", Request::DiscardChanges),
         ("<kill-session><session-id>\n 4 </session-id></kill-session>", Request::KillSession { session: SessionId(4) }),
         (
@@ -207,8 +234,16 @@ fn parameters_are_refused_by_name() {
         ("<kill-session><session-id>0</session-id></kill-session>", Kind::InvalidValue),
         ("<kill-session><session-id>4294967296</session-id></kill-session>", Kind::InvalidValue),
         ("<kill-session><session-id><x/></session-id></kill-session>", Kind::UnknownElement { element: element("x") }),
-        ("<commit><confirmed/></commit>", Kind::UnknownElement { element: element("confirmed") }),
-        ("<cancel-commit/>", Kind::OperationNotSupported),
+        ("<commit><label>l</label></commit>", Kind::UnknownElement { element: element("label") }),
+        ("<commit><confirmed>yes</confirmed></commit>", Kind::InvalidValue),
+        ("<commit><confirmed/><confirm-timeout>0</confirm-timeout></commit>", Kind::InvalidValue),
+        (
+            "<commit><confirm-timeout>10</confirm-timeout></commit>",
+            Kind::MissingElement { element: element("confirmed") },
+        ),
+        ("<commit><persist>t</persist></commit>", Kind::MissingElement { element: element("confirmed") }),
+        ("<commit><confirmed/><confirmed/></commit>", Kind::BadElement { element: element("confirmed") }),
+        ("<cancel-commit><persist>t</persist></cancel-commit>", Kind::UnknownElement { element: element("persist") }),
         ("<close-session><x/></close-session>", Kind::UnknownElement { element: element("x") }),
         ("<frobnicate/>", Kind::OperationNotSupported),
         ("<x xmlns=''/>", Kind::UnknownNamespace { element: element("x"), namespace: String::new() }),

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::netconf::counters::Counters;
 use crate::netconf::error::BaseNamespaces;
-use crate::northbound::Kind;
+use crate::northbound::{CommitOptions, Kind};
 
 const HELLO_1_1: &str = "<hello xmlns=\"urn:ietf:params:xml:ns:netconf:base:1.0\"><capabilities>\
     <capability>urn:ietf:params:netconf:base:1.0</capability><capability>urn:ietf:params:netconf:base:1.1</capability>\
@@ -89,7 +89,7 @@ fn chunked(message: &str) -> String {
 fn an_rpc_in_the_same_packet_as_the_hello_is_answered() {
     let mut bench = Bench::new();
     bench.send(&format!("{HELLO_1_1}{}", chunked(&rpc(1, "<commit/>"))));
-    assert_eq!(bench.asked, [Request::Commit]);
+    assert_eq!(bench.asked, [Request::Commit(CommitOptions::default())]);
     insta::assert_snapshot!(bench.written(), @r#"
     <?xml version="1.0" encoding="UTF-8"?><hello xmlns="urn:ietf:params:xml:ns:netconf:base:1.0"><capabilities><capability>urn:ietf:params:netconf:base:1.0</capability><capability>urn:ietf:params:netconf:base:1.1</capability></capabilities><session-id>9</session-id></hello>]]>]]>
     #91
@@ -228,7 +228,10 @@ fn a_client_that_does_not_read_is_not_asked_for() {
     let big = Response::Data(vec![b'x'; UNWRITTEN_BYTES_MAX + 1].into());
     assert_eq!(bench.session.on(Input::Answer(Ok(big)), &mut bench.outbox), None);
     bench.written();
-    assert_eq!(bench.session.on(Input::Room, &mut bench.outbox), Some(Action::Deliver(Request::Commit)));
+    assert_eq!(
+        bench.session.on(Input::Room, &mut bench.outbox),
+        Some(Action::Deliver(Request::Commit(CommitOptions::default())))
+    );
 }
 
 /// A conversation with good, bad and malformed messages, some of them in several chunks.
