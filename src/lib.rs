@@ -11,6 +11,7 @@
 
 pub mod agent;
 pub mod appmgr;
+pub mod console;
 pub mod container;
 pub mod datastore;
 pub mod init;

@@ -91,6 +91,23 @@ const ABSENCES: &[(&str, &[&str])] = &[
     ("netconf", &["agent", "appmgr", "container", "keeper", "script", "ssh", "store", "sys", "system"]),
     ("ssh", &["agent", "appmgr", "container", "datastore", "keeper", "script", "store", "system", "yang"]),
     ("keeper", &["agent", "appmgr", "datastore", "netconf", "northbound", "script", "ssh", "store", "system", "yang"]),
+    (
+        "console",
+        &[
+            "agent",
+            "appmgr",
+            "datastore",
+            "keeper",
+            "netconf",
+            "northbound",
+            "script",
+            "ssh",
+            "store",
+            "sys",
+            "system",
+            "yang",
+        ],
+    ),
     ("container", &["agent", "appmgr", "datastore", "keeper", "netconf", "script", "ssh", "store", "system"]),
 ];
 

@@ -1,7 +1,7 @@
-//! The command `procyon-keeper`: one program, two roles. As keeper it holds the containers; as custodian it is the
-//! parent of agent and keeper.
+//! The command `procyon-keeper`: one program, three roles. As keeper it holds the containers; as custodian it is the
+//! parent of agent and keeper; with procServ's arguments, or called `procServ`, it is a procServ.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -10,14 +10,21 @@ use anyhow::{Context, bail};
 use procyon::keeper::custodian::{self, Wards};
 use procyon::keeper::deposit::DepositClient;
 use procyon::keeper::deposits::{Deposit, Nobody};
-use procyon::keeper::driver;
+use procyon::keeper::{driver, procserv};
 use procyon::settings::Layout;
 
 const USAGE: &str = "procyon-keeper --keeper --root DIR [--deposit-fd N] | --custodian --root DIR";
 
 fn main() -> ExitCode {
+    let mut arguments = std::env::args_os();
+    let called_as = arguments.next().unwrap_or_default();
+    let arguments: Vec<OsString> = arguments.collect();
+    if is_procserv(&called_as, &arguments) {
+        let status = procserv::driver::main(arguments);
+        return ExitCode::from(u8::try_from(status & 0xff).unwrap_or(1));
+    }
     procyon::logging::start();
-    match run(std::env::args_os().skip(1).collect()) {
+    match run(&arguments) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             let _ = writeln!(std::io::stderr(), "error: {error:#}");
@@ -26,18 +33,17 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(arguments: Vec<OsString>) -> anyhow::Result<()> {
+fn is_procserv(called_as: &OsStr, arguments: &[OsString]) -> bool {
+    let own = ["--custodian", "--keeper", "--version", "-V"];
+    Path::new(called_as).file_name() == Some(OsStr::new("procServ"))
+        || arguments.first().is_none_or(|first| !own.iter().any(|own| first == own))
+}
+
+fn run(arguments: &[OsString]) -> anyhow::Result<()> {
     match arguments.first().and_then(|first| first.to_str()) {
         Some("--custodian") => run_custodian(&arguments[1..]),
         Some("--keeper") => run_keeper(&arguments[1..]),
-        Some("--version" | "-V") => {
-            writeln!(std::io::stdout(), "procyon-keeper {}", env!("CARGO_PKG_VERSION"))?;
-            Ok(())
-        }
-        _ => bail!(
-            "procServ's own options are not served by this version; start everything with `procyon agent --root DIR`; \
-             usage: {USAGE}"
-        ),
+        _ => Ok(writeln!(std::io::stdout(), "procyon-keeper {}", env!("CARGO_PKG_VERSION"))?),
     }
 }
 

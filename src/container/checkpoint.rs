@@ -118,7 +118,7 @@ impl Machine {
             attempt: checkpoint.attempt,
             restarts: checkpoint.restarts,
             last_start: checkpoint.started_ago.map(back),
-            pace: Pace { at_once, slowed: checkpoint.slowed },
+            pace: Pace { at_once, slowed: checkpoint.slowed, ..Pace::default() },
         }
     }
 }

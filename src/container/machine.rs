@@ -128,6 +128,11 @@ pub enum Input {
     /// Nothing of the tree is left.
     TreeGone,
     ExpectedChanged,
+    /// Another policy from now on: a restart that waits is called off if the policy would not make it, and what is at
+    /// rest comes back, after the holdoff, if it would.
+    Policy {
+        policy: RestartPolicy,
+    },
     /// The [`Machine::deadline`] has come.
     Deadline,
 }
@@ -174,6 +179,12 @@ impl Machine {
             last_start: None,
             pace: Pace::default(),
         }
+    }
+
+    /// Restarts that come in a row are delayed by at most so much, beside the holdoff, and not after a run of that length.
+    pub fn with_pace(mut self, delay_max: Duration, steady_run: Duration) -> Self {
+        self.pace = Pace::up_to(delay_max, steady_run);
+        self
     }
 
     pub fn state(&self) -> &State {
@@ -258,6 +269,7 @@ impl Machine {
                 State::Mismatch { .. } => self.attempt_start(),
                 _ => vec![],
             },
+            Input::Policy { policy } => self.policy_changed(policy, now),
             Input::Deadline => self.deadline_came(now),
         }
     }
@@ -274,7 +286,7 @@ impl Machine {
             | State::Killed
             | State::Exited { .. }
             | State::Mismatch { .. } => {
-                self.pace = Pace::default();
+                self.pace.reset();
                 self.attempt_start()
             }
             // It ends first, then it is started; a release is not called off.
@@ -450,14 +462,33 @@ impl Machine {
             return vec![];
         }
         self.restarts = self.restarts.saturating_add(1);
+        let paced = self.pace.next_delay(ran, now);
+        self.start_after(paced, now)
+    }
+
+    /// Starts when the delay and the holdoff are over.
+    fn start_after(&mut self, paced: Duration, now: Instant) -> Vec<Action> {
         let since_start = self.last_start.map_or(Duration::MAX, |start| now.saturating_duration_since(start));
-        let delay = self.pace.next_delay(ran, now).max(self.holdoff.saturating_sub(since_start));
+        let delay = paced.max(self.holdoff.saturating_sub(since_start));
         match now.checked_add(delay) {
             Some(until) if !delay.is_zero() => {
                 self.state = State::Backoff { until };
                 vec![]
             }
             _ => self.attempt_start(),
+        }
+    }
+
+    fn policy_changed(&mut self, policy: RestartPolicy, now: Instant) -> Vec<Action> {
+        self.policy = policy;
+        let restarts = !matches!(policy, RestartPolicy::Never);
+        match self.state {
+            State::Backoff { .. } if !restarts => {
+                self.state = State::Stopped;
+                vec![]
+            }
+            State::Stopped | State::Killed | State::Exited { .. } if restarts => self.start_after(Duration::ZERO, now),
+            _ => vec![],
         }
     }
 

@@ -274,3 +274,21 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn another_policy_calls_a_restart_off_or_brings_back_what_is_at_rest() {
+    let mut bench = Bench::new(RestartPolicy::Always);
+    bench.machine = Machine::new(RestartPolicy::Always, Duration::from_secs(15));
+    bench.give(Input::Start).exits(ExitStatus::Code(0));
+    assert_eq!(bench.word(), "backoff");
+    bench.give(Input::Policy { policy: RestartPolicy::Never });
+    assert_eq!((bench.word(), bench.machine.deadline()), ("stopped", None));
+    bench.give(Input::Policy { policy: RestartPolicy::Always });
+    assert_eq!(bench.machine.deadline(), Some(bench.now + Duration::from_secs(15)), "the holdoff still counts");
+    bench.give(Input::Policy { policy: RestartPolicy::Never });
+    bench.now += Duration::from_secs(15);
+    bench.give(Input::Policy { policy: RestartPolicy::Always });
+    assert_eq!(bench.word(), "running");
+    bench.give(Input::Policy { policy: RestartPolicy::Never }).exits(ExitStatus::Code(0));
+    assert_eq!(bench.word(), "exit-success");
+}

@@ -81,7 +81,7 @@ pub fn limits(rlimits: &Rlimits) -> Vec<Limit> {
         (libc::RLIMIT_CPU, rlimits.cpu_seconds),
     ]
     .into_iter()
-    .filter_map(|(resource, value)| value.map(|value| Limit { resource, value }))
+    .filter_map(|(resource, value)| value.map(|value| Limit { resource, value, soft_only: false }))
     .collect()
 }
 

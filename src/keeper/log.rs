@@ -5,7 +5,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use jiff::Zoned;
@@ -55,6 +55,16 @@ impl LogFile {
                 }
             }
         }
+    }
+
+    /// Opens the file now rather than at the first byte, so that somebody can be told if it cannot be.
+    pub fn open_now(&mut self) -> io::Result<()> {
+        self.ready().map(drop)
+    }
+
+    /// The next bytes go to whatever the path names by then.
+    pub fn close(&mut self) {
+        self.open = None;
     }
 
     /// The line that begins a run in the error log.
@@ -123,7 +133,7 @@ impl LogFile {
 }
 
 fn open(path: &Path) -> io::Result<Open> {
-    let mut file = OpenOptions::new().create(true).append(true).read(true).open(path)?;
+    let mut file = OpenOptions::new().create(true).append(true).read(true).mode(0o644).open(path)?;
     let bytes = file.metadata()?.len();
     let mut last = [b'\n'];
     if bytes > 0 {

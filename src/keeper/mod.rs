@@ -21,6 +21,7 @@ pub mod held;
 pub mod launch;
 pub mod link;
 pub mod log;
+pub mod procserv;
 pub mod protocol;
 pub mod refusal;
 pub mod run_ids;

@@ -4,8 +4,10 @@
 //! descriptor is for.
 
 pub mod beneath;
+pub mod daemon;
 pub mod fdpass;
 pub mod inherited;
+pub mod local_time;
 pub mod memfd;
 pub mod process;
 pub mod pty;

@@ -3,7 +3,7 @@
 //! Everything that may allocate, look up or fail slowly is done before the fork; between fork and exec only calls that
 //! are safe there run.
 
-use std::ffi::CString;
+use std::ffi::{CString, OsString};
 use std::io;
 use std::os::fd::{OwnedFd, RawFd};
 use std::os::unix::process::CommandExt;
@@ -12,11 +12,13 @@ use std::process::{Command, Stdio};
 
 use nix::errno::Errno;
 
-/// Soft and hard limit alike, by the kernel's resource number.
+/// By the kernel's resource number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limit {
     pub resource: libc::__rlimit_resource_t,
     pub value: u64,
+    /// The hard limit stays as it is.
+    pub soft_only: bool,
 }
 
 /// An account, looked up.
@@ -33,8 +35,10 @@ pub struct Account {
 /// What to start and with what.
 #[derive(Debug)]
 pub struct Launch {
-    pub argv: Vec<String>,
-    pub env: Vec<(String, String)>,
+    /// Executed in place of the first word, which the program still takes for its name.
+    pub program: Option<PathBuf>,
+    pub argv: Vec<OsString>,
+    pub env: Vec<(OsString, OsString)>,
     pub cwd: PathBuf,
     pub stdin: Option<OwnedFd>,
     pub stdout: OwnedFd,
@@ -55,11 +59,11 @@ pub struct Launch {
 
 /// Starts it; the process id of the new session's leader. An error is the exec's own (`ENOENT`, `EACCES`, ...).
 pub fn spawn(launch: Launch) -> io::Result<i32> {
-    let Some((program, arguments)) = launch.argv.split_first() else {
+    let Some((name, arguments)) = launch.argv.split_first() else {
         return Err(io::Error::from(io::ErrorKind::InvalidInput));
     };
-    let mut command = Command::new(program);
-    command.args(arguments).env_clear().envs(launch.env).current_dir(&launch.cwd);
+    let mut command = Command::new(launch.program.as_ref().map_or(name.as_os_str(), |program| program.as_os_str()));
+    command.arg0(name).args(arguments).env_clear().envs(launch.env).current_dir(&launch.cwd);
     command.stdin(launch.stdin.map_or_else(Stdio::null, Stdio::from));
     command.stdout(launch.stdout).stderr(launch.stderr);
     let inside = Inside {
@@ -128,7 +132,11 @@ impl Inside {
                 libc::close(score);
             }
             for limit in &self.limits {
-                let value = libc::rlimit { rlim_cur: limit.value, rlim_max: limit.value };
+                let mut value = libc::rlimit { rlim_cur: limit.value, rlim_max: limit.value };
+                if limit.soft_only {
+                    check(libc::getrlimit(limit.resource, &raw mut value))?;
+                    value.rlim_cur = limit.value.min(value.rlim_max);
+                }
                 check(libc::setrlimit(limit.resource, &raw const value))?;
             }
             // Whatever this process inherited itself without close-on-exec does not leak into the program.
@@ -202,7 +210,8 @@ mod tests {
         let stderr = writer.try_clone().unwrap();
         let script = "pwd; echo $WHO; umask; ulimit -c; ls /proc/self/fd | wc -l";
         let pid = spawn(Launch {
-            argv: ["sh", "-c", script].map(str::to_owned).to_vec(),
+            program: None,
+            argv: ["sh", "-c", script].map(OsString::from).to_vec(),
             env: vec![("WHO".into(), "me".into()), ("PATH".into(), "/usr/bin:/bin".into())],
             cwd: folder.path().to_owned(),
             stdin: None,
@@ -214,7 +223,7 @@ mod tests {
             cgroup: None,
             account: None,
             umask: 0o027,
-            limits: vec![Limit { resource: libc::RLIMIT_CORE, value: 0 }],
+            limits: vec![Limit { resource: libc::RLIMIT_CORE, value: 0, soft_only: false }],
             no_new_privs: true,
         })
         .unwrap();

@@ -157,8 +157,12 @@ impl Driver {
         held.place = self.next_place;
         self.next_place += 1;
         let launch = Launch {
-            argv: launch::argv(&held.spec, inherited),
-            env: launch::env(&held.spec, held.account.as_ref(), run, inherited),
+            program: None,
+            argv: launch::argv(&held.spec, inherited).into_iter().map(Into::into).collect(),
+            env: launch::env(&held.spec, held.account.as_ref(), run, inherited)
+                .into_iter()
+                .map(|(name, value)| (name.into(), value.into()))
+                .collect(),
             cwd: held.spec.cwd.clone(),
             controlling_terminal: stdin.is_some(),
             stdin,

@@ -1,0 +1,16 @@
+//! What a console is made of: a ring of what was shown, a place in it for each who watches, keys, telnet, procServ's texts.
+//!
+//! ```text
+//!  typed bytes -> telnet::Receiver -> keys::Keys -> Typed (to the program | toggle | kill | start | quit | log out)
+//!  shown bytes -> ring::Ring -> outbox::Outbox of each client (its offset in the ring) -> bytes to send
+//! ```
+//!
+//! One ring serves all: a client that sleeps costs an offset, and is told how much it has lost when the ring has moved on.
+//! Everything here is pure. Must not know: sockets, processes, who asks.
+
+pub mod keys;
+pub mod outbox;
+pub mod ring;
+pub mod stamps;
+pub mod telnet;
+pub mod texts;
