@@ -76,6 +76,23 @@ def test_a_password_in_clear_text_is_never_shown_kept_or_logged(box, session, na
     assert not any(password in line for line in box.said)
 
 
+def test_a_password_in_clear_text_in_the_first_configuration_is_hashed(tmp_path):
+    made = boxes.Box(tmp_path / "root", job.BINARIES)
+    try:
+        made.initialise()
+        first = os.path.join(made.root, "config", "initial.xml")
+        with open(first, encoding="utf-8") as handle:
+            text = handle.read()
+        with open(first, "w", encoding="utf-8") as handle:
+            handle.write(text.replace("<name>admin</name>", "<name>admin</name><password>$0$by hand</password>", 1))
+        made.start()
+        with made.connect() as session:
+            data = session.get_config("running").data_xml
+        assert "$6$" in data and "by hand" not in data
+    finally:
+        made.remove()
+
+
 # Rights
 
 
