@@ -143,7 +143,12 @@ async fn run(options: Options) -> anyhow::Result<()> {
     ];
     let commit_log = syslog.clone();
     let events = event_log::open(&event_log::file(&layout.state()))?;
-    let recover = recovery::Recovery { schema, config: layout.config(), layout: layout.clone() };
+    let recover = recovery::Recovery {
+        schema,
+        config: layout.config(),
+        layout: layout.clone(),
+        commits_kept: settings.limits.history_commits,
+    };
     let parts = NorthboundParts {
         recover,
         history: HistoryLimits { commits: settings.limits.history_commits, bytes: settings.limits.history_bytes },

@@ -15,11 +15,16 @@ use crate::yang::diff::Diff;
 use crate::yang::schema::Schema;
 use crate::yang::tree::Tree;
 
+/// A snapshot reads all that is stored: taken more often it would cost more than it saves.
+const COMMITS_BETWEEN_SNAPSHOTS_MIN: u64 = 100;
+
 pub(super) struct Recovery {
     pub schema: &'static Schema,
     /// Where commits and snapshots are.
     pub config: PathBuf,
     pub layout: Layout,
+    /// How many commits are kept to go back to: what is older can go only when a snapshot stands after it.
+    pub commits_kept: usize,
 }
 
 pub(super) struct Recovered {
@@ -30,8 +35,11 @@ pub(super) struct Recovered {
 
 impl Recovery {
     pub(super) fn run(self) -> anyhow::Result<Recovered> {
-        let Self { schema, config, layout } = self;
-        let (commits, found) = CommitStore::open(Arc::new(HostDisk), config.clone(), Limits::default())
+        let Self { schema, config, layout, commits_kept } = self;
+        let mut limits = Limits::default();
+        let kept = u64::try_from(commits_kept).unwrap_or(u64::MAX);
+        limits.commits_between_snapshots = kept.clamp(COMMITS_BETWEEN_SNAPSHOTS_MIN, limits.commits_between_snapshots);
+        let (commits, found) = CommitStore::open(Arc::new(HostDisk), config.clone(), limits)
             .with_context(|| format!("the commits in {} cannot be read", config.display()))?;
         for torn in &found.torn {
             warn!(file = %torn.display(), "a commit that was never acknowledged was set aside");
