@@ -9,6 +9,7 @@ import pytest
 
 from fake_device import FakeDevice
 from launching import DEVICE, LIBRARY, TOP, finish, start
+from guide import guide, script_of_the_guide
 
 FILES = sorted(
     glob.glob(os.path.join(LIBRARY, "**", "*.py"), recursive=True)
@@ -59,26 +60,6 @@ def test_only_the_standard_library_is_imported(path):
 def test_every_file_says_what_it_is(path):
     with open(path, "rb") as handle:
         assert ast.get_docstring(ast.parse(handle.read(), path))
-
-
-def guide():
-    """The process script guide, where the requirements of the project lie beside it."""
-    folder = os.environ.get("PROCYON_SEEDS") or os.path.join(TOP, "..", "shared", "seeds")
-    found = sorted(glob.glob(os.path.join(folder, "000_*.txt")))
-    return found[0] if found else None
-
-
-def script_of_the_guide(path):
-    with open(path, encoding="utf-8") as handle:
-        text = handle.read()
-    example = text[text.index("create a process script".replace("create", "Create")):]
-    blocks = re.findall(r"```\n(.*?)```", example, re.DOTALL)
-    blocks = [block.strip("\n") for block in blocks if block.strip() and "Router#" not in block]
-    body, end = blocks[0], blocks[1]
-    assert body.startswith("import time") and end.startswith("if __name__")
-    # The document wraps this one line.
-    assert body.count("total_cpu =\nint(") == 1
-    return body.replace("total_cpu =\nint(", "total_cpu = int(") + "\n\n" + end + "\n"
 
 
 CPU = """ <data>
