@@ -11,6 +11,5 @@ pub mod local_time;
 pub mod memfd;
 pub mod process;
 pub mod pty;
-pub mod reap;
 pub mod spawn;
 pub mod tree;

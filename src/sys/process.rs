@@ -23,7 +23,8 @@ pub struct Usage {
     pub resident_kib_max: u64,
 }
 
-/// Reaps one child that has ended, without waiting; `None` when there is none.
+/// Reaps one child that has ended, without waiting; `None` when there is none. The status is the kernel's own: nix decodes
+/// it, and loses a child that a real-time signal has killed.
 pub fn reap_one() -> Option<Reaped> {
     let mut status: libc::c_int = 0;
     let mut usage = MaybeUninit::<libc::rusage>::zeroed();

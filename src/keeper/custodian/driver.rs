@@ -25,7 +25,8 @@ use super::machine::{Action, Input, Life, Machine, Ward};
 use super::{CustodianError, Wards};
 use crate::keeper::deposit::set_nonblocking;
 use crate::settings::Layout;
-use crate::sys::{fdpass, inherited, reap};
+use crate::sys::process::{self, Reaped};
+use crate::sys::{fdpass, inherited};
 
 /// Launchers that watch, and the odd status question.
 const CONTROLS_MAX: usize = 32;
@@ -191,7 +192,7 @@ impl Custodian {
     }
 
     fn reap(&mut self) {
-        while let Some((pid, raw_status)) = reap::any() {
+        while let Some(Reaped { pid, raw_status, .. }) = process::reap_one() {
             for ward in [Ward::Agent, Ward::Keeper] {
                 if self.machine.pid(ward) == Some(pid) {
                     warn_end(ward, pid, RawStatus(raw_status));
