@@ -491,6 +491,18 @@ async fn garbage_on_the_socket_closes_that_connection_only() {
     assert!(bench.keeper.list().await.is_ok());
 }
 
+#[tokio::test]
+async fn two_keepers_of_one_host_leave_each_others_containers_of_the_same_name_alone() {
+    let (mut one, mut other) = (Bench::new().await, Bench::new().await);
+    let ours = one.run(one.shell("app", "exec sleep 1000")).await;
+    let theirs = other.run(other.shell("app", "exec sleep 1000")).await;
+    one.keeper.kill(named("app")).await.unwrap();
+    one.until_phase(&named("app"), Phase::Killed).await;
+    assert!(ours.pid.is_some() && fs::metadata(format!("/proc/{}", ours.pid.unwrap())).is_err());
+    let (state, _) = other.keeper.list().await.unwrap().remove(0);
+    assert_eq!((state.pid, state.phase), (theirs.pid, Phase::Running));
+}
+
 /// Prints every line it is given, so that a test sees who still listens.
 fn echoing(gate: &Path) -> String {
     format!("echo begun; while :; do read line < {} && echo \"$line\"; done", gate.display())

@@ -27,7 +27,7 @@ use tracing::{info, warn};
 use super::deposits::Deposit;
 use super::gate::Frozen;
 use super::held::{Held, Moment};
-use super::launch::LAUNCHER;
+use super::launch::{LAUNCHER, RootId};
 use super::link::Link;
 use super::run_ids::RunIds;
 use super::viewer::Viewer;
@@ -115,6 +115,7 @@ pub fn main(root: &Path, deposit: Box<dyn Deposit>, alone: bool) -> Result<(), K
 }
 
 struct Driver {
+    root: RootId,
     epoll: Epoll,
     signals: SignalFd,
     listener: OwnedFd,
@@ -171,7 +172,10 @@ impl Driver {
             .map_err(|error| KeeperError::System { what: "sealing the launcher", reason: error.to_string() })?;
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).map_err(system("opening epoll"))?;
         let run_ids = RunIds::open(state.join("run-ids"), unix_seconds(moment().unix_ms));
+        let root_id =
+            RootId::of(root).map_err(|error| KeeperError::Path { path: root.to_owned(), reason: error.to_string() })?;
         let driver = Self {
+            root: root_id,
             epoll,
             signals,
             listener,

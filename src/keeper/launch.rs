@@ -1,6 +1,9 @@
-//! How a container's program is called: words, environment, limits. Pure.
+//! How a container's program is called: words, environment, limits. Pure but for the identity of the root.
 
+use std::io;
 use std::os::fd::RawFd;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 
 use crate::container::machine::RunId;
 use crate::container::spec::{ContainerName, ContainerSpec, Program, Rlimits};
@@ -10,8 +13,21 @@ use crate::sys::spawn::{Account, Limit};
 pub const LAUNCHER: &str = include_str!("../../scripts/python/procyon_launcher.py");
 
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-/// Every process of a container carries it; its value is `NAME/RUN`.
+/// Every process of a container carries it; its value is `NAME@ROOT/RUN`.
 const MARK: &str = "PROCYON_CONTAINER";
+
+/// Which keeper of the host a container belongs to: device and inode of the root, the same for every successor.
+///
+/// Without it two keepers with containers of the same name would take each other's processes for their own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RootId(String);
+
+impl RootId {
+    pub fn of(root: &Path) -> io::Result<Self> {
+        let facts = root.metadata()?;
+        Ok(Self(format!("{:x}.{:x}", facts.dev(), facts.ino())))
+    }
+}
 
 /// The numbers under which the program finds its descriptors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,8 +45,8 @@ impl Inherited {
 }
 
 /// The beginning of the environment entry by which a container's processes are known.
-pub fn mark(name: &ContainerName) -> String {
-    format!("{MARK}={name}/")
+pub fn mark(root: &RootId, name: &ContainerName) -> String {
+    format!("{MARK}={name}@{}/", root.0)
 }
 
 pub fn argv(spec: &ContainerSpec, inherited: Inherited) -> Vec<String> {
@@ -46,7 +62,13 @@ pub fn argv(spec: &ContainerSpec, inherited: Inherited) -> Vec<String> {
     }
 }
 
-pub fn env(spec: &ContainerSpec, account: Option<&Account>, run: RunId, inherited: Inherited) -> Vec<(String, String)> {
+pub fn env(
+    spec: &ContainerSpec,
+    account: Option<&Account>,
+    root: &RootId,
+    run: RunId,
+    inherited: Inherited,
+) -> Vec<(String, String)> {
     let mut env = vec![("PATH".to_owned(), PATH.to_owned()), ("LANG".to_owned(), "C.UTF-8".to_owned())];
     if let Some(account) = account {
         env.push(("USER".into(), account.name.clone()));
@@ -57,7 +79,7 @@ pub fn env(spec: &ContainerSpec, account: Option<&Account>, run: RunId, inherite
         env.push(("HOME".into(), spec.cwd.to_string_lossy().into_owned()));
     }
     env.extend(spec.env.iter().cloned());
-    env.push((MARK.into(), format!("{}/{}", spec.name, run.0)));
+    env.push((MARK.into(), format!("{}@{}/{}", spec.name, root.0, run.0)));
     env.push(("PROCYON_DOOR_FD".into(), inherited.door.to_string()));
     if let Program::Script { path, library, .. } = &spec.program {
         env.push(("PROCYON_LIBRARY".into(), library.to_string_lossy().into_owned()));
@@ -108,14 +130,16 @@ mod tests {
             argv(&spec, inherited).join(" "),
             "/usr/bin/python3 -u -s /proc/self/fd/9 8 /harddisk:/mirror/script-mgmt/process/x.py --threshold 5"
         );
-        let text: Vec<String> =
-            env(&spec, None, RunId(3), inherited).into_iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let text: Vec<String> = env(&spec, None, &RootId("fd01.2a".into()), RunId(3), inherited)
+            .into_iter()
+            .map(|(name, value)| format!("{name}={value}"))
+            .collect();
         insta::assert_snapshot!(text.join("\n"), @r"
         PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
         LANG=C.UTF-8
         HOME=/work
         PATH=/opt/bin
-        PROCYON_CONTAINER=app/3
+        PROCYON_CONTAINER=app@fd01.2a/3
         PROCYON_DOOR_FD=7
         PROCYON_LIBRARY=/usr/lib/procyon/python
         PROCYON_REPOSITORY=/root/process

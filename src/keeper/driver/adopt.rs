@@ -57,7 +57,7 @@ impl Driver {
     fn take_up(&mut self, slot: u32) {
         let Some(held) = self.held.get_mut(&slot) else { return };
         let name = held.spec.name.clone();
-        let mark = launch::mark(&name);
+        let mark = launch::mark(&self.root, &name);
         let recorded = held.run.as_ref().and_then(|run| memfd::recorded_pid(&run.record));
         let state = held.machine.state().clone();
         info!(%name, ?state, "taken over");
@@ -90,7 +90,7 @@ impl Driver {
 
     fn watch_adopted(&mut self, slot: u32, pid: i32) {
         let Some(held) = self.held.get_mut(&slot) else { return };
-        let mark = launch::mark(&held.spec.name);
+        let mark = launch::mark(&self.root, &held.spec.name);
         let Some(run) = &mut held.run else {
             return self.ended_as(slot, ExitStatus::Unknown, None);
         };
@@ -123,7 +123,7 @@ impl Driver {
 
     pub(super) fn look_again_if_due(&mut self, slot: u32, now: Instant) {
         let Some(held) = self.held.get_mut(&slot) else { return };
-        let (process, mark) = (held.machine.process(), launch::mark(&held.spec.name));
+        let (process, mark) = (held.machine.process(), launch::mark(&self.root, &held.spec.name));
         let Some(run) = &mut held.run else { return };
         let Some((_, looks)) = run.look_again.filter(|(at, _)| *at <= now) else { return };
         let status = match (&run.pidfd, process) {

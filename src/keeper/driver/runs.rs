@@ -159,7 +159,7 @@ impl Driver {
         let launch = Launch {
             program: None,
             argv: launch::argv(&held.spec, inherited).into_iter().map(Into::into).collect(),
-            env: launch::env(&held.spec, held.account.as_ref(), run, inherited)
+            env: launch::env(&held.spec, held.account.as_ref(), &self.root, run, inherited)
                 .into_iter()
                 .map(|(name, value)| (name.into(), value.into()))
                 .collect(),
@@ -225,7 +225,7 @@ impl Driver {
         let Some(held) = self.held.get_mut(&slot) else { return };
         held.kill_serial += 1;
         held.kill_again = None;
-        let tree = Tree { mark: launch::mark(&held.spec.name), leader };
+        let tree = Tree { mark: launch::mark(&self.root, &held.spec.name), leader };
         // The main process at once; the worker finds the rest.
         if let Some(pidfd) = held.run.as_ref().and_then(|run| run.pidfd.as_ref()) {
             let _ = process::pidfd_signal(pidfd, libc::SIGKILL);
