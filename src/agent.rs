@@ -32,6 +32,7 @@ use tracing::{error, info, warn};
 use self::vitals::Vitals;
 
 use crate::appmgr;
+use crate::container::spec::Floor;
 use crate::datastore::history::Limits as HistoryLimits;
 use crate::keeper::client::Keeper;
 use crate::keeper::deposit::{self, DepositClient};
@@ -117,7 +118,7 @@ async fn run(options: Options) -> anyhow::Result<()> {
     let commits = Arc::new(appmgr::provider::Commits::default());
     let usage = Arc::new(appmgr::driver::Usage::default());
     let (heard, hearing) = mpsc::channel(HEARD_WAITING_MAX);
-    let (keeper, keeper_events) = Keeper::connect(layout.keeper_socket());
+    let (keeper, keeper_events) = Keeper::connect_for(layout.keeper_socket(), Floor::App);
     let keeper_pid = keeper.clone();
     let (journal, recorded) =
         Journal::open(Arc::new(HostDisk), layout.state().join("appmgr.journal"), appmgr::driver::JOURNAL_BYTES_MAX)

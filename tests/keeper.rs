@@ -10,7 +10,9 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use procyon::container::machine::{ExitStatus, RunId};
-use procyon::container::spec::{ContainerName, ContainerSpec, LogSpec, Program, RestartPolicy, Sha256, Terminal};
+use procyon::container::spec::{
+    ContainerName, ContainerSpec, Floor, LogSpec, Program, RestartPolicy, Sha256, Terminal,
+};
 use procyon::keeper::client::{Keeper, KeeperEvent};
 use procyon::keeper::protocol::{ContainerState, Phase, Reason, Stream};
 use procyon::keeper::refusal::KeeperRefusal;
@@ -501,6 +503,24 @@ async fn two_keepers_of_one_host_leave_each_others_containers_of_the_same_name_a
     assert!(ours.pid.is_some() && fs::metadata(format!("/proc/{}", ours.pid.unwrap())).is_err());
     let (state, _) = other.keeper.list().await.unwrap().remove(0);
     assert_eq!((state.pid, state.phase), (theirs.pid, Phase::Running));
+}
+
+#[tokio::test]
+async fn each_floor_hears_of_its_own_containers_alone() {
+    let mut bench = Bench::new().await;
+    let (app_keeper, mut apps) = Keeper::connect_for(bench.path("run/keeper.sock"), Floor::App);
+    app_keeper.list().await.unwrap();
+    bench.run(bench.shell("container:one", "exec sleep 1000")).await;
+    bench.run(bench.shell("two", "exec sleep 1000")).await;
+    let mut heard = Vec::new();
+    while heard.last() != Some(&named("two")) {
+        let event = tokio::time::timeout(LIMIT, apps.recv()).await.unwrap().unwrap();
+        heard.extend(event.container().cloned());
+    }
+    assert!(heard.iter().all(|name| *name == named("two")), "{heard:?}");
+    let (_keeper, mut late) = Keeper::connect_for(bench.path("run/keeper.sock"), Floor::Container);
+    let KeeperEvent::Connected { containers } = late.recv().await.unwrap() else { panic!("the list comes first") };
+    assert_eq!(containers.iter().map(|(state, _)| state.name.as_str()).collect::<Vec<_>>(), ["container:one"]);
 }
 
 /// Prints every line it is given, so that a test sees who still listens.

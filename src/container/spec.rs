@@ -46,6 +46,55 @@ impl ContainerName {
     }
 }
 
+/// Which part of the agent looks after a container. The name says it, so that their names never clash and each hears
+/// of its own alone: `poll` is an app, `container:poll` a configured container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Floor {
+    /// Process scripts.
+    App,
+    /// Containers as configured.
+    Container,
+    /// Process definitions.
+    Process,
+    /// Runs of exec, eem and precommit scripts, by request id.
+    Request,
+}
+
+impl Floor {
+    const PREFIXED: [Self; 3] = [Self::Container, Self::Process, Self::Request];
+
+    fn prefix(self) -> &'static str {
+        match self {
+            Self::App => "",
+            Self::Container => "container:",
+            Self::Process => "process:",
+            Self::Request => "request:",
+        }
+    }
+}
+
+impl ContainerName {
+    /// The keeper's name for what is called `name` on `floor`.
+    pub fn on(floor: Floor, name: &str) -> Result<Self, InvalidName> {
+        let parsed = Self::parse(&format!("{}{name}", floor.prefix()))?;
+        if parsed.floor() == floor && parsed.local() == name {
+            Ok(parsed)
+        } else {
+            Err(InvalidName { name: name.to_owned() })
+        }
+    }
+
+    pub fn floor(&self) -> Floor {
+        let prefixed = Floor::PREFIXED.into_iter().find(|floor| self.0.starts_with(floor.prefix()));
+        prefixed.unwrap_or(Floor::App)
+    }
+
+    /// What it is called on its floor.
+    pub fn local(&self) -> &str {
+        &self.0[self.floor().prefix().len()..]
+    }
+}
+
 impl fmt::Display for ContainerName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
@@ -329,6 +378,16 @@ impl ContainerSpec {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_name_says_who_looks_after_its_container() {
+        let name = ContainerName::on(Floor::Container, "ioc@1").unwrap();
+        assert_eq!((name.as_str(), name.floor(), name.local()), ("container:ioc@1", Floor::Container, "ioc@1"));
+        let app = ContainerName::on(Floor::App, "poll").unwrap();
+        assert_eq!((app.as_str(), app.floor(), app.local()), ("poll", Floor::App, "poll"));
+        assert!(ContainerName::on(Floor::App, "process:x").is_err(), "an app cannot take another floor's name");
+        assert!(ContainerName::on(Floor::Request, "a/b").is_err());
+    }
 
     #[test]
     fn a_name_is_safe_as_a_file_name() {

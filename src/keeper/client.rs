@@ -23,7 +23,7 @@ use super::protocol::{
 };
 use super::refusal::KeeperRefusal;
 use crate::container::machine::RunId;
-use crate::container::spec::{ContainerName, ContainerSpec, Sha256};
+use crate::container::spec::{ContainerName, ContainerSpec, Floor, Sha256};
 use crate::sys::fdpass;
 
 /// Orders that wait to be sent; callers wait behind them.
@@ -66,6 +66,18 @@ pub enum KeeperEvent {
     Lost,
 }
 
+impl KeeperEvent {
+    /// The one container it is about.
+    pub fn container(&self) -> Option<&ContainerName> {
+        match self {
+            Self::Changed(state) => Some(&state.name),
+            Self::Exited(exited) => Some(&exited.name),
+            Self::RunStarted { name, .. } | Self::Mismatch { name, .. } | Self::Released { name } => Some(name),
+            Self::Connected { .. } | Self::Lost => None,
+        }
+    }
+}
+
 type Reply = Result<(Answer, Vec<OwnedFd>), KeeperRefusal>;
 
 #[derive(Debug)]
@@ -84,10 +96,20 @@ pub struct Keeper {
 impl Keeper {
     /// Begins to connect, and goes on for as long as a handle is there. Must be called within a tokio runtime.
     pub fn connect(path: PathBuf) -> (Self, mpsc::Receiver<KeeperEvent>) {
+        Self::connect_hearing(path, None)
+    }
+
+    /// The same for a part of the agent that hears of the containers of its own floor alone. A door that comes with
+    /// another's container is closed here: only its own floor attends it.
+    pub fn connect_for(path: PathBuf, floor: Floor) -> (Self, mpsc::Receiver<KeeperEvent>) {
+        Self::connect_hearing(path, Some(floor))
+    }
+
+    fn connect_hearing(path: PathBuf, floor: Option<Floor>) -> (Self, mpsc::Receiver<KeeperEvent>) {
         let (calls, todo) = mpsc::channel(ORDERS_WAITING_MAX);
         let (events, taken) = mpsc::channel(EVENTS_WAITING_MAX);
         let (greeted, pid) = watch::channel(None);
-        tokio::spawn(serve(path, todo, events, greeted));
+        tokio::spawn(serve(path, floor, todo, events, greeted));
         (Self { calls, pid }, taken)
     }
 
@@ -207,6 +229,7 @@ fn with_doors(entries: Vec<Entry>, doors: Vec<OwnedFd>) -> Vec<(ContainerState, 
 
 async fn serve(
     path: PathBuf,
+    floor: Option<Floor>,
     mut calls: mpsc::Receiver<Call>,
     events: mpsc::Sender<KeeperEvent>,
     greeted: watch::Sender<Option<i32>>,
@@ -217,7 +240,7 @@ async fn serve(
             Ok((socket, pid)) => {
                 greeted.send_replace(Some(pid));
                 wait = RECONNECT_FIRST;
-                let mut session = Session::new(socket);
+                let mut session = Session::new(socket, floor);
                 match session.run(&mut calls, &events).await {
                     Ended::HandlesGone => return,
                     Ended::Connection => debug!("the connection to the keeper is lost"),
@@ -281,6 +304,8 @@ enum Pending {
 /// One connection.
 struct Session {
     socket: UnixStream,
+    /// Whose containers are heard of; `None` is everybody's.
+    floor: Option<Floor>,
     next_id: u64,
     pending: HashMap<u64, Pending>,
     unsent: VecDeque<Vec<u8>>,
@@ -294,9 +319,10 @@ struct Session {
 }
 
 impl Session {
-    fn new(socket: UnixStream) -> Self {
+    fn new(socket: UnixStream, floor: Option<Floor>) -> Self {
         let mut session = Self {
             socket,
+            floor,
             next_id: 0,
             pending: HashMap::new(),
             unsent: VecDeque::new(),
@@ -381,7 +407,8 @@ impl Session {
     ) -> bool {
         let Ok(Answer::Page { entries, more }) = answer else { return false };
         let last = entries.last().map(|entry| entry.state.name.clone());
-        self.listed.extend(with_doors(entries, doors));
+        let heard = with_doors(entries, doors).into_iter().filter(|(state, _)| hears(self.floor, &state.name));
+        self.listed.extend(heard);
         if more && last.is_some() {
             self.ask_for_page(last);
             return true;
@@ -406,6 +433,9 @@ impl Session {
             Event::Mismatch { name, expected, found } => KeeperEvent::Mismatch { name, expected, found },
             Event::Released { name } => KeeperEvent::Released { name },
         };
+        if !event.container().is_none_or(|name| hears(self.floor, name)) {
+            return;
+        }
         if !self.listing {
             self.pass_on(event, events);
         } else if self.meanwhile.len() < EVENTS_WAITING_MAX {
@@ -420,6 +450,10 @@ impl Session {
             self.behind = true;
         }
     }
+}
+
+fn hears(floor: Option<Floor>, name: &ContainerName) -> bool {
+    floor.is_none_or(|floor| name.floor() == floor)
 }
 
 async fn send_first(socket: &UnixStream, unsent: &VecDeque<Vec<u8>>) -> std::io::Result<()> {
