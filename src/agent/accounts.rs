@@ -68,6 +68,10 @@ impl Provider for AccountsProvider {
         &[]
     }
 
+    fn takes_each_proposal_alone(&self) -> bool {
+        true
+    }
+
     fn validate(&self, proposal: &Proposal<'_>) -> Result<(), Vec<Refusal>> {
         let (_, refusals) = read(proposal);
         if refusals.is_empty() { Ok(()) } else { Err(refusals) }

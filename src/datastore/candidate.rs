@@ -34,6 +34,17 @@ impl Candidate {
         Self { cover: Cover::default(), old, new, base, conflicts: Vec::new(), compared_with: None }
     }
 
+    pub(super) fn duplicate(&self) -> Self {
+        Self {
+            cover: self.cover.clone(),
+            old: self.old.duplicate(),
+            new: self.new.duplicate(),
+            base: self.base,
+            conflicts: self.conflicts.clone(),
+            compared_with: self.compared_with,
+        }
+    }
+
     /// `new` in the place of everything.
     pub(super) fn replace(&mut self, running: &Tree, new: Tree) {
         if !self.cover.is_everything() {

@@ -20,7 +20,7 @@ pub mod lock;
 
 mod candidate;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 
 use bytes::Bytes;
@@ -89,18 +89,28 @@ pub struct Datastores {
     schema: &'static Schema,
     running: Rc<Tree>,
     version: Version,
-    /// While a proposal is staged, `running` is what it would be; this is what undoes a whole one.
-    staged: Option<Staged>,
+    /// The newest number that a running was given; one that was taken back is not given again.
+    last_version: Version,
+    /// While proposals are staged, `running` is what they would make of it; the first of them stands on what is accepted.
+    staged: VecDeque<Staged>,
     candidates: BTreeMap<CandidateId, Candidate>,
     /// `None` when the server has no startup datastore, or it was deleted.
     startup: Option<Rc<Tree>>,
 }
 
+/// What takes a staged proposal back.
 #[derive(Debug)]
-enum Staged {
-    Whole(Rc<Tree>),
-    Part,
+struct Staged {
+    /// What was running before, where the whole was put in its place.
+    before: Option<Rc<Tree>>,
+    version: Version,
+    /// The candidate that it is made of: committed when it is accepted.
+    candidate: Option<(CandidateId, Candidate)>,
 }
+
+/// A candidate as it was at some moment, to be put back; see [`Datastores::keep`].
+#[derive(Debug)]
+pub struct Kept(CandidateId, Option<Candidate>);
 
 /// Running as it was when the agent went: the snapshot, the commits after it, oldest first, and the defaults.
 pub fn recover<'r>(
@@ -141,7 +151,15 @@ fn written<'r>(
 impl Datastores {
     /// `running` has been validated.
     pub fn new(schema: &'static Schema, running: Tree) -> Self {
-        Self { schema, running: Rc::new(running), version: 0, staged: None, candidates: BTreeMap::new(), startup: None }
+        Self {
+            schema,
+            running: Rc::new(running),
+            version: 0,
+            last_version: 0,
+            staged: VecDeque::new(),
+            candidates: BTreeMap::new(),
+            startup: None,
+        }
     }
 
     pub fn schema(&self) -> &'static Schema {
@@ -284,40 +302,54 @@ impl Datastores {
         self.propose_tree(next, None)
     }
 
-    /// Makes [`Datastores::running`] what the proposal would make of it, for providers to look at. Until it is accepted
-    /// or unstaged nothing else is asked of the datastores.
+    /// Makes [`Datastores::running`] what the proposal would make of it, for providers to look at and for others to be
+    /// proposed on top. Each is accepted, the first one first, or all are unstaged, the last one first.
     pub fn stage(&mut self, proposal: &Proposal) {
         assert_eq!(proposal.base, self.version, "running does not move between a proposal and its acceptance");
-        assert!(self.staged.is_none(), "one proposal at a time is staged");
-        self.staged = Some(match &proposal.next {
-            Next::Whole(next) => Staged::Whole(std::mem::replace(&mut self.running, Rc::clone(next))),
+        let before = match &proposal.next {
+            Next::Whole(next) => Some(std::mem::replace(&mut self.running, Rc::clone(next))),
             Next::Part { old, new } => {
                 self.own_running().transplant(old, new);
-                Staged::Part
+                None
             }
-        });
+        };
+        let candidate = proposal.from.and_then(|id| Some((id, self.candidates.remove(&id)?)));
+        self.staged.push_back(Staged { before, version: self.version, candidate });
+        self.last_version += 1;
+        self.version = self.last_version;
     }
 
-    /// The staged proposal was refused: running is what it was.
+    /// The proposal that was staged last was refused: running is what it was.
     pub fn unstage(&mut self, proposal: &Proposal) {
-        match (self.staged.take(), &proposal.next) {
-            (Some(Staged::Whole(before)), _) => self.running = before,
-            (Some(Staged::Part), Next::Part { old, new }) => self.own_running().transplant(new, old),
-            (Some(Staged::Part), Next::Whole(_)) | (None, _) => {}
+        let Some(Staged { before, version, candidate }) = self.staged.pop_back() else { return };
+        match (before, &proposal.next) {
+            (Some(before), _) => self.running = before,
+            (None, Next::Part { old, new }) => self.own_running().transplant(new, old),
+            (None, Next::Whole(_)) => {}
         }
+        self.version = version;
+        self.candidates.extend(candidate);
     }
 
-    /// The proposal is recorded: it is running now. Other dirty candidates are rebased when they are next used.
-    ///
-    /// One commit at a time: the caller lets none begin between a proposal and its acceptance.
+    /// The proposal that was staged first is recorded: it is running now. Other dirty candidates are rebased when they are
+    /// next used.
     pub fn accept(&mut self, proposal: &Proposal) {
-        if self.staged.is_none() {
+        if self.staged.is_empty() {
             self.stage(proposal);
         }
-        self.staged = None;
-        self.version += 1;
-        if let Some(id) = proposal.from {
-            self.candidates.remove(&id);
+        self.staged.pop_front();
+    }
+
+    /// The candidate as it is, before it is brought onto a running that may be taken back.
+    pub fn keep(&self, id: CandidateId) -> Kept {
+        Kept(id, self.candidates.get(&id).map(Candidate::duplicate))
+    }
+
+    pub fn put_back(&mut self, kept: Kept) {
+        let Kept(id, candidate) = kept;
+        match candidate {
+            Some(candidate) => drop(self.candidates.insert(id, candidate)),
+            None => drop(self.candidates.remove(&id)),
         }
     }
 

@@ -4,6 +4,7 @@
 //!  validate* -> prepare* -> record + fsync -> swap -> apply* -> reply
 //!         \________\____________\-> abort* -> reply (refused)
 //! ```
+//! Several may stand before their record at once, each on top of the one before it: see `grouping.rs`.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -41,6 +42,15 @@ impl CommitNote {
     }
 }
 
+/// A commit that everybody has prepared for: it waits for its record.
+pub(super) struct Prepared {
+    pub(super) caller: Caller,
+    pub(super) proposal: Proposal,
+    pub(super) note: CommitNote,
+    shares: BTreeMap<ProviderIndex, Vec<Change>>,
+    machine: Commit,
+}
+
 impl Northbound {
     /// RFC 8341 section 3.2.8: the caller must be allowed to make exactly the changes that running undergoes.
     pub(super) fn authorise_commit(&self, caller: &Caller, proposal: &Proposal) -> Result<(), Vec<Refusal>> {
@@ -67,7 +77,7 @@ impl Northbound {
         let outcome = self
             .datastores
             .propose_tree(initial, None)
-            .and_then(|proposal| self.carry_out(&caller, &proposal, &CommitNote::saying("initial configuration")));
+            .and_then(|proposal| self.carry_out(&caller, proposal, CommitNote::saying("initial configuration")));
         outcome.map_err(|refusals| {
             let said: Vec<String> = refusals.iter().map(ToString::to_string).collect();
             anyhow::anyhow!("the initial configuration cannot be committed: {}", said.join("; "))
@@ -78,66 +88,91 @@ impl Northbound {
     pub(super) fn carry_out(
         &mut self,
         caller: &Caller,
-        proposal: &Proposal,
-        note: &CommitNote,
+        proposal: Proposal,
+        note: CommitNote,
     ) -> Result<(), Vec<Refusal>> {
-        // Providers are shown running as it would be. Nobody else looks meanwhile: this thread does nothing else.
-        self.datastores.stage(proposal);
-        let outcome = self.ask_everyone(caller, proposal, note);
-        if outcome.is_err() {
-            self.datastores.unstage(proposal);
+        let prepared = self.prepare(caller, proposal, note)?;
+        let recorded = self.record_together(std::slice::from_ref(&prepared));
+        self.settle(prepared, recorded.map(|mut ids| ids.next().expect("one commit has one id")))
+    }
+
+    /// Everything before the point of no return. Providers are shown running as it would be; nobody else looks until the
+    /// commit is settled: this thread does nothing else.
+    pub(super) fn prepare(
+        &mut self,
+        caller: &Caller,
+        proposal: Proposal,
+        note: CommitNote,
+    ) -> Result<Prepared, Vec<Refusal>> {
+        self.datastores.stage(&proposal);
+        let shares = self.router.shares(&proposal.changes);
+        let (machine, actions) = Commit::begin(shares.keys().map(|index| ProviderId(index.0)).collect(), true);
+        let mut prepared = Prepared { caller: caller.clone(), proposal, note, shares, machine };
+        match self.play(&mut prepared, actions) {
+            None => Ok(prepared),
+            Some(outcome) => {
+                self.datastores.unstage(&prepared.proposal);
+                release_after(&prepared.proposal);
+                Err(outcome.err().unwrap_or_else(|| vec![without_outcome()]))
+            }
         }
-        if proposal.changes.len() >= LARGE_CHANGES {
-            release_memory();
+    }
+
+    /// Everything after it: `recorded` is the commit's id, or why it is not on disk.
+    pub(super) fn settle(
+        &mut self,
+        mut prepared: Prepared,
+        recorded: Result<u64, Refusal>,
+    ) -> Result<(), Vec<Refusal>> {
+        let id = recorded.as_ref().ok().copied();
+        let actions = prepared.machine.handle(Input::Recorded(recorded.map(drop)));
+        let outcome = self.play(&mut prepared, actions).unwrap_or_else(|| Err(vec![without_outcome()]));
+        let Prepared { caller, proposal, .. } = prepared;
+        match id {
+            Some(id) => {
+                info!(id, user = %caller.user, client = client_name(&caller.client), "committed");
+                self.publish(&base::config_change(&caller, &proposal.diff.changes()), now());
+                (self.on_commit)(&Committed { id, user: caller.user });
+                self.snapshot_if_due();
+            }
+            None => self.datastores.unstage(&proposal),
         }
+        release_after(&proposal);
         outcome
     }
 
-    fn ask_everyone(&mut self, caller: &Caller, proposal: &Proposal, note: &CommitNote) -> Result<(), Vec<Refusal>> {
-        let shares = self.router.shares(&proposal.changes);
-        let providers = shares.keys().map(|index| ProviderId(index.0)).collect();
-        let (mut machine, actions) = Commit::begin(providers, true);
+    /// Does what the machine says until it waits for the record (`None`) or answers.
+    fn play(&mut self, prepared: &mut Prepared, actions: Vec<Action>) -> Option<Result<(), Vec<Refusal>>> {
+        let Prepared { proposal, shares, machine, .. } = prepared;
         let mut actions: VecDeque<Action> = actions.into();
-        let mut committed = None;
         while let Some(action) = actions.pop_front() {
             let input = match action {
                 Action::Validate(at) => {
-                    Input::Validated(at, self.providers[at.0].validate(&share(&shares, at, self.datastores.running())))
+                    Input::Validated(at, self.providers[at.0].validate(&share(shares, at, self.datastores.running())))
                 }
                 Action::Prepare(at) => {
-                    let share = share(&shares, at, self.datastores.running());
+                    let share = share(shares, at, self.datastores.running());
                     Input::Prepared(at, self.providers[at.0].prepare(&share).map_err(|refusal| placed(refusal, &share)))
                 }
                 Action::Abort(at) => {
                     self.providers[at.0].abort();
                     Input::Aborted(at)
                 }
-                Action::Record => {
-                    let recorded = self.record(caller, note, &proposal.diff.print_xml());
-                    Input::Recorded(recorded.map(|id| committed = Some(id)))
-                }
+                Action::Record => return None,
                 Action::Swap => {
                     self.access.refresh(self.datastores.running(), &proposal.changes);
                     self.datastores.accept(proposal);
                     continue;
                 }
                 Action::Apply(at) => {
-                    self.providers[at.0].apply(&share(&shares, at, self.datastores.running()));
+                    self.providers[at.0].apply(&share(shares, at, self.datastores.running()));
                     Input::Applied(at)
                 }
-                Action::Reply(outcome) => {
-                    if let Some(id) = committed {
-                        info!(id, user = %caller.user, client = client_name(&caller.client), "committed");
-                        self.publish(&base::config_change(caller, &proposal.diff.changes()), now());
-                        (self.on_commit)(&Committed { id, user: caller.user.clone() });
-                        self.snapshot_if_due();
-                    }
-                    return outcome;
-                }
+                Action::Reply(outcome) => return Some(outcome),
             };
             actions.extend(machine.handle(input));
         }
-        Err(vec![Refusal::new(Kind::OperationFailed, "the commit ended without an outcome")])
+        None
     }
 
     pub(super) fn ask_providers_to_validate(&mut self, proposal: &Proposal) -> Result<(), Vec<Refusal>> {
@@ -153,23 +188,32 @@ impl Northbound {
         if refusals.is_empty() { Ok(()) } else { Err(refusals) }
     }
 
+    /// Records commits with one force of the disk: all of them or none. Answers their ids.
+    pub(super) fn record_together(&mut self, commits: &[Prepared]) -> Result<std::ops::Range<u64>, Refusal> {
+        let records = commits.iter().map(|commit| {
+            let Prepared { caller, proposal, note, .. } = commit;
+            (meta_of(caller, note), proposal.diff.print_xml().to_vec())
+        });
+        self.record_all(records.collect())
+    }
+
     pub(super) fn record(&mut self, caller: &Caller, note: &CommitNote, diff: &[u8]) -> Result<u64, Refusal> {
-        let meta = CommitMeta {
-            user: caller.user.clone(),
-            client: note.client.unwrap_or(client_name(&caller.client)).to_owned(),
-            session: caller.session.0,
-            time: now().to_string(),
-            label: note.label.clone(),
-            comment: note.comment.clone(),
-        };
-        let id = self.commits.append(meta.clone(), diff).map_err(|trouble| {
+        self.record_all(vec![(meta_of(caller, note), diff.to_vec())]).map(|ids| ids.start)
+    }
+
+    fn record_all(&mut self, records: Vec<(CommitMeta, Vec<u8>)>) -> Result<std::ops::Range<u64>, Refusal> {
+        let noted: Vec<_> = records.iter().map(|(meta, diff)| (meta.clone(), diff.len())).collect();
+        let first = self.commits.append_together(records).map_err(|trouble| {
             error!(%trouble, "the commit could not be made durable");
             Refusal::new(Kind::OperationFailed, format!("the commit could not be made durable: {trouble}"))
                 .mend("nothing was changed; make room or mend the disk below config/, then commit again")
         })?;
-        self.history.push(history::entry(id, meta, diff));
+        let ids = first..first + noted.len() as u64;
+        for (id, (meta, bytes)) in ids.clone().zip(noted) {
+            self.history.push(history::entry(id, meta, bytes));
+        }
         self.trim_history();
-        Ok(id)
+        Ok(ids)
     }
 
     fn snapshot_if_due(&mut self) {
@@ -202,6 +246,27 @@ impl Northbound {
             error!(%trouble, "the snapshot of running could not be written");
         }
     }
+}
+
+fn meta_of(caller: &Caller, note: &CommitNote) -> CommitMeta {
+    CommitMeta {
+        user: caller.user.clone(),
+        client: note.client.unwrap_or(client_name(&caller.client)).to_owned(),
+        session: caller.session.0,
+        time: now().to_string(),
+        label: note.label.clone(),
+        comment: note.comment.clone(),
+    }
+}
+
+fn release_after(proposal: &Proposal) {
+    if proposal.changes.len() >= LARGE_CHANGES {
+        release_memory();
+    }
+}
+
+fn without_outcome() -> Refusal {
+    Refusal::new(Kind::OperationFailed, "the commit ended without an outcome")
 }
 
 /// A refusal names a node: where the provider did not, the first that it was asked about.

@@ -118,19 +118,15 @@ impl Northbound {
             .machine
             .commit(&confirm, caller.session, &caller.user, last, now_since_boot())
             .map_err(|refused| vec![refused.into()])?;
-        let id = Self::candidate_of(caller);
-        self.locks.may_commit(caller.session, id == CandidateId::Shared).map_err(refuse)?;
-        self.history.may_be_noted(label.as_deref(), comment.as_deref()).map_err(|refused| vec![refused.into()])?;
-        let proposal = self.datastores.propose(id)?;
-        self.authorise_commit(caller, &proposal)?;
-        self.confirming.tidy().map_err(refuse)?;
+        let id = self.candidate_of(caller);
+        let proposal = self.proposal_of(caller, label.as_deref(), comment.as_deref())?;
         if let Step::Wait(pending) = &step {
             self.confirming.remember(pending).map_err(refuse)?;
         }
         if proposal.is_empty() {
             // Nothing to record. What differed in form only (an explicit default, say) is no difference.
             self.datastores.discard(id);
-        } else if let Err(refusals) = self.carry_out(caller, &proposal, &CommitNote { client: None, label, comment }) {
+        } else if let Err(refusals) = self.carry_out(caller, proposal, CommitNote { client: None, label, comment }) {
             if matches!(step, Step::Wait(_)) {
                 self.confirming.is_stale = true;
                 self.mend_the_note();
@@ -144,6 +140,23 @@ impl Northbound {
         }
         self.confirming.machine.take(step);
         Ok(Response::Ok)
+    }
+
+    /// What a commit of `caller`'s candidate would do, when nothing is in its way.
+    pub(super) fn proposal_of(
+        &mut self,
+        caller: &Caller,
+        label: Option<&str>,
+        comment: Option<&str>,
+    ) -> Result<Proposal, Vec<Refusal>> {
+        let refuse = |refusal| vec![refusal];
+        let id = self.candidate_of(caller);
+        self.locks.may_commit(caller.session, id == CandidateId::Shared).map_err(refuse)?;
+        self.history.may_be_noted(label, comment).map_err(|refused| vec![refused.into()])?;
+        let proposal = self.datastores.propose(id)?;
+        self.authorise_commit(caller, &proposal)?;
+        self.confirming.tidy().map_err(refuse)?;
+        Ok(proposal)
     }
 
     pub(super) fn cancel_commit(&mut self, caller: &Caller, persist_id: Option<&str>) -> Answer {
@@ -183,7 +196,7 @@ impl Northbound {
         };
         let proposal = self.proposal_back_to(rollback_to)?;
         if !proposal.is_empty() {
-            self.carry_out(caller, &proposal, &undoing(why))?;
+            self.carry_out(caller, proposal, undoing(why))?;
         }
         self.confirming.machine.undone();
         self.confirming.is_stale = true;

@@ -18,7 +18,8 @@ use tracing::{debug, info, warn};
 use super::access::Access as AccessControl;
 use super::calling::PendingCall;
 use super::confirming::Confirming;
-use super::handle::{Continuation, Handle, Input, Opening, Ticket};
+use super::grouping::{GROUP_COMMITS_MAX, Waiting};
+use super::handle::{Continuation, Handle, Input, Opening, REQUESTS_WAITING_MAX, Ticket};
 use super::history;
 use super::notifications::log::EventLog;
 use super::notifications::scribe::Scribe;
@@ -29,7 +30,7 @@ use super::reading::PendingGet;
 use super::router::{Gap, Inventory, Router};
 use super::secrets::{HashClearText, Secrets};
 use super::sessions::Sessions;
-use super::{Answer, Caller, Client, Datastore, Request, Response, SessionEnd, SessionId};
+use super::{Answer, Caller, Client, CommitOptions, Datastore, Request, Response, SessionEnd, SessionId};
 use crate::datastore::confirmed::BootTime;
 use crate::datastore::history::{History, Limits as HistoryLimits};
 use crate::datastore::lock::Locks;
@@ -171,22 +172,55 @@ impl Northbound {
     pub fn run(mut self, mut receiver: mpsc::Receiver<Input>) {
         while let Some(heard) = self.hear(&mut receiver) {
             self.undo_if_due();
-            let Heard::Input(input) = heard else { continue };
-            match input {
-                Input::Open { opening, reply } => drop(reply.send(self.open(opening))),
-                Input::Ask { caller, request, reply } => self.ask(&caller, request, reply),
-                Input::Permit { caller, path, access, reply } => {
-                    drop(reply.send(self.access.permits(&caller, &path, access)));
+            let mut next = match heard {
+                Heard::Input(input) => Some(input),
+                Heard::Time => None,
+            };
+            // Commits wait until all that arrived with them is heard: those among it share a force of the disk.
+            let mut waiting = Vec::new();
+            for _ in 0..REQUESTS_WAITING_MAX {
+                let Some(input) = next.take() else { break };
+                match input {
+                    Input::Ask { caller, request: Request::Commit(options), reply }
+                        if self.may_wait(&caller, &options) =>
+                    {
+                        match self.access.may_ask(&caller, &Request::Commit(CommitOptions::default())) {
+                            Ok(()) => waiting.push(Waiting { caller, options, reply }),
+                            Err(refusal) => refuse(&caller, refusal, reply),
+                        }
+                    }
+                    Input::Stop { reply } => {
+                        self.commit_together(std::mem::take(&mut waiting));
+                        self.scribe.finish(self.stream.log());
+                        let _ = reply.send(());
+                        return;
+                    }
+                    other => {
+                        if other.may_end_what_waits() {
+                            self.commit_together(std::mem::take(&mut waiting));
+                        }
+                        self.take(other);
+                    }
                 }
-                Input::Event(event) => self.publish(&event.element, event.at),
-                Input::Close { session, end } => self.close(session, end),
-                Input::Resume(continuation) => (continuation.0)(&mut self),
-                Input::Stop { reply } => {
-                    self.scribe.finish(self.stream.log());
-                    let _ = reply.send(());
-                    return;
+                if !waiting.is_empty() && waiting.len() < GROUP_COMMITS_MAX {
+                    next = receiver.try_recv().ok();
                 }
             }
+            self.commit_together(waiting);
+        }
+    }
+
+    fn take(&mut self, input: Input) {
+        match input {
+            Input::Open { opening, reply } => drop(reply.send(self.open(opening))),
+            Input::Ask { caller, request, reply } => self.ask(&caller, request, reply),
+            Input::Permit { caller, path, access, reply } => {
+                drop(reply.send(self.access.permits(&caller, &path, access)));
+            }
+            Input::Event(event) => self.publish(&event.element, event.at),
+            Input::Close { session, end } => self.close(session, end),
+            Input::Resume(continuation) => (continuation.0)(self),
+            Input::Stop { reply } => drop(reply.send(())),
         }
     }
 
@@ -203,7 +237,7 @@ impl Northbound {
         }
     }
 
-    fn open(&mut self, opening: Opening) -> Result<Ticket, super::Refusal> {
+    pub(super) fn open(&mut self, opening: Opening) -> Result<Ticket, super::Refusal> {
         let (caller, killed) = self.sessions.open(opening, now_unix())?;
         debug!(session = %caller.session, user = %caller.user, origin = %caller.origin, "session opened");
         let mailbox = self.sessions.get(caller.session).map(|session| session.mailbox.clone()).unwrap_or_default();
@@ -229,11 +263,9 @@ impl Northbound {
         debug!(%session, user = %closed.caller.user, ?end, "session closed");
     }
 
-    fn ask(&mut self, caller: &Caller, request: Request, reply: oneshot::Sender<Answer>) {
+    pub(super) fn ask(&mut self, caller: &Caller, request: Request, reply: oneshot::Sender<Answer>) {
         if let Err(refusal) = self.access.may_ask(caller, &request) {
-            info!(user = %caller.user, session = %caller.session, %refusal, "denied");
-            drop(reply.send(Err(vec![refusal])));
-            return;
+            return refuse(caller, refusal, reply);
         }
         let answer = match request {
             Request::Get { filter, with_defaults } => return self.get(caller, filter, with_defaults, reply),
@@ -272,7 +304,8 @@ impl Northbound {
     }
 
     /// The candidate that `caller` edits: shared for NETCONF, its own for shells and scripts.
-    pub(super) fn candidate_of(caller: &Caller) -> CandidateId {
+    #[expect(clippy::unused_self, reason = "one shape for all questions")]
+    pub(super) fn candidate_of(&self, caller: &Caller) -> CandidateId {
         match caller.client {
             Client::Netconf | Client::Local | Client::Agent => CandidateId::Shared,
             Client::Shell | Client::Script { .. } => CandidateId::Private(caller.session),
@@ -304,6 +337,12 @@ impl Northbound {
         self.last_pending += 1;
         self.last_pending
     }
+}
+
+fn refuse(caller: &Caller, refusal: super::Refusal, reply: oneshot::Sender<Answer>) {
+    info!(user = %caller.user, session = %caller.session, %refusal, "denied");
+    // A front end that is gone needs no answer.
+    drop(reply.send(Err(vec![refusal])));
 }
 
 fn inventory(schema: &'static Schema) -> Inventory {

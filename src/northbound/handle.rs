@@ -40,6 +40,23 @@ pub enum Input {
     },
 }
 
+impl Input {
+    /// Whether it may end a session, its locks or its candidate: a commit that was asked before comes before it.
+    pub(super) fn may_end_what_waits(&self) -> bool {
+        match self {
+            Self::Close { .. } | Self::Stop { .. } => true,
+            Self::Ask { request, .. } => !matches!(
+                request,
+                Request::Get { .. }
+                    | Request::GetConfig { .. }
+                    | Request::GetSchema { .. }
+                    | Request::EditConfig { .. }
+            ),
+            Self::Open { .. } | Self::Permit { .. } | Self::Event(_) | Self::Resume(_) => false,
+        }
+    }
+}
+
 /// Work that goes on after a provider's future is done. Runs on the northbound's thread.
 pub struct Continuation(pub Box<dyn FnOnce(&mut super::driver::Northbound) + Send>);
 

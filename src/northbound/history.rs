@@ -23,8 +23,8 @@ pub(super) const ROOT: &str = "/Cisco-IOS-XR-config-cfgmgr-exec-oper:config-mana
 const MODULE: &str = "Cisco-IOS-XR-config-cfgmgr-exec-oper";
 
 /// What a commit leaves in the index.
-pub(super) fn entry(id: u64, meta: CommitMeta, diff: &[u8]) -> Entry {
-    Entry { id, bytes: diff.len() as u64, meta }
+pub(super) fn entry(id: u64, meta: CommitMeta, bytes: usize) -> Entry {
+    Entry { id, bytes: bytes as u64, meta }
 }
 
 /// The commits that are still on disk. One that is damaged ends the history, but not the agent: recovery has not needed it.
@@ -34,7 +34,7 @@ pub(super) fn load(commits: &CommitStore, limits: Limits) -> History {
         Vec::new()
     });
     let found = ids.into_iter().rev().map_while(|id| match commits.read(id) {
-        Ok(record) => Some(entry(id, record.meta, &record.diff)),
+        Ok(record) => Some(entry(id, record.meta, record.diff.len())),
         Err(trouble) => {
             warn!(%trouble, "the history of commits begins after this one");
             None
@@ -102,7 +102,7 @@ impl Northbound {
         let proposal = self.datastores.propose_tree(next, None)?;
         self.authorise_commit(caller, &proposal)?;
         self.mend_before_commit().map_err(refuse)?;
-        if proposal.is_empty() { Ok(()) } else { self.carry_out(caller, &proposal, &note) }
+        if proposal.is_empty() { Ok(()) } else { self.carry_out(caller, proposal, note) }
     }
 
     fn changes_asked_for(&self, caller: &Caller, input: &Element) -> Result<Vec<Element>, Vec<Refusal>> {

@@ -11,6 +11,7 @@ mod committing;
 mod confirming;
 pub mod driver;
 pub mod filter;
+mod grouping;
 pub mod handle;
 mod history;
 pub mod mailbox;
@@ -24,6 +25,8 @@ pub mod router;
 mod secrets;
 pub mod sessions;
 mod subscribing;
+#[cfg(test)]
+mod testing;
 mod writing;
 
 use std::fmt;

@@ -86,6 +86,13 @@ pub trait Provider: Send {
     /// rpcs and actions that it carries out, as schema paths.
     fn calls(&self) -> &'static [&'static str];
 
+    /// Whether `validate` and `prepare` look at the proposal alone, remember nothing, and `apply` may be told of newer
+    /// configuration than its changes. Then commits that wait together may be prepared on top of each other before the
+    /// first of them is applied; else no two of them that concern this provider are.
+    fn takes_each_proposal_alone(&self) -> bool {
+        false
+    }
+
     /// Is the proposed configuration one that this provider could make true? Pure: remembers nothing.
     fn validate(&self, proposal: &Proposal<'_>) -> Result<(), Vec<Refusal>>;
 

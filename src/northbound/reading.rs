@@ -107,7 +107,7 @@ impl Northbound {
         let refuse = |refusal| vec![refusal];
         let tree = match source {
             Datastore::Running => Rc::clone(self.datastores.running()),
-            Datastore::Candidate => self.datastores.candidate(Self::candidate_of(caller)),
+            Datastore::Candidate => self.datastores.candidate(self.candidate_of(caller)),
             Datastore::Startup => return Err(vec![super::writing::no_startup()]),
         };
         let selected = self.select_readable(caller, &tree, filter).map_err(refuse)?;

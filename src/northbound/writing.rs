@@ -95,7 +95,7 @@ impl Northbound {
     }
 
     pub(super) fn discard_changes(&mut self, caller: &Caller) -> Answer {
-        let id = Self::candidate_of(caller);
+        let id = self.candidate_of(caller);
         if id == CandidateId::Shared {
             self.locks.may_edit(Datastore::Candidate, caller.session).map_err(|refusal| vec![refusal])?;
         }
@@ -104,7 +104,7 @@ impl Northbound {
     }
 
     pub(super) fn validate(&mut self, caller: &Caller, source: &Source) -> Answer {
-        let id = Self::candidate_of(caller);
+        let id = self.candidate_of(caller);
         let tree = match source {
             Source::Datastore(Datastore::Running) => self.datastores.running().duplicate(),
             Source::Datastore(Datastore::Candidate) if self.datastores.conflicts(id).is_empty() => {
@@ -125,7 +125,7 @@ impl Northbound {
             return Err(vec![no_startup()]);
         }
         // A private candidate is nobody else's: there is nothing to lock.
-        if target == Datastore::Candidate && Self::candidate_of(caller) != CandidateId::Shared {
+        if target == Datastore::Candidate && self.candidate_of(caller) != CandidateId::Shared {
             return Ok(Response::Ok);
         }
         let circumstances = Circumstances {
@@ -146,7 +146,7 @@ impl Northbound {
         if target == Datastore::Startup {
             return Err(vec![no_startup()]);
         }
-        if target == Datastore::Candidate && Self::candidate_of(caller) != CandidateId::Shared {
+        if target == Datastore::Candidate && self.candidate_of(caller) != CandidateId::Shared {
             return Ok(Response::Ok);
         }
         self.locks.unlock(target, caller.session).map_err(|refused| vec![refused.into()])?;
@@ -160,7 +160,7 @@ impl Northbound {
             Datastore::Running => Err(vec![running_is_not_writable()]),
             Datastore::Startup => Err(vec![no_startup()]),
             Datastore::Candidate => {
-                let id = Self::candidate_of(caller);
+                let id = self.candidate_of(caller);
                 if id == CandidateId::Shared {
                     self.locks.may_edit(Datastore::Candidate, caller.session).map_err(|refusal| vec![refusal])?;
                 }

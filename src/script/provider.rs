@@ -54,6 +54,10 @@ impl Provider for ScriptProvider {
         &[ADD, ADD_CHECKSUM, REMOVE]
     }
 
+    fn takes_each_proposal_alone(&self) -> bool {
+        true
+    }
+
     fn validate(&self, proposal: &Proposal<'_>) -> Result<(), Vec<Refusal>> {
         let (_, errors) = config::read(proposal.config.subtree(config::ROOT).as_ref());
         if errors.is_empty() { Ok(()) } else { Err(errors.into_iter().map(Refusal::from).collect()) }

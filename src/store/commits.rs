@@ -1,5 +1,6 @@
-//! The commit history: `commits/<id>` and `snapshot-<id>` in one directory.
+//! The commit history: `commits/<id>` (or `<first>-<last>`) and `snapshot-<id>` in one directory.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -7,6 +8,7 @@ use tracing::warn;
 
 use super::StoreError;
 use super::disk::{Disk, put};
+use super::names::{Span, ids, spans};
 use super::record::{self, Broken};
 pub use super::record::{CommitMeta, CommitRecord};
 
@@ -48,6 +50,8 @@ pub struct CommitStore {
     dir: PathBuf,
     limits: Limits,
     next_id: u64,
+    /// The first and the last of the commits that share a file.
+    groups: BTreeMap<u64, u64>,
     commits_since_snapshot: u64,
     bytes_since_snapshot: u64,
     /// How large the newest snapshot is.
@@ -72,32 +76,32 @@ impl CommitStore {
         }
         recovered.snapshot = newest_snapshot(&*disk, &dir)?;
         let after = recovered.snapshot.as_ref().map_or(FIRST_COMMIT_ID - 1, |(id, _)| *id);
-        let ids = ids(&*disk, &commits_dir, "")?;
-        let last = ids.last().copied();
+        let spans = spans(&*disk, &commits_dir)?;
+        let newest = spans.last().copied();
         let mut expected = after + 1;
-        for id in ids.into_iter().filter(|id| *id > after) {
-            if id != expected {
+        for span in spans.iter().filter(|span| span.last > after) {
+            if !span.holds(expected) {
                 return Err(StoreError::Missing { path: commits_dir.join(expected.to_string()) });
             }
-            let path = commits_dir.join(id.to_string());
+            let path = commits_dir.join(span.to_string());
             let bytes = disk.read(&path).map_err(StoreError::disk(&path))?;
-            match record::read_commit(&bytes) {
-                Ok(record) if record.id == id => recovered.commits.push(record),
-                Ok(_) => return Err(StoreError::Damaged { path, reason: "it is another commit's file".to_owned() }),
-                Err(Broken::Torn) if Some(id) == last => {
-                    let torn = commits_dir.join(format!("{id}.torn"));
+            let records = match record::read_file(&bytes) {
+                Ok(records) => records,
+                Err(Broken::Torn) if Some(*span) == newest => {
+                    let torn = commits_dir.join(format!("{span}.torn"));
                     disk.rename(&path, &torn).map_err(StoreError::disk(&path))?;
                     disk.sync_dir(&commits_dir).map_err(StoreError::disk(&commits_dir))?;
                     warn!(path = %torn.display(), "a commit that was never acknowledged was cut off; it is set aside");
                     recovered.torn.push(torn);
                     break;
                 }
-                Err(Broken::Torn) => {
-                    return Err(StoreError::Damaged { path, reason: "its end is missing".to_owned() });
-                }
-                Err(Broken::Damaged(reason)) => return Err(StoreError::Damaged { path, reason }),
+                Err(broken) => return Err(unreadable(path, broken)),
+            };
+            if !records.iter().map(|record| record.id).eq(span.first..=span.last) {
+                return Err(StoreError::Damaged { path, reason: "it is another commit's file".to_owned() });
             }
-            expected += 1;
+            recovered.commits.extend(records.into_iter().filter(|record| record.id > after));
+            expected = span.last + 1;
         }
         // A name that was read now must not be lost by the next power cut.
         disk.sync_dir(&commits_dir).map_err(StoreError::disk(&commits_dir))?;
@@ -106,6 +110,11 @@ impl CommitStore {
             dir,
             limits,
             next_id: expected,
+            groups: spans
+                .iter()
+                .filter(|span| span.first < span.last && span.last < expected)
+                .map(|span| (span.first, span.last))
+                .collect(),
             commits_since_snapshot: expected - after - 1,
             bytes_since_snapshot: recovered.commits.iter().map(|record| record.diff.len() as u64).sum(),
             snapshot_bytes: recovered.snapshot.as_ref().map_or(0, |(_, payload)| payload.len() as u64),
@@ -117,25 +126,36 @@ impl CommitStore {
 
     /// Records a commit; when this returns an id, the commit outlives a power cut.
     pub fn append(&mut self, meta: CommitMeta, diff: &[u8]) -> Result<u64, StoreError> {
+        self.append_together(vec![(meta, diff.to_vec())])
+    }
+
+    /// Records commits, one after the other, with one force of the disk: all of them outlive a power cut, or none is there.
+    /// Answers the id of the first; there is one.
+    pub fn append_together(&mut self, commits: Vec<(CommitMeta, Vec<u8>)>) -> Result<u64, StoreError> {
         if let Some(path) = &self.not_trusted {
             return Err(StoreError::NotTrusted { path: path.clone() });
         }
-        let id = self.next_id;
-        let path = self.commit_path(id);
-        let record = CommitRecord { id, meta, diff: diff.to_vec() };
-        if let Err(error) = put(&*self.disk, &path, &record::commit_text(&record)) {
+        let records: Vec<CommitRecord> =
+            commits.into_iter().zip(self.next_id..).map(|((meta, diff), id)| CommitRecord { id, meta, diff }).collect();
+        let count = records.len() as u64;
+        let span = Span { first: self.next_id, last: self.next_id + count - 1 };
+        let path = self.commits_dir().join(span.to_string());
+        if let Err(error) = put(&*self.disk, &path, &record::file_text(&records)) {
             self.take_back(&path);
             return Err(error);
         }
-        self.next_id += 1;
-        self.commits_since_snapshot += 1;
-        self.bytes_since_snapshot += diff.len() as u64;
-        Ok(id)
+        if count > 1 {
+            self.groups.insert(span.first, span.last);
+        }
+        self.next_id += count;
+        self.commits_since_snapshot += count;
+        self.bytes_since_snapshot += records.iter().map(|record| record.diff.len() as u64).sum::<u64>();
+        Ok(span.first)
     }
 
     /// A refused commit must be wholly absent: if its name was given already, it is taken away again.
     fn take_back(&mut self, path: &Path) {
-        let commits_dir = self.dir.join("commits");
+        let commits_dir = self.commits_dir();
         let is_there = self.disk.read(path).is_ok();
         if !is_there {
             return;
@@ -193,12 +213,14 @@ impl CommitStore {
     }
 
     pub fn read(&self, id: u64) -> Result<CommitRecord, StoreError> {
-        read_record(&*self.disk, &self.dir, id)
+        let records = read_span(&*self.disk, &self.commits_dir(), self.span_of(id))?;
+        let missing = || StoreError::Missing { path: self.commits_dir().join(id.to_string()) };
+        records.into_iter().find(|record| record.id == id).ok_or_else(missing)
     }
 
     /// Ids of all commits on disk, oldest first.
     pub fn ids(&self) -> Result<Vec<u64>, StoreError> {
-        ids(&*self.disk, &self.dir.join("commits"), "")
+        Ok(spans(&*self.disk, &self.commits_dir())?.iter().flat_map(|span| span.first..=span.last).collect())
     }
 
     /// Recovery may need every commit after this one: it is the one of the oldest snapshot.
@@ -206,14 +228,27 @@ impl CommitStore {
         Ok(ids(&*self.disk, &self.dir, "snapshot-")?.first().copied().unwrap_or(FIRST_COMMIT_ID - 1))
     }
 
-    /// Removes a commit that recovery does not need. A power cut may bring it back: it is not in the way.
-    pub fn forget(&self, id: u64) -> Result<(), StoreError> {
-        let path = self.commit_path(id);
+    /// Removes a commit that recovery does not need; one that shares a file goes with the last of that. A power cut may
+    /// bring it back: it is not in the way.
+    pub fn forget(&mut self, id: u64) -> Result<(), StoreError> {
+        let span = self.span_of(id);
+        if id < span.last {
+            return Ok(());
+        }
+        let path = self.commits_dir().join(span.to_string());
+        self.groups.remove(&span.first);
         self.disk.remove(&path).map_err(StoreError::disk(&path))
     }
 
-    fn commit_path(&self, id: u64) -> PathBuf {
-        self.dir.join("commits").join(id.to_string())
+    fn span_of(&self, id: u64) -> Span {
+        match self.groups.range(..=id).next_back() {
+            Some((first, last)) if id <= *last => Span { first: *first, last: *last },
+            Some(_) | None => Span { first: id, last: id },
+        }
+    }
+
+    fn commits_dir(&self) -> PathBuf {
+        self.dir.join("commits")
     }
 }
 
@@ -238,8 +273,19 @@ impl SnapshotWork {
     pub fn parts(&self) -> Result<(Option<Vec<u8>>, Vec<CommitRecord>), StoreError> {
         let newest = newest_snapshot(&*self.disk, &self.dir)?;
         let after = newest.as_ref().map_or(FIRST_COMMIT_ID - 1, |(id, _)| *id);
-        let records =
-            (after + 1..=self.id).map(|id| read_record(&*self.disk, &self.dir, id)).collect::<Result<_, _>>()?;
+        let commits_dir = self.dir.join("commits");
+        let mut records: Vec<CommitRecord> = Vec::new();
+        for span in spans(&*self.disk, &commits_dir)?.into_iter().filter(|span| span.last > after) {
+            if span.first > self.id {
+                break;
+            }
+            let found = read_span(&*self.disk, &commits_dir, span)?;
+            records.extend(found.into_iter().filter(|record| (after + 1..=self.id).contains(&record.id)));
+        }
+        let is_whole = records.iter().map(|record| record.id).eq(after + 1..=self.id);
+        if !is_whole {
+            return Err(StoreError::Missing { path: commits_dir.join((after + 1).to_string()) });
+        }
         Ok((newest.map(|(_, payload)| payload), records))
     }
 
@@ -257,19 +303,21 @@ impl SnapshotWork {
     }
 }
 
-fn read_record(disk: &dyn Disk, dir: &Path, id: u64) -> Result<CommitRecord, StoreError> {
-    let path = dir.join("commits").join(id.to_string());
+fn read_span(disk: &dyn Disk, commits_dir: &Path, span: Span) -> Result<Vec<CommitRecord>, StoreError> {
+    let path = commits_dir.join(span.to_string());
     let bytes = disk.read(&path).map_err(|error| match error.kind() {
         std::io::ErrorKind::NotFound => StoreError::Missing { path: path.clone() },
         _ => StoreError::disk(&path)(error),
     })?;
-    record::read_commit(&bytes).map_err(|broken| {
-        let reason = match broken {
-            Broken::Torn => "its end is missing".to_owned(),
-            Broken::Damaged(reason) => reason,
-        };
-        StoreError::Damaged { path, reason }
-    })
+    record::read_file(&bytes).map_err(|broken| unreadable(path, broken))
+}
+
+fn unreadable(path: PathBuf, broken: Broken) -> StoreError {
+    match broken {
+        Broken::Torn => StoreError::Damaged { path, reason: "its end is missing".to_owned() },
+        Broken::Damaged(reason) => StoreError::Damaged { path, reason },
+        Broken::OtherForm(found) => StoreError::OtherForm { path, found },
+    }
 }
 
 /// A file that was being written when the power went.
@@ -281,7 +329,6 @@ fn clear_left_over(disk: &dyn Disk, path: &Path) -> Result<(), StoreError> {
 }
 
 fn newest_snapshot(disk: &dyn Disk, dir: &Path) -> Result<Option<(u64, Vec<u8>)>, StoreError> {
-    let mut first_problem = None;
     for id in ids(disk, dir, "snapshot-")?.into_iter().rev() {
         let path = dir.join(format!("snapshot-{id}"));
         let bytes = disk.read(&path).map_err(StoreError::disk(&path))?;
@@ -290,233 +337,15 @@ fn newest_snapshot(disk: &dyn Disk, dir: &Path) -> Result<Option<(u64, Vec<u8>)>
             Ok(_) => "it is another commit's snapshot".to_owned(),
             Err(Broken::Torn) => "its end is missing".to_owned(),
             Err(Broken::Damaged(reason)) => reason,
+            // What a newer version wrote is not damaged: an older snapshot may be there no more, or lead elsewhere.
+            Err(Broken::OtherForm(found)) => return Err(StoreError::OtherForm { path, found }),
         };
         // Commits are kept, so an older snapshot, or none, leads to the same running.
         warn!(path = %path.display(), reason, "a snapshot is not used");
-        first_problem.get_or_insert(path);
     }
     Ok(None)
 }
 
-/// The numbers behind `prefix` in the names of a directory, in order.
-fn ids(disk: &dyn Disk, dir: &Path, prefix: &str) -> Result<Vec<u64>, StoreError> {
-    let names = disk.list(dir).map_err(StoreError::disk(dir))?;
-    let mut ids: Vec<u64> = names.iter().filter_map(|name| name.strip_prefix(prefix)?.parse().ok()).collect();
-    ids.sort_unstable();
-    Ok(ids)
-}
-
 #[cfg(test)]
-mod tests {
-    use super::super::disk::simulated::Simulated;
-    use super::*;
-
-    fn open(disk: &Arc<Simulated>) -> Result<(CommitStore, Recovered), StoreError> {
-        let limits = Limits { commits_between_snapshots: 3, ..Limits::default() };
-        CommitStore::open(Arc::clone(disk) as Arc<dyn Disk>, PathBuf::from("/config"), limits)
-    }
-
-    fn diffs(recovered: &Recovered) -> Vec<String> {
-        let snapshot = recovered.snapshot.iter().map(|(_, bytes)| bytes.clone());
-        let commits = recovered.commits.iter().map(|record| record.diff.clone());
-        snapshot.chain(commits).map(|bytes| String::from_utf8(bytes).unwrap()).collect()
-    }
-
-    #[test]
-    fn what_was_appended_is_recovered_with_the_snapshot_in_front() {
-        let disk = Arc::new(Simulated::default());
-        let (mut store, recovered) = open(&disk).unwrap();
-        assert_eq!(recovered, Recovered::default());
-        for text in ["a", "b", "c"] {
-            store.append(CommitMeta::default(), text.as_bytes()).unwrap();
-        }
-        assert!(store.wants_snapshot());
-        store.snapshot(FIRST_COMMIT_ID + 2, b"abc").unwrap();
-        assert!(!store.wants_snapshot());
-        assert_eq!(store.append(CommitMeta::default(), b"d").unwrap(), FIRST_COMMIT_ID + 3);
-        let (store, recovered) = open(&disk).unwrap();
-        assert_eq!(diffs(&recovered), ["abc", "d"]);
-        assert_eq!(store.ids().unwrap().len(), 4);
-        assert_eq!(store.read(FIRST_COMMIT_ID).unwrap().diff, b"a");
-    }
-
-    #[test]
-    fn commits_before_the_oldest_snapshot_may_go() {
-        let disk = Arc::new(Simulated::default());
-        let (mut store, _) = open(&disk).unwrap();
-        assert_eq!(store.needed_after().unwrap(), FIRST_COMMIT_ID - 1);
-        for id in FIRST_COMMIT_ID..FIRST_COMMIT_ID + 9 {
-            store.append(CommitMeta::default(), b"x").unwrap();
-            if store.wants_snapshot() {
-                store.snapshot(id, b"s").unwrap();
-            }
-        }
-        // Of three snapshots two are kept.
-        assert_eq!(store.needed_after().unwrap(), FIRST_COMMIT_ID + 5);
-        for id in FIRST_COMMIT_ID..=store.needed_after().unwrap() {
-            store.forget(id).unwrap();
-        }
-        // The newest snapshot may turn out to be damaged.
-        disk.write(&PathBuf::from(format!("/config/snapshot-{}", FIRST_COMMIT_ID + 8)), b"?").unwrap();
-        let (store, recovered) = open(&disk).unwrap();
-        assert_eq!(diffs(&recovered), ["s", "x", "x", "x"]);
-        assert_eq!(store.last_id(), FIRST_COMMIT_ID + 8);
-    }
-
-    /// What a store was told and answered until the power went.
-    struct Life {
-        acknowledged: u64,
-        steps: usize,
-    }
-
-    /// Commits of several sizes with snapshots in between, on a disk that loses power after so many steps.
-    fn live(disk: &Arc<Simulated>, commits: u64) -> Life {
-        let mut acknowledged = 0;
-        if let Ok((mut store, _)) = open(disk) {
-            for index in 0..commits {
-                let text = format!("<c>{index}</c>").repeat(1 + usize::try_from(index % 5).unwrap());
-                if store.append(CommitMeta::default(), text.as_bytes()).is_err() {
-                    break;
-                }
-                acknowledged += 1;
-                if store.wants_snapshot() {
-                    let _ = store.snapshot(store.last_id(), format!("upto{index}").as_bytes());
-                }
-            }
-        }
-        Life { acknowledged, steps: disk.steps_taken() }
-    }
-
-    /// Opens what the power left: every acknowledged commit is there, and at most the one that was being written.
-    fn check(after: Simulated, acknowledged: u64, what: &dyn Fn() -> String) -> (Arc<Simulated>, u64) {
-        let after = Arc::new(after);
-        let (store, recovered) = open(&after).unwrap_or_else(|error| panic!("{}: {error}", what()));
-        let found = store.last_id() + 1 - FIRST_COMMIT_ID;
-        assert!(found == acknowledged || found == acknowledged + 1, "{}: {found} of {acknowledged}", what());
-        let snapshot = recovered.snapshot.as_ref().map_or(0, |(id, _)| id + 1 - FIRST_COMMIT_ID);
-        if let Some((_, payload)) = &recovered.snapshot {
-            assert_eq!(*payload, format!("upto{}", snapshot - 1).as_bytes(), "{}", what());
-        }
-        assert_eq!(snapshot + recovered.commits.len() as u64, found, "{}", what());
-        for (record, index) in recovered.commits.iter().zip(snapshot..) {
-            let text = format!("<c>{index}</c>").repeat(1 + usize::try_from(index % 5).unwrap());
-            assert_eq!(record.diff, text.as_bytes(), "{}", what());
-        }
-        (after, found)
-    }
-
-    #[test]
-    fn after_a_power_cut_anywhere_every_acknowledged_commit_is_there_and_at_most_one_more() {
-        const CUT_POINTS: usize = 100_000;
-        const COMMITS: u64 = 7;
-        let whole = Arc::new(Simulated::default());
-        let steps_max = live(&whole, COMMITS).steps;
-        let mut cuts = 0;
-        let mut seed = 0;
-        while cuts < CUT_POINTS {
-            // Each step once for each seed; the seed says which of the unforced bytes and names outlive the cut.
-            for steps in 0..=steps_max {
-                let disk = Arc::new(Simulated::default());
-                disk.lose_power_after(steps);
-                let life = live(&disk, COMMITS);
-                for turn in 0..24 {
-                    let seed = seed * 24 + turn;
-                    let what = || format!("steps {steps} seed {seed}");
-                    let (after, found) = check(disk.after_power_cut(seed), life.acknowledged, &what);
-                    cuts += 1;
-                    if turn == 0 {
-                        // Recovery itself may be cut off, and goes on where it was.
-                        let again = Arc::new(after.after_power_cut(seed));
-                        again.lose_power_after(usize::try_from(seed).unwrap() % 8);
-                        let _ = open(&again);
-                        let (_, still) = check(again.after_power_cut(seed + 1), found, &what);
-                        assert_eq!(still, found, "{}", what());
-                        cuts += 1;
-                    }
-                }
-            }
-            seed += 1;
-        }
-    }
-
-    #[test]
-    fn commits_go_on_while_a_snapshot_is_taken() {
-        let disk = Arc::new(Simulated::default());
-        let (mut store, _) = open(&disk).unwrap();
-        for text in ["a", "b", "c"] {
-            store.append(CommitMeta::default(), text.as_bytes()).unwrap();
-        }
-        let work = store.begin_snapshot();
-        assert!(!store.wants_snapshot(), "one at a time");
-        store.append(CommitMeta::default(), b"d").unwrap();
-        let (before, records) = work.parts().unwrap();
-        let all: Vec<u8> = records.into_iter().flat_map(|record| record.diff).collect();
-        assert_eq!((before, all.as_slice()), (None, &b"abc"[..]));
-        let outcome = work.write(&all);
-        store.snapshot_taken(outcome).unwrap();
-        let (_, recovered) = open(&disk).unwrap();
-        assert_eq!(diffs(&recovered), ["abc", "d"]);
-    }
-
-    #[test]
-    fn a_failed_force_refuses_the_commit_and_leaves_no_trace() {
-        let disk = Arc::new(Simulated::default());
-        let (mut store, _) = open(&disk).unwrap();
-        store.append(CommitMeta::default(), b"good").unwrap();
-        disk.fail_syncs(true);
-        assert!(matches!(store.append(CommitMeta::default(), b"bad"), Err(StoreError::Disk { .. })));
-        disk.fail_syncs(false);
-        let id = store.append(CommitMeta::default(), b"next").unwrap();
-        assert_eq!(id, FIRST_COMMIT_ID + 1);
-        let (_, recovered) = open(&disk).unwrap();
-        assert_eq!(diffs(&recovered), ["good", "next"]);
-    }
-
-    #[test]
-    fn a_full_disk_refuses_the_commit_and_the_old_ones_stay() {
-        let disk = Arc::new(Simulated::default());
-        let (mut store, _) = open(&disk).unwrap();
-        store.append(CommitMeta::default(), b"good").unwrap();
-        disk.fill_after(20);
-        assert!(store.append(CommitMeta::default(), b"no room").is_err());
-        disk.fill_after(10_000);
-        store.append(CommitMeta::default(), b"room").unwrap();
-        let (_, recovered) = open(&disk).unwrap();
-        assert_eq!(diffs(&recovered), ["good", "room"]);
-    }
-
-    #[test]
-    fn a_torn_last_commit_is_set_aside_and_a_damaged_or_missing_one_is_an_error() {
-        let disk = Arc::new(Simulated::default());
-        let (mut store, _) = open(&disk).unwrap();
-        for text in ["a", "b", "c"] {
-            store.append(CommitMeta::default(), text.as_bytes()).unwrap();
-        }
-        let path = |index: u64| PathBuf::from(format!("/config/commits/{}", FIRST_COMMIT_ID + index));
-        let whole = disk.read(&path(2)).unwrap();
-        disk.write(&path(2), &whole[..whole.len() - 5]).unwrap();
-        let (_, recovered) = open(&disk).unwrap();
-        assert_eq!(diffs(&recovered), ["a", "b"]);
-        assert_eq!(recovered.torn.len(), 1);
-
-        let mut bytes = disk.read(&path(0)).unwrap();
-        bytes[3] ^= 1;
-        disk.write(&path(0), &bytes).unwrap();
-        let error = open(&disk).unwrap_err().to_string();
-        assert!(error.contains("/config/commits/1000000001 is damaged"), "{error}");
-
-        disk.remove(&path(0)).unwrap();
-        assert!(matches!(open(&disk), Err(StoreError::Missing { .. })));
-    }
-
-    #[test]
-    fn a_damaged_snapshot_gives_way_to_the_commits() {
-        let disk = Arc::new(Simulated::default());
-        let (mut store, _) = open(&disk).unwrap();
-        store.append(CommitMeta::default(), b"a").unwrap();
-        store.snapshot(FIRST_COMMIT_ID, b"sum").unwrap();
-        disk.write(Path::new("/config/snapshot-1000000001"), b"rubbish").unwrap();
-        let (_, recovered) = open(&disk).unwrap();
-        assert_eq!(diffs(&recovered), ["a"]);
-    }
-}
+#[path = "commits_tests.rs"]
+mod tests;

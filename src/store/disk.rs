@@ -46,7 +46,7 @@ pub(super) fn aside(path: &Path) -> PathBuf {
 }
 
 #[cfg(test)]
-pub(super) mod simulated {
+pub(crate) mod simulated {
     //! A disk in memory that can lose power, fill up, or fail to force.
 
     use std::collections::BTreeMap;

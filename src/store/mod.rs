@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!  config/commits/1000000001     one file a commit: header, change, checksum; written once, never changed
+//!  config/commits/1000000002-1000000005      commits that waited together: one file, one fsync
 //!  config/snapshot-1000000001    running as it was after that commit
 //!
 //!  recovery = the newest sound snapshot + the commits after it
@@ -13,6 +14,7 @@ pub mod commits;
 pub mod disk;
 pub mod driver;
 pub mod journal;
+mod names;
 pub mod note;
 pub mod record;
 
@@ -29,6 +31,8 @@ pub enum StoreError {
     },
     #[error("{path} is damaged: {reason}; restore it from a backup, or move it and all later commits away")]
     Damaged { path: PathBuf, reason: String },
+    #[error("{path} begins with `{found}`, a form that this version does not read; start the version that wrote it")]
+    OtherForm { path: PathBuf, found: String },
     #[error("{path} is missing from the commit history; restore it from a backup, or move all later commits away")]
     Missing { path: PathBuf },
     #[error("{path} could not be forced to disk before and is not used again; restart the agent")]

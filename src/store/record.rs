@@ -10,7 +10,8 @@
 //!  <payload of that many bytes>
 //!  sha256: 9f86d0...
 //! ```
-//! The checksum covers everything before its own line. A file without a whole trailer was never acknowledged.
+//! The checksum covers everything before its own line. A file without a whole trailer was never acknowledged. Commits that
+//! were made durable together are one file: `procyon-commits 1`, whose payload is their texts one after the other.
 
 use std::fmt::Write as _;
 
@@ -43,17 +44,20 @@ pub(super) enum Broken {
     Torn,
     /// It is whole in length but not what was written.
     Damaged(String),
+    /// It is whole, and written by a program that knows another form.
+    OtherForm(String),
 }
 
 /// Names and values in the order of the file.
 type Header = Vec<(String, String)>;
 
 const COMMIT_TITLE: &str = "procyon-commit 1";
+const GROUP_TITLE: &str = "procyon-commits 1";
 const SNAPSHOT_TITLE: &str = "procyon-snapshot 1";
 /// `sha256: `, 64 digits and a newline.
 const TRAILER_BYTES: usize = 8 + 64 + 1;
 
-pub(super) fn commit_text(record: &CommitRecord) -> Vec<u8> {
+fn commit_text(record: &CommitRecord) -> Vec<u8> {
     let meta = &record.meta;
     let mut header = vec![
         ("id", record.id.to_string()),
@@ -71,7 +75,36 @@ pub(super) fn snapshot_text(id: u64, payload: &[u8]) -> Vec<u8> {
     whole(SNAPSHOT_TITLE, &[("id", id.to_string())], payload)
 }
 
-pub(super) fn read_commit(bytes: &[u8]) -> Result<CommitRecord, Broken> {
+/// The text of one file for all of `records`; never none.
+pub(super) fn file_text(records: &[CommitRecord]) -> Vec<u8> {
+    if let [record] = records {
+        return commit_text(record);
+    }
+    let texts: Vec<Vec<u8>> = records.iter().map(commit_text).collect();
+    let lengths: Vec<String> = texts.iter().map(|text| text.len().to_string()).collect();
+    whole(GROUP_TITLE, &[("lengths", lengths.join(" "))], &texts.concat())
+}
+
+/// All commits of a file, oldest first.
+pub(super) fn read_file(bytes: &[u8]) -> Result<Vec<CommitRecord>, Broken> {
+    let title = GROUP_TITLE.trim_end_matches(|digit: char| digit.is_ascii_digit());
+    if !bytes.starts_with(title.as_bytes()) {
+        return read_commit(bytes).map(|record| vec![record]);
+    }
+    let damaged = || Broken::Damaged("its header does not say where each commit begins".to_owned());
+    let (header, mut rest) = opened(GROUP_TITLE, bytes)?;
+    let (_, lengths) = header.iter().find(|(name, _)| name == "lengths").ok_or_else(damaged)?;
+    let mut records = Vec::new();
+    for length in lengths.split(' ') {
+        let length: usize = length.parse().map_err(|_| damaged())?;
+        let (text, behind) = rest.split_at_checked(length).ok_or_else(damaged)?;
+        records.push(read_commit(text)?);
+        rest = behind;
+    }
+    if rest.is_empty() { Ok(records) } else { Err(damaged()) }
+}
+
+fn read_commit(bytes: &[u8]) -> Result<CommitRecord, Broken> {
     let (header, payload) = opened(COMMIT_TITLE, bytes)?;
     let find = |wanted: &str| header.iter().find(|(name, _)| name == wanted).map(|(_, value)| value.clone());
     let need = |wanted: &str| find(wanted).ok_or_else(|| Broken::Damaged(format!("its header lacks {wanted}")));
@@ -114,6 +147,12 @@ fn whole(title: &str, header: &[(&str, String)], payload: &[u8]) -> Vec<u8> {
     bytes
 }
 
+/// A sound file of another form, for tests.
+#[cfg(test)]
+pub(super) fn foreign_text(title: &str) -> Vec<u8> {
+    whole(title, &[("id", "1".to_owned())], b"whatever this is")
+}
+
 fn opened<'b>(title: &str, bytes: &'b [u8]) -> Result<(Header, &'b [u8]), Broken> {
     let damaged = |reason: &str| Broken::Damaged(reason.to_owned());
     let body_bytes = bytes.len().checked_sub(TRAILER_BYTES).ok_or(Broken::Torn)?;
@@ -126,8 +165,10 @@ fn opened<'b>(title: &str, bytes: &'b [u8]) -> Result<(Header, &'b [u8]), Broken
     let end = body.windows(2).position(|pair| pair == b"\n\n").ok_or_else(|| damaged("its header has no end"))?;
     let text = std::str::from_utf8(&body[..end]).map_err(|_| damaged("its header is not UTF-8"))?;
     let mut lines = text.lines();
-    if lines.next() != Some(title) {
-        return Err(damaged("its first line is not the one of this kind of file"));
+    match lines.next() {
+        Some(first) if first == title => {}
+        Some(first) if is_other_form(title, first) => return Err(Broken::OtherForm(first.to_owned())),
+        Some(_) | None => return Err(damaged("its first line is not the one of this kind of file")),
     }
     let mut header = Vec::new();
     for line in lines {
@@ -141,6 +182,12 @@ fn opened<'b>(title: &str, bytes: &'b [u8]) -> Result<(Header, &'b [u8]), Broken
         return Err(damaged("its length is not what its header says"));
     }
     Ok((header, &payload[..length]))
+}
+
+/// The same kind of file, with another number.
+fn is_other_form(title: &str, first: &str) -> bool {
+    let kind = |line: &str| line.rsplit_once(' ').map(|(kind, form)| (kind.to_owned(), form.parse::<u32>().is_ok()));
+    kind(first).is_some_and(|(kind, is_number)| is_number && title.starts_with(&format!("{kind} ")))
 }
 
 fn checksum(bytes: &[u8]) -> String {
@@ -209,6 +256,30 @@ mod tests {
             other[index] ^= 1;
             assert!(matches!(read_commit(&other), Err(Broken::Damaged(_))), "{index}");
         }
+    }
+
+    #[test]
+    fn commits_of_one_file_read_back_and_a_cut_anywhere_is_seen() {
+        let records: Vec<CommitRecord> = (5..8).map(|id| CommitRecord { id, ..record() }).collect();
+        let text = file_text(&records);
+        assert_eq!(read_file(&text), Ok(records));
+        assert_eq!(read_file(&file_text(&[record()])), Ok(vec![record()]));
+        for length in 0..text.len() {
+            assert!(read_file(&text[..length]).is_err(), "{length}");
+        }
+    }
+
+    #[test]
+    fn a_file_of_a_form_that_is_not_known_yet_is_not_called_damaged() {
+        for (title, other) in [(COMMIT_TITLE, "procyon-commit 2"), (GROUP_TITLE, "procyon-commits 12")] {
+            let text = foreign_text(other);
+            assert_eq!(read_file(&text), Err(Broken::OtherForm(other.to_owned())), "{title}");
+        }
+        assert_eq!(
+            read_snapshot(&foreign_text("procyon-snapshot 2")),
+            Err(Broken::OtherForm("procyon-snapshot 2".to_owned()))
+        );
+        assert!(matches!(read_snapshot(&foreign_text("something else")), Err(Broken::Damaged(_))));
     }
 
     #[test]

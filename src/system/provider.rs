@@ -48,6 +48,10 @@ impl Provider for SystemProvider {
         &[]
     }
 
+    fn takes_each_proposal_alone(&self) -> bool {
+        true
+    }
+
     fn validate(&self, proposal: &Proposal<'_>) -> Result<(), Vec<Refusal>> {
         refuse_users(&users_of(proposal.config.subtree(SYSTEM).as_ref()))
     }
