@@ -38,15 +38,15 @@ use crate::keeper::client::Keeper;
 use crate::keeper::deposit::{self, DepositClient};
 use crate::netconf::counters::Counters;
 use crate::netconf::driver::ServeOptions;
-use crate::northbound::HashClearText;
 use crate::northbound::driver::{Committed, Northbound, Parts};
 use crate::northbound::handle::Handle;
 use crate::northbound::notifications::log::EventLog;
 use crate::northbound::notifications::scribe::Scribe;
 use crate::northbound::provider::Provider;
+use crate::northbound::{Candidates, HashClearText};
 use crate::script;
 pub use crate::settings::ModuleSpec;
-use crate::settings::{Layout, Settings};
+use crate::settings::{Candidate, Layout, Settings};
 use crate::ssh::{self, SharedAccounts};
 use crate::store::driver::HostDisk;
 use crate::store::journal::Journal;
@@ -155,6 +155,10 @@ async fn run(options: Options) -> anyhow::Result<()> {
         history: HistoryLimits { commits: settings.limits.history_commits, bytes: settings.limits.history_bytes },
         providers,
         sessions_max: settings.limits.sessions,
+        candidates: match settings.candidate {
+            Candidate::Shared => Candidates::Shared,
+            Candidate::Private => Candidates::Private,
+        },
         answer_time_max: settings.limits.answer_limit(),
         plain_modules: modules.iter().map(|module| module.name.clone()).collect(),
         monitoring: Arc::new(monitoring::Standard { counters: Arc::clone(&counters) }),
@@ -232,6 +236,7 @@ struct NorthboundParts {
     history: HistoryLimits,
     providers: Vec<Box<dyn Provider>>,
     sessions_max: usize,
+    candidates: Candidates,
     answer_time_max: Duration,
     plain_modules: Vec<String>,
     monitoring: Arc<dyn crate::northbound::own_state::Monitoring>,
@@ -277,6 +282,7 @@ fn build_northbound(
         history,
         providers,
         sessions_max,
+        candidates,
         answer_time_max,
         plain_modules,
         monitoring,
@@ -298,6 +304,7 @@ fn build_northbound(
         boot_id,
         providers,
         sessions_max,
+        candidates,
         answer_time_max,
         runtime,
         plain_modules,

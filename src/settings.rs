@@ -3,6 +3,7 @@
 //! ```toml
 //! listen_ssh = ["127.0.0.1:830"]      # addresses and ports that NETCONF over SSH listens on; port 0 picks one
 //! node = "0/RP0/CPU0"                 # the node name in operational data
+//! candidate = "shared"                # or "private": each NETCONF session edits a candidate of its own
 //!
 //! [python]
 //! interpreter = "/usr/bin/python3"    # what runs process scripts
@@ -48,10 +49,21 @@ pub struct Settings {
     pub listen_ssh: Vec<SocketAddr>,
     /// The name of this node in operational data. Default `0/RP0/CPU0`.
     pub node: String,
+    /// What NETCONF sessions edit that do not ask for a candidate of their own. Default `shared`, as in RFC 6241.
+    pub candidate: Candidate,
     pub python: Python,
     pub fetch: Fetch,
     pub yang: Yang,
     pub limits: Limits,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Default)]
+#[cfg_attr(test, derive(serde::Serialize))]
+#[serde(rename_all = "kebab-case")]
+pub enum Candidate {
+    #[default]
+    Shared,
+    Private,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -118,6 +130,7 @@ impl Default for Settings {
         Self {
             listen_ssh: vec![SocketAddr::from(([127, 0, 0, 1], 830))],
             node: "0/RP0/CPU0".to_owned(),
+            candidate: Candidate::default(),
             python: Python::default(),
             fetch: Fetch::default(),
             yang: Yang::default(),
@@ -273,9 +286,10 @@ impl Limits {
 }
 
 /// Every key there is, by its whole name. A test holds it equal to the types.
-const KEYS: [&str; 22] = [
+const KEYS: [&str; 23] = [
     "listen_ssh",
     "node",
+    "candidate",
     "python",
     "python.interpreter",
     "python.package",

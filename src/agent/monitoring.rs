@@ -23,6 +23,7 @@ impl Monitoring for Standard {
             capability::BASE_1_0,
             capability::BASE_1_1,
             capability::CANDIDATE,
+            capability::PRIVATE_CANDIDATE_OURS,
             capability::CONFIRMED_COMMIT,
             capability::ROLLBACK_ON_ERROR,
             capability::VALIDATE_1_1,

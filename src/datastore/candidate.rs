@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::shells;
 use crate::northbound::provider::{Change, Edit};
 use crate::yang::diff::Diff;
 use crate::yang::fragment::{self, Cover};
@@ -12,6 +13,13 @@ use crate::yang::tree::Tree;
 
 /// How often running has moved.
 pub(super) type Version = u64;
+
+/// Who wins where both sides changed a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Side {
+    Candidate,
+    Running,
+}
 
 #[derive(Debug)]
 pub(super) struct Candidate {
@@ -108,29 +116,93 @@ impl Candidate {
         self.conflicts.is_empty() && Diff::between(&self.old, &self.new).is_empty()
     }
 
-    /// Brings the edits onto `running`, when it has moved and nothing stands against it; whether that was done now.
-    pub(super) fn rebase(&mut self, running: &Tree, version: Version) -> bool {
-        if self.base == version || self.compared_with == Some(version) {
-            return false;
+    /// Brings the edits onto `running` also where there are conflicts, which one side wins. Some may be left: how both
+    /// sides order a list cannot be put together.
+    pub(super) fn resolve(&mut self, running: &Tree, version: Version, winner: Side) {
+        if self.rebase(running, version) || self.conflicts.is_empty() {
+            return;
         }
-        let now = fragment::extract(running, &self.cover);
-        let ours = Diff::between(&self.old, &self.new).changes();
-        let theirs = Diff::between(&self.old, &now).changes();
-        self.compared_with = Some(version);
-        self.conflicts = disagreements(&ours, &theirs);
-        if !self.conflicts.is_empty() {
-            return false;
+        let conflicts = std::mem::take(&mut self.conflicts);
+        match winner {
+            Side::Running => {
+                let mut new = self.new.duplicate();
+                conflicts.iter().for_each(|path| take_over(&mut new, &self.old, path));
+                let mine = std::mem::replace(&mut self.new, new);
+                self.compared_with = None;
+                if !self.rebase(running, version) {
+                    self.new = mine;
+                    self.conflicts = conflicts;
+                }
+            }
+            Side::Candidate => {
+                let now = fragment::extract(running, &self.cover);
+                let mut shells = BTreeSet::new();
+                let (mut edited, mut next) = (self.new.duplicate(), now.duplicate());
+                shells::keep(&self.old, &mut edited, &mut shells);
+                shells::keep(&self.old, &mut next, &mut shells);
+                next.transplant(&self.old, &edited);
+                conflicts.iter().for_each(|path| take_over(&mut next, &edited, path));
+                self.stand_on(now, next, &shells, version);
+            }
         }
-        // What both did alike is there already, and comes out the same.
-        let mut next = now.duplicate();
-        next.transplant(&self.old, &self.new);
+    }
+
+    fn stand_on(&mut self, now: Tree, mut next: Tree, shells: &BTreeSet<String>, version: Version) {
+        shells::clear(&mut next, shells);
         next.add_defaults();
         self.cover.forget_witnesses();
         self.old = now;
         self.new = next;
         self.base = version;
         self.compared_with = None;
+    }
+
+    /// Brings the edits onto `running`, when it has moved and nothing stands against it; whether that was done now.
+    pub(super) fn rebase(&mut self, running: &Tree, version: Version) -> bool {
+        if self.base == version || self.compared_with == Some(version) {
+            return false;
+        }
+        let now = fragment::extract(running, &self.cover);
+        let mut shells = BTreeSet::new();
+        let (mut edited, mut next) = (self.new.duplicate(), now.duplicate());
+        shells::keep(&self.old, &mut edited, &mut shells);
+        shells::keep(&self.old, &mut next, &mut shells);
+        let ours = Diff::between(&self.old, &edited).changes();
+        let theirs = Diff::between(&self.old, &next).changes();
+        self.compared_with = Some(version);
+        self.conflicts = disagreements(&ours, &theirs);
+        if !self.conflicts.is_empty() {
+            return false;
+        }
+        // What both did alike is there already, and comes out the same.
+        next.transplant(&self.old, &edited);
+        self.stand_on(now, next, &shells, version);
         true
+    }
+}
+
+/// Makes `tree` at `path`, or where it is lost above that, what it is in `from`.
+fn take_over(tree: &mut Tree, from: &Tree, path: &str) {
+    let mut parent = None;
+    for place in ancestors(path).chain([path]) {
+        let wanted = from.find(place);
+        let found = tree.find(place).map(|node| tree.at(node));
+        match (wanted, found) {
+            (Some(wanted), None) => {
+                tree.copy(parent, wanted, true);
+                return;
+            }
+            (None, Some(found)) => return tree.delete(found),
+            (None, None) => return,
+            (Some(wanted), Some(found)) if place == path && wanted.value() != tree.node(found).value() => {
+                tree.delete(found);
+                let at = tree.copy(parent, wanted, true);
+                if !wanted.is_default() {
+                    tree.write_down(at);
+                }
+            }
+            (Some(_), Some(found)) => parent = Some(found),
+        }
     }
 }
 
@@ -155,10 +227,11 @@ fn disagreements(ours: &[Change], theirs: &[Change]) -> Vec<String> {
     found.into_iter().collect()
 }
 
-/// Changes that stand below something that the other side deleted.
+/// Changes that stand below something that the other side deleted. What was deleted there, too, is gone either way.
 fn deleted_around(deleting: &BTreeMap<&str, &Edit>, changes: &[Change]) -> Vec<String> {
     changes
         .iter()
+        .filter(|change| change.edit != Edit::Delete)
         .filter(|change| ancestors(&change.path).any(|above| deleting.get(above) == Some(&&Edit::Delete)))
         .map(|change| change.path.clone())
         .collect()

@@ -10,12 +10,12 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use super::shells::is_mere_container;
 use super::{CandidateId, Datastores};
 use crate::northbound::provider::{Change, Edit};
 use crate::northbound::{Kind, Refusal};
 use crate::store::commits::CommitMeta;
 use crate::yang::diff::Diff;
-use crate::yang::schema::NodeKind;
 use crate::yang::tree::{Node, Tree};
 
 /// As in `procyon-history`.
@@ -181,52 +181,18 @@ pub fn undone(tree: &Tree, newest_first: impl IntoIterator<Item = Result<Vec<u8>
 
 /// Running without the change from `before` to `after`, which later ones followed. Where they touched the same nodes it
 /// is not for us to choose: those are refused by name.
-pub fn without(mut before: Tree, mut after: Tree, running: &Tree) -> Result<Tree, Vec<Refusal>> {
+pub fn without(before: Tree, mut after: Tree, running: &Tree) -> Result<Tree, Vec<Refusal>> {
     after.validate_config()?;
-    let shells = keep_shells(&mut before, &after);
     // The same as somebody who goes back from `after` to `before` while running moves under him.
     let mut trial = Datastores::new(running.schema(), after);
     trial.replace_candidate(CandidateId::Shared, before);
     let moved = trial.propose_tree(running.duplicate(), None)?;
-    trial.stage(&moved);
     trial.accept(&moved);
     let conflicts = trial.conflicts(CandidateId::Shared);
     if !conflicts.is_empty() {
         return Err(conflicts.into_iter().map(later_changed).collect());
     }
-    let mut next = trial.candidate(CandidateId::Shared).duplicate();
-    for shell in shells.iter().rev() {
-        let emptied = next.find(shell).filter(|node| node.children().all(Node::is_default)).map(|node| next.at(node));
-        if let Some(emptied) = emptied {
-            next.delete(emptied);
-        }
-    }
-    Ok(next)
-}
-
-/// A container that only holds others comes with the first of them and goes with the last. Going back must not take what
-/// later commits put into it: it stays in `before`. Answers which did, outer ones first.
-fn keep_shells(before: &mut Tree, after: &Tree) -> Vec<String> {
-    let deleted: Vec<String> = Diff::between(after, before)
-        .changes()
-        .into_iter()
-        .filter(|change| change.edit == Edit::Delete)
-        .map(|change| change.path)
-        .collect();
-    let mut shells = Vec::new();
-    let mut waiting: Vec<Node<'_>> = deleted.iter().filter_map(|path| after.find(path)).collect();
-    while let Some(node) = waiting.pop() {
-        if node.is_default() || !is_mere_container(node) {
-            continue;
-        }
-        let path = node.path();
-        if let Some(at) = before.find(&path).map(|shell| before.at(shell)) {
-            before.write_down(at);
-            shells.push(path);
-            waiting.extend(node.children());
-        }
-    }
-    shells
+    Ok(trial.candidate(CandidateId::Shared).duplicate())
 }
 
 fn later_changed(path: String) -> Refusal {
@@ -271,11 +237,6 @@ fn gone(node: Node<'_>) -> Vec<Difference> {
         let change = Change { path: node.path(), edit: Edit::Delete };
         vec![Difference { change, old_value: node.value().map(str::to_owned) }]
     }
-}
-
-/// A container that only holds others is there by what it holds.
-fn is_mere_container(node: Node<'_>) -> bool {
-    node.schema().kind() == NodeKind::Container { presence: false }
 }
 
 fn kept(range: Option<(u64, u64)>) -> String {

@@ -19,12 +19,14 @@ pub mod history;
 pub mod lock;
 
 mod candidate;
+mod shells;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 
 use bytes::Bytes;
 
+pub use self::candidate::Side;
 use self::candidate::{Candidate, Version};
 use self::edit::{Access, Edit, Permit};
 use crate::northbound::provider::Change;
@@ -196,6 +198,26 @@ impl Datastores {
         self.rebased(id).map(|candidate| candidate.conflicts().to_vec()).unwrap_or_default()
     }
 
+    /// Brings the candidate onto today's running. Where both changed a node, `winner` wins; without one, and where that is
+    /// not enough, the conflicts are refused and the candidate is as it was.
+    pub fn update(&mut self, id: CandidateId, winner: Option<Side>) -> Result<(), Vec<Refusal>> {
+        if let (Some(winner), Some(candidate)) = (winner, self.candidates.get_mut(&id)) {
+            candidate.resolve(&self.running, self.version, winner);
+            if candidate.is_clean() {
+                self.candidates.remove(&id);
+            }
+        }
+        match self.conflicts(id).as_slice() {
+            [] => Ok(()),
+            conflicts => Err(told(conflicts)),
+        }
+    }
+
+    /// The edited part of the candidate: before, on today's running unless there are conflicts, and after.
+    pub fn edited_part(&mut self, id: CandidateId) -> Option<(&Tree, &Tree)> {
+        self.rebased(id).map(Candidate::fragments)
+    }
+
     /// edit-config on a candidate. Unless it is told to continue on errors, an edit is done whole or not at all.
     pub fn edit_candidate(
         &mut self,
@@ -269,8 +291,8 @@ impl Datastores {
         let Some(candidate) = self.rebased(id) else {
             return Ok(unchanged(&running, base, Some(id)));
         };
-        if let [first, ..] = candidate.conflicts() {
-            return Err(candidate.conflicts().iter().map(|path| conflict(path, first)).collect());
+        if !candidate.conflicts().is_empty() {
+            return Err(told(candidate.conflicts()));
         }
         let (old, new) = candidate.fragments();
         if let Some(Judged { new, diff, changes }) = judge::judge(old, new) {
@@ -379,6 +401,10 @@ fn unchanged(running: &Rc<Tree>, base: Version, from: Option<CandidateId>) -> Pr
     Proposal { diff, changes: Vec::new(), next: Next::Whole(Rc::clone(running)), base, from }
 }
 
+fn told(conflicts: &[String]) -> Vec<Refusal> {
+    conflicts.iter().map(|path| conflict(path, &conflicts[0])).collect()
+}
+
 fn conflict(path: &str, first: &str) -> Refusal {
     let message = if path == first {
         format!("{path} was changed in running since this candidate was begun")
@@ -390,5 +416,7 @@ fn conflict(path: &str, first: &str) -> Refusal {
 
 #[cfg(test)]
 mod oracle;
+#[cfg(test)]
+mod rebase_tests;
 #[cfg(test)]
 mod tests;

@@ -16,6 +16,10 @@ pub const VALIDATE_1_1: &str = "urn:ietf:params:netconf:capability:validate:1.1"
 pub const XPATH: &str = "urn:ietf:params:netconf:capability:xpath:1.0";
 pub const NOTIFICATION: &str = "urn:ietf:params:netconf:capability:notification:1.0";
 pub const INTERLEAVE: &str = "urn:ietf:params:netconf:capability:interleave:1.0";
+/// draft-ietf-netconf-privcand: what a client says that wants a candidate of its own.
+pub const PRIVATE_CANDIDATE: &str = "urn:ietf:params:netconf:capability:private-candidate:1.0";
+/// ... and what we say, with the ways in which `update` settles conflicts.
+pub const PRIVATE_CANDIDATE_OURS: &str = "urn:ietf:params:netconf:capability:private-candidate:1.0?supported-resolution-modes=revert-on-conflict,prefer-candidate,prefer-running";
 /// RFC 6243: basic mode explicit, and the modes that a client may ask for.
 pub const WITH_DEFAULTS: &str = "urn:ietf:params:netconf:capability:with-defaults:1.0?basic-mode=explicit&also-supported=report-all,report-all-tagged,trim";
 
@@ -54,6 +58,11 @@ pub fn agreed_framing<'a>(ours: &[String], theirs: impl Iterator<Item = &'a str>
         (false, true) => Some(Framing::EndOfMessage),
         (false, false) => None,
     }
+}
+
+/// Whether a client's capability asks for a private candidate; parameters of its own change nothing.
+pub fn asks_for_private_candidate(theirs: &str) -> bool {
+    theirs.split('?').next() == Some(PRIVATE_CANDIDATE)
 }
 
 #[cfg(test)]

@@ -97,8 +97,19 @@ pub struct Session {
     decoder: Decoder,
     waiting: VecDeque<Bytes>,
     waiting_bytes: usize,
-    under_way: Option<Echo>,
+    under_way: Option<UnderWay>,
+    /// The client's hello asked for a candidate of its own: the northbound is told before anything else.
+    wants_private_candidate: bool,
     subscription: Subscription,
+}
+
+/// What was delivered and is not answered yet.
+#[derive(Debug)]
+enum UnderWay {
+    /// A request of the client, and what its reply repeats.
+    Rpc(Echo),
+    /// What the hello asked for; its answer is nobody's.
+    Greeting,
 }
 
 /// Whether notifications may be written: those of a subscription come behind the answer to it.
@@ -126,6 +137,7 @@ impl Session {
             waiting: VecDeque::new(),
             waiting_bytes: 0,
             under_way: None,
+            wants_private_candidate: false,
             subscription: Subscription::None,
             setup,
         }
@@ -169,7 +181,7 @@ impl Session {
                     let is_there = had_one || answer.is_ok();
                     self.subscription = if is_there { Subscription::There } else { Subscription::None };
                 }
-                if let Some(echo) = self.under_way.take() {
+                if let Some(UnderWay::Rpc(echo)) = self.under_way.take() {
                     match answer {
                         Ok(response) => self.reply(outbox, &echo, Ok(response)),
                         Err(refusals) => self.reply(outbox, &echo, Err(&refusals)),
@@ -220,6 +232,9 @@ impl Session {
 
     fn greet(&mut self, message: &Bytes) -> Option<Action> {
         let agreed = hello::parse(message).and_then(|theirs| {
+            let is_ours = self.setup.capabilities.iter().any(|ours| ours == capability::PRIVATE_CANDIDATE_OURS);
+            self.wants_private_candidate =
+                is_ours && theirs.iter().any(|theirs| capability::asks_for_private_candidate(theirs));
             capability::agreed_framing(&self.setup.capabilities, theirs.iter().map(String::as_str))
                 .ok_or(hello::HelloFault::NoCommonVersion { said: theirs.len() })
         });
@@ -254,6 +269,11 @@ impl Session {
 
     /// Takes up the next waiting message, and all after it that need nobody else to be answered.
     fn advance(&mut self, outbox: &mut Outbox) -> Option<Action> {
+        if self.wants_private_candidate && self.state == State::Open && self.under_way.is_none() {
+            self.wants_private_candidate = false;
+            self.under_way = Some(UnderWay::Greeting);
+            return Some(Action::Deliver(Request::UsePrivateCandidate));
+        }
         while self.under_way.is_none() && outbox.len() <= UNWRITTEN_BYTES_MAX {
             let Some(message) = self.waiting.pop_front() else {
                 let State::Draining { end } = self.state else { return None };
@@ -270,7 +290,7 @@ impl Session {
                                 let had_one = self.subscription == Subscription::There;
                                 self.subscription = Subscription::UnderWay { had_one };
                             }
-                            self.under_way = Some(envelope.echo);
+                            self.under_way = Some(UnderWay::Rpc(envelope.echo));
                             return Some(Action::Deliver(request));
                         }
                         Operation::CloseSession => {

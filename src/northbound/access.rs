@@ -63,6 +63,8 @@ impl Access {
             Request::GetSchema { .. } => ("ietf-netconf-monitoring", "get-schema"),
             // Asked when the operation is parsed and its name is known.
             Request::Invoke { .. } | Request::Action { .. } => return Ok(()),
+            // Not an operation: a part of opening the session.
+            Request::UsePrivateCandidate => return Ok(()),
         };
         self.may_exec(caller, module, operation)
     }

@@ -17,6 +17,7 @@ use tracing::{debug, info, warn};
 
 use super::access::Access as AccessControl;
 use super::calling::PendingCall;
+use super::candidates::{Candidates, Choice};
 use super::confirming::Confirming;
 use super::grouping::{GROUP_COMMITS_MAX, Waiting};
 use super::handle::{Continuation, Handle, Input, Opening, REQUESTS_WAITING_MAX, Ticket};
@@ -30,7 +31,7 @@ use super::reading::PendingGet;
 use super::router::{Gap, Inventory, Router};
 use super::secrets::{HashClearText, Secrets};
 use super::sessions::Sessions;
-use super::{Answer, Caller, Client, CommitOptions, Datastore, Request, Response, SessionEnd, SessionId};
+use super::{Answer, Caller, CommitOptions, Datastore, Request, Response, SessionEnd, SessionId};
 use crate::datastore::confirmed::BootTime;
 use crate::datastore::history::{History, Limits as HistoryLimits};
 use crate::datastore::lock::Locks;
@@ -62,6 +63,8 @@ pub struct Parts {
     pub boot_id: String,
     pub providers: Vec<Box<dyn Provider>>,
     pub sessions_max: usize,
+    /// What NETCONF sessions edit that ask for nothing else.
+    pub candidates: Candidates,
     /// How long a provider may take to tell its state or to carry out a call.
     pub answer_time_max: Duration,
     pub runtime: runtime::Handle,
@@ -93,6 +96,7 @@ pub struct Northbound {
     /// When each lock was taken, in Unix seconds.
     pub(super) lock_times: BTreeMap<Datastore, i64>,
     pub(super) sessions: Sessions,
+    pub(super) choice: Choice,
     pub(super) access: AccessControl,
     pub(super) secrets: Secrets,
     pub(super) commits: CommitStore,
@@ -136,6 +140,7 @@ impl Northbound {
             locks: Locks::default(),
             lock_times: BTreeMap::new(),
             sessions: Sessions::new(parts.sessions_max),
+            choice: Choice::new(parts.candidates),
             access,
             history: history::load(&parts.commits, parts.history),
             confirming: Confirming::new(parts.confirmed_note, parts.boot_id),
@@ -245,7 +250,7 @@ impl Northbound {
         Ok(Ticket { caller, killed, mailbox, capabilities: self.capabilities.clone() })
     }
 
-    fn close(&mut self, session: SessionId, end: SessionEnd) {
+    pub(super) fn close(&mut self, session: SessionId, end: SessionEnd) {
         let Some(closed) = self.sessions.close(session) else { return };
         for datastore in self.locks.release(session) {
             // RFC 6241 section 8.3.5.2: the lock on the candidate goes, and uncommitted changes with it.
@@ -254,6 +259,7 @@ impl Northbound {
             }
         }
         self.datastores.discard(CandidateId::Private(session));
+        self.choice.forget(session);
         self.end_of_committer(session);
         self.stream.forget(session);
         if let Some(timer) = self.timers.remove(&session) {
@@ -286,6 +292,7 @@ impl Northbound {
             Request::Commit(options) => self.commit(caller, options),
             Request::CancelCommit { persist_id } => self.cancel_commit(caller, persist_id.as_deref()),
             Request::DiscardChanges => self.discard_changes(caller),
+            Request::UsePrivateCandidate => self.use_private_candidate(caller),
             Request::KillSession { session } => self.kill_session(caller, session),
             Request::GetSchema { identifier, version, format } => {
                 self.get_schema(&identifier, version.as_deref(), format.as_deref())
@@ -301,15 +308,6 @@ impl Northbound {
         // RFC 6241 section 7.9: its locks are released before the killer hears that it is done.
         self.close(session, SessionEnd::Killed { by: caller.session });
         Ok(Response::Ok)
-    }
-
-    /// The candidate that `caller` edits: shared for NETCONF, its own for shells and scripts.
-    #[expect(clippy::unused_self, reason = "one shape for all questions")]
-    pub(super) fn candidate_of(&self, caller: &Caller) -> CandidateId {
-        match caller.client {
-            Client::Netconf | Client::Local | Client::Agent => CandidateId::Shared,
-            Client::Shell | Client::Script { .. } => CandidateId::Private(caller.session),
-        }
     }
 
     /// Goes on when what waits in the queue has had its turn.

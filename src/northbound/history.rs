@@ -7,6 +7,7 @@ use jiff::tz::TimeZone;
 use tracing::warn;
 
 use super::access::Reader;
+use super::candidates;
 use super::committing::CommitNote;
 use super::confirming::ROLLBACK;
 use super::driver::{Northbound, now_since_boot};
@@ -64,6 +65,8 @@ impl Northbound {
             }
             "/Cisco-IOS-XR-cfgmgr-rollback-act:roll-back-configuration" => done(self.roll_back_one(caller, input)),
             "/procyon-history:get-commit-changes" => self.changes_asked_for(caller, input),
+            candidates::CHANGES => Ok(self.candidate_changes(caller)),
+            candidates::UPDATE => self.update_candidate(caller, input),
             _ => return None,
         })
     }
@@ -204,7 +207,7 @@ fn timestamp(recorded: &str, zone: &TimeZone) -> String {
     }
 }
 
-fn change(difference: &Difference) -> Element {
+pub(super) fn change(difference: &Difference) -> Element {
     let (operation, value) = match &difference.change.edit {
         Edit::Create { value } => ("create", value.as_deref()),
         Edit::Delete => ("delete", None),

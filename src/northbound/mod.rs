@@ -7,6 +7,7 @@
 
 mod access;
 mod calling;
+mod candidates;
 mod committing;
 mod confirming;
 pub mod driver;
@@ -33,6 +34,7 @@ use std::fmt;
 
 use bytes::Bytes;
 
+pub use self::candidates::Candidates;
 use self::filter::Filter;
 pub use self::refusal::{Kind, Refusal};
 pub use self::secrets::HashClearText;
@@ -178,6 +180,8 @@ pub enum Request {
         persist_id: Option<String>,
     },
     DiscardChanges,
+    /// From now on the session edits a candidate of its own; a front end asks for it before anything else.
+    UsePrivateCandidate,
     KillSession {
         session: SessionId,
     },

@@ -18,6 +18,7 @@ pub const OWN_MODULES: &[&str] = &[
     "Cisco-IOS-XR-cfgmgr-rollback-act",
     "Cisco-IOS-XR-config-cfgmgr-exec-oper",
     "procyon-history",
+    "ietf-netconf-private-candidate",
     "ietf-yang-metadata",
     "ietf-yang-schema-mount",
     "ietf-datastores",

@@ -41,9 +41,12 @@ fn schema() -> &'static Schema {
             "Cisco-IOS-XR-config-cfgmgr-exec-oper",
             "Cisco-IOS-XR-cfgmgr-rollback-act",
             "procyon-history",
+            "ietf-netconf-private-candidate",
             "sample",
         ];
-        Schema::load(&[top.join("yang"), top.join("tests/yang")], &names.map(module)).unwrap()
+        let mut modules = names.map(module);
+        modules.iter_mut().for_each(|module| module.features.push("*".to_owned()));
+        Schema::load(&[top.join("yang"), top.join("tests/yang")], &modules).unwrap()
     })
 }
 
@@ -156,6 +159,7 @@ impl Rig {
             boot_id: "boot".to_owned(),
             providers,
             sessions_max: 64,
+            candidates: super::Candidates::Shared,
             answer_time_max: std::time::Duration::from_secs(1),
             runtime: runtime.handle().clone(),
             plain_modules: vec!["sample".to_owned()],
@@ -211,6 +215,15 @@ impl Rig {
             .unzip();
         self.northbound.commit_together(waiting);
         answers.into_iter().map(|mut answer| answer.try_recv().expect("all are answered")).collect()
+    }
+
+    /// An rpc without namespaces of its own: what it answers, as text.
+    pub(super) fn invoke(&mut self, caller: &Caller, operation: &str) -> Result<String, Vec<Refusal>> {
+        match self.ask(caller, Request::Invoke { operation: Fragment(operation.to_owned().into()) })? {
+            Response::Ok => Ok("ok".to_owned()),
+            Response::Output(bytes) => Ok(String::from_utf8(bytes.to_vec()).unwrap()),
+            other => panic!("{other:?}"),
+        }
     }
 
     pub(super) fn config(&mut self, caller: &Caller, source: Datastore) -> String {

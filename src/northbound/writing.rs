@@ -104,14 +104,13 @@ impl Northbound {
     }
 
     pub(super) fn validate(&mut self, caller: &Caller, source: &Source) -> Answer {
-        let id = self.candidate_of(caller);
         let tree = match source {
             Source::Datastore(Datastore::Running) => self.datastores.running().duplicate(),
-            Source::Datastore(Datastore::Candidate) if self.datastores.conflicts(id).is_empty() => {
-                let proposal = self.datastores.propose(id)?;
+            Source::Datastore(Datastore::Candidate) => {
+                // What stands against running is as much in the way of a commit as what is not valid.
+                let proposal = self.datastores.propose(self.candidate_of(caller))?;
                 return self.ask_providers_to_validate(&proposal).map(|()| Response::Ok);
             }
-            Source::Datastore(Datastore::Candidate) => self.datastores.candidate(id).duplicate(),
             Source::Datastore(Datastore::Startup) => return Err(vec![no_startup()]),
             Source::Inline(config) => Tree::parse_config(self.schema, &config.0)?,
         };

@@ -302,3 +302,20 @@ proptest! {
         prop_assert!(bench.end.is_some());
     }
 }
+
+#[test]
+fn a_client_that_asks_for_a_private_candidate_has_it_before_its_first_request() {
+    let hello = HELLO_1_0.replace(
+        "</capabilities>",
+        "<capability>urn:ietf:params:netconf:capability:private-candidate:1.0</capability></capabilities>",
+    );
+    let mut bench = Bench::new();
+    bench.send(&hello);
+    assert!(bench.asked.is_empty(), "a capability that is not ours means nothing");
+    let mut bench = Bench::new();
+    bench.session.setup.capabilities.push(capability::PRIVATE_CANDIDATE_OURS.to_owned());
+    bench.send(&format!("{hello}{}]]>]]>", rpc(1, "<discard-changes/>")));
+    assert_eq!(bench.asked, [Request::UsePrivateCandidate, Request::DiscardChanges]);
+    let written = bench.written();
+    assert_eq!(written.matches("<rpc-reply").count(), 1, "{written}");
+}

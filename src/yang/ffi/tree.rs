@@ -288,7 +288,7 @@ impl Tree {
     }
 
     /// The node among the children of `parent` that is the same instance as `node`, which may be of another tree.
-    pub(in crate::yang) fn counterpart(&self, parent: Option<At>, node: Node<'_>) -> Option<At> {
+    pub(crate) fn counterpart(&self, parent: Option<At>, node: Node<'_>) -> Option<At> {
         node.among(self.children_of(parent)).map(|node| At(node.raw))
     }
 
@@ -487,7 +487,7 @@ impl Tree {
     }
 
     /// Copies `node` under `parent`: alone (a list entry takes its keys along), or with everything below.
-    pub(in crate::yang) fn copy(&mut self, parent: Option<At>, node: Node<'_>, whole: bool) -> At {
+    pub(crate) fn copy(&mut self, parent: Option<At>, node: Node<'_>, whole: bool) -> At {
         let depth = if whole { sys::LYD_DUP_RECURSIVE } else { 0 };
         let raw_parent = parent.map_or(ptr::null_mut(), |parent| parent.0.as_ptr());
         let mut copy = ptr::null_mut();
