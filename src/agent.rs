@@ -299,6 +299,7 @@ fn build_northbound(
         schema,
         running: recovered.running,
         commits: recovered.commits,
+        left_out: recovered.not_placed,
         history,
         confirmed_note: Note::at(Arc::new(HostDisk), confirmed_note),
         boot_id,

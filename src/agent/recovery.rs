@@ -6,17 +6,20 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use tracing::{info, warn};
 
+use crate::datastore::recovery::{self, NotPlaced};
 use crate::init;
-use crate::northbound::Refusal;
+use crate::northbound::{LeftOut, Refusal};
 use crate::settings::Layout;
 use crate::store::commits::{CommitStore, Limits};
 use crate::store::driver::HostDisk;
-use crate::yang::diff::Diff;
 use crate::yang::schema::Schema;
 use crate::yang::tree::Tree;
 
 /// A snapshot reads all that is stored: taken more often it would cost more than it saves.
 const COMMITS_BETWEEN_SNAPSHOTS_MIN: u64 = 100;
+
+/// All of them are told as operational data.
+const NOT_PLACED_LOGGED_MAX: usize = 100;
 
 pub(super) struct Recovery {
     pub schema: &'static Schema,
@@ -31,6 +34,7 @@ pub(super) struct Recovered {
     pub running: Tree,
     pub commits: CommitStore,
     pub initial: Option<Tree>,
+    pub not_placed: Option<LeftOut>,
 }
 
 impl Recovery {
@@ -45,23 +49,32 @@ impl Recovery {
             warn!(file = %torn.display(), "a commit that was never acknowledged was set aside");
         }
         let is_new = found.snapshot.is_none() && found.commits.is_empty();
-        let mut running = match &found.snapshot {
-            Some((_, bytes)) => {
-                Tree::parse_stored(schema, bytes).map_err(|refusal| said("the snapshot", &[refusal]))?
-            }
-            None => Tree::new(schema),
-        };
-        for commit in &found.commits {
-            let what = format!("commit {}", commit.id);
-            Diff::parse(schema, &commit.diff)
-                .and_then(|diff| diff.apply_to_written(&mut running))
-                .map_err(|refusal| said(&what, &[refusal]))?;
-        }
-        running.validate_config().map_err(|refusals| said("the recovered configuration", &refusals))?;
+        let records: Vec<&[u8]> = found.commits.iter().map(|commit| commit.diff.as_slice()).collect();
+        let snapshot = found.snapshot.as_ref().map(|(_, bytes)| bytes.as_slice());
+        let recovery::Recovered { tree: running, not_placed } = recovery::recover(schema, snapshot, &records)
+            .map_err(|refusals| said("the recovered configuration", &refusals))?;
+        let not_placed = tell(not_placed, &commits)?;
         info!(commits = found.commits.len(), "running recovered");
         let initial = if is_new { read_initial(schema, &layout)? } else { None };
-        Ok(Recovered { running, commits, initial })
+        Ok(Recovered { running, commits, initial, not_placed })
     }
+}
+
+/// Says what the modules have no place for, and keeps the files that hold it.
+fn tell(not_placed: Vec<NotPlaced>, commits: &CommitStore) -> anyhow::Result<Option<LeftOut>> {
+    if not_placed.is_empty() {
+        return Ok(None);
+    }
+    let kept_in = commits.keep_original().context("what does not fit the modules cannot be kept")?;
+    for NotPlaced { path, reason } in not_placed.iter().take(NOT_PLACED_LOGGED_MAX) {
+        warn!(path, reason, "stored configuration has no place in the modules");
+    }
+    warn!(
+        count = not_placed.len(),
+        kept_in = %kept_in.display(),
+        "configuration was left out; it is there again when the agent is started with the modules that it was written with"
+    );
+    Ok(Some(LeftOut { nodes: not_placed, kept_in }))
 }
 
 /// The first configuration, committed when there is no commit yet.

@@ -237,7 +237,8 @@ fn deleted_around(deleting: &BTreeMap<&str, &Edit>, changes: &[Change]) -> Vec<S
         .collect()
 }
 
-fn ancestors(path: &str) -> impl Iterator<Item = &str> {
+/// The paths of what stands above, the top first.
+pub(super) fn ancestors(path: &str) -> impl Iterator<Item = &str> {
     let mut quote = None;
     let mut inside = false;
     path.bytes().enumerate().skip(1).filter_map(move |(index, byte)| {

@@ -61,6 +61,24 @@ impl Edit {
         Ok(Self { elements: xml::parse(&fragment.0)? })
     }
 
+    /// Configuration that was read already.
+    pub(super) fn of(elements: Vec<XmlElement>) -> Self {
+        Self { elements }
+    }
+
+    /// Merges into `tree` what fits the schema; answers what does not, node by node.
+    pub(super) fn merge_what_fits(&self, tree: &mut Tree) -> Vec<Refusal> {
+        let mut editor = Editor { tree, permit: None, refusals: Vec::new(), refusals_max: usize::MAX };
+        for element in &self.elements {
+            if let Err(refusal) = editor.one(None, element, Operation::Merge) {
+                let is_placed = refusal.path.as_deref().is_some_and(|path| !path.is_empty());
+                let path = format!("/{}", element.name);
+                editor.refusals.push(if is_placed { refusal } else { refusal.at(path) });
+            }
+        }
+        editor.refusals
+    }
+
     /// Carries the edit out on `tree`. When something is refused the tree is left half edited: keep the one before,
     /// unless `error_option` is to continue.
     pub fn apply(

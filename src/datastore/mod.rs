@@ -17,6 +17,7 @@ pub mod confirmed;
 pub mod edit;
 pub mod history;
 pub mod lock;
+pub mod recovery;
 
 mod candidate;
 mod shells;
@@ -24,13 +25,11 @@ mod shells;
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 
-use bytes::Bytes;
-
 pub use self::candidate::Side;
 use self::candidate::{Candidate, Version};
 use self::edit::{Access, Edit, Permit};
 use crate::northbound::provider::Change;
-use crate::northbound::{DefaultOperation, ErrorOption, Kind, Refusal, SessionId, WithDefaults};
+use crate::northbound::{DefaultOperation, ErrorOption, Kind, Refusal, SessionId};
 use crate::yang::diff::{self, Diff};
 use crate::yang::judge::{self, Judged};
 use crate::yang::schema::Schema;
@@ -113,42 +112,6 @@ struct Staged {
 /// A candidate as it was at some moment, to be put back; see [`Datastores::keep`].
 #[derive(Debug)]
 pub struct Kept(CandidateId, Option<Candidate>);
-
-/// Running as it was when the agent went: the snapshot, the commits after it, oldest first, and the defaults.
-pub fn recover<'r>(
-    schema: &'static Schema,
-    snapshot: Option<&[u8]>,
-    records: impl IntoIterator<Item = &'r [u8]>,
-) -> Result<Tree, Vec<Refusal>> {
-    let mut tree = written(schema, snapshot, records).map_err(|refusal| vec![refusal])?;
-    tree.validate_config()?;
-    Ok(tree)
-}
-
-/// The next snapshot: the one before it and the commits after that, put together. Uses no tree but its own, so it may
-/// be made on any thread.
-pub fn fold<'r>(
-    schema: &'static Schema,
-    snapshot: Option<&[u8]>,
-    records: impl IntoIterator<Item = &'r [u8]>,
-) -> Result<Bytes, Refusal> {
-    Ok(written(schema, snapshot, records)?.print_xml(WithDefaults::Explicit))
-}
-
-fn written<'r>(
-    schema: &'static Schema,
-    snapshot: Option<&[u8]>,
-    records: impl IntoIterator<Item = &'r [u8]>,
-) -> Result<Tree, Refusal> {
-    let mut tree = match snapshot {
-        Some(bytes) => Tree::parse_stored(schema, bytes)?,
-        None => Tree::new(schema),
-    };
-    for record in records {
-        Diff::parse(schema, record)?.apply_to_written(&mut tree)?;
-    }
-    Ok(tree)
-}
 
 impl Datastores {
     /// `running` has been validated.
@@ -418,5 +381,7 @@ fn conflict(path: &str, first: &str) -> Refusal {
 mod oracle;
 #[cfg(test)]
 mod rebase_tests;
+#[cfg(test)]
+mod recovery_tests;
 #[cfg(test)]
 mod tests;

@@ -17,8 +17,8 @@ use super::notifications::base;
 use super::provider::{Change, Proposal as Share};
 use super::router::ProviderIndex;
 use super::{Caller, Client, Kind, Refusal};
-use crate::datastore::Proposal;
 use crate::datastore::commit::{Action, Commit, Input, ProviderId};
+use crate::datastore::{Proposal, recovery};
 use crate::store::StoreError;
 use crate::store::commits::{CommitMeta, Snapshot, SnapshotWork};
 use crate::yang::schema::Schema;
@@ -284,8 +284,8 @@ enum SnapshotError {
 
 fn take_snapshot(schema: &'static Schema, work: SnapshotWork) -> Result<Snapshot, SnapshotError> {
     let (snapshot, records) = work.parts().map_err(SnapshotError::Disk)?;
-    let records = records.iter().map(|record| record.diff.as_slice());
-    let payload = crate::datastore::fold(schema, snapshot.as_deref(), records).map_err(SnapshotError::Content)?;
+    let records: Vec<&[u8]> = records.iter().map(|record| record.diff.as_slice()).collect();
+    let payload = recovery::fold(schema, snapshot.as_deref(), &records).map_err(SnapshotError::Content)?;
     work.write(&payload).map_err(SnapshotError::Disk)
 }
 

@@ -31,7 +31,7 @@ use super::reading::PendingGet;
 use super::router::{Gap, Inventory, Router};
 use super::secrets::{HashClearText, Secrets};
 use super::sessions::Sessions;
-use super::{Answer, Caller, CommitOptions, Datastore, Request, Response, SessionEnd, SessionId};
+use super::{Answer, Caller, CommitOptions, Datastore, LeftOut, Request, Response, SessionEnd, SessionId};
 use crate::datastore::confirmed::BootTime;
 use crate::datastore::history::{History, Limits as HistoryLimits};
 use crate::datastore::lock::Locks;
@@ -56,6 +56,8 @@ pub struct Parts {
     /// Recovered and valid.
     pub running: Tree,
     pub commits: CommitStore,
+    /// What of it could not be recovered.
+    pub left_out: Option<LeftOut>,
     pub history: HistoryLimits,
     /// Where a commit that waits for its confirmation is noted.
     pub confirmed_note: Note,
@@ -100,6 +102,7 @@ pub struct Northbound {
     pub(super) access: AccessControl,
     pub(super) secrets: Secrets,
     pub(super) commits: CommitStore,
+    pub(super) left_out: Option<LeftOut>,
     pub(super) history: History,
     pub(super) confirming: Confirming,
     pub(super) providers: Vec<Box<dyn Provider>>,
@@ -146,6 +149,7 @@ impl Northbound {
             confirming: Confirming::new(parts.confirmed_note, parts.boot_id),
             secrets: Secrets::of(parts.schema, parts.hash_clear_text),
             commits: parts.commits,
+            left_out: parts.left_out,
             providers: parts.providers,
             router,
             runtime: parts.runtime,

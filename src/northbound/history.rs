@@ -12,8 +12,9 @@ use super::committing::CommitNote;
 use super::confirming::ROLLBACK;
 use super::driver::{Northbound, now_since_boot};
 use super::provider::Edit;
-use super::{Caller, Kind, Refusal};
+use super::{Caller, Kind, LeftOut, Refusal};
 use crate::datastore::history::{self, Difference, Entry, History, Limits};
+use crate::datastore::recovery::NotPlaced;
 use crate::store::commits::{CommitMeta, CommitStore};
 use crate::yang::rpc::Operation;
 use crate::yang::tree::Tree;
@@ -179,9 +180,19 @@ impl Northbound {
             leaves.push(Element::leaf("seconds-left", u32::try_from(left).unwrap_or(u32::MAX)));
             Element::node("confirmed-commit", leaves).in_module("procyon-history")
         }));
+        inside.extend(self.left_out.as_ref().map(left_out));
         let config_commit = Element::node("config-commit", inside);
         Element::node("config-manager", vec![Element::node("global", vec![config_commit])]).in_module(MODULE)
     }
+}
+
+fn left_out(left_out: &LeftOut) -> Element {
+    let mut inside = vec![Element::leaf("kept-in", left_out.kept_in.display())];
+    inside.extend(left_out.nodes.iter().enumerate().map(|(index, NotPlaced { path, reason })| {
+        let leaves = vec![Element::leaf("index", index), Element::leaf("path", path), Element::leaf("reason", reason)];
+        Element::node("node", leaves)
+    }));
+    Element::node("not-placed", inside).in_module("procyon-history")
 }
 
 fn commit(entry: &Entry, zone: &TimeZone) -> Element {

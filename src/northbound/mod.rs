@@ -31,6 +31,7 @@ mod testing;
 mod writing;
 
 use std::fmt;
+use std::path::PathBuf;
 
 use bytes::Bytes;
 
@@ -39,6 +40,7 @@ use self::filter::Filter;
 pub use self::refusal::{Kind, Refusal};
 pub use self::secrets::HashClearText;
 use crate::datastore::confirmed;
+use crate::datastore::recovery::NotPlaced;
 
 /// RFC 6241 section 8.1: a positive number, unique among the sessions of this agent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -82,6 +84,14 @@ pub enum Datastore {
     Running,
     Candidate,
     Startup,
+}
+
+/// Stored configuration that the modules have no place for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LeftOut {
+    pub nodes: Vec<NotPlaced>,
+    /// The folder that the files which hold it were copied to.
+    pub kept_in: PathBuf,
 }
 
 /// Where a configuration comes from in copy-config and validate.

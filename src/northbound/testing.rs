@@ -154,6 +154,7 @@ impl Rig {
             schema: schema(),
             running,
             commits,
+            left_out: None,
             history: HistoryLimits { commits: 1000, bytes: 1 << 20 },
             confirmed_note: Note::at(on_disk(), PathBuf::from("/state/confirmed-commit")),
             boot_id: "boot".to_owned(),

@@ -218,6 +218,28 @@ impl CommitStore {
         records.into_iter().find(|record| record.id == id).ok_or_else(missing)
     }
 
+    /// Copies what recovery reads (the newest snapshot and the commits after it) to a folder of its own, and says which.
+    pub fn keep_original(&self) -> Result<PathBuf, StoreError> {
+        let snapshot = newest_snapshot(&*self.disk, &self.dir)?.map(|(id, _)| id);
+        let after = snapshot.unwrap_or(FIRST_COMMIT_ID - 1);
+        let there = self.dir.join(format!("not-placed-{after}"));
+        self.disk.make_dir(&there).map_err(StoreError::disk(&there))?;
+        let spans = spans(&*self.disk, &self.commits_dir())?;
+        let commits =
+            spans.into_iter().filter(|span| span.last > after).map(|span| self.commits_dir().join(span.to_string()));
+        let files = snapshot.map(|id| self.dir.join(format!("snapshot-{id}"))).into_iter().chain(commits);
+        let known = self.disk.list(&there).map_err(StoreError::disk(&there))?;
+        for file in files {
+            let name = file.file_name().unwrap_or_default();
+            if !known.iter().any(|known| name == known.as_str()) {
+                let bytes = self.disk.read(&file).map_err(StoreError::disk(&file))?;
+                put(&*self.disk, &there.join(name), &bytes)?;
+            }
+        }
+        self.disk.sync_dir(&self.dir).map_err(StoreError::disk(&self.dir))?;
+        Ok(there)
+    }
+
     /// Ids of all commits on disk, oldest first.
     pub fn ids(&self) -> Result<Vec<u64>, StoreError> {
         Ok(spans(&*self.disk, &self.commits_dir())?.iter().flat_map(|span| span.first..=span.last).collect())

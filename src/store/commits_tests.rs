@@ -275,3 +275,21 @@ fn what_a_newer_version_wrote_is_neither_read_nor_touched() {
     disk.write(Path::new("/config/snapshot-1000000001"), &record::foreign_text("procyon-snapshot 2")).unwrap();
     assert!(matches!(open(&disk), Err(StoreError::OtherForm { .. })));
 }
+
+#[test]
+fn what_recovery_read_is_kept_beside_and_added_to() {
+    let disk = Arc::new(Simulated::default());
+    let (mut store, _) = open(&disk).unwrap();
+    store.append(CommitMeta::default(), b"a").unwrap();
+    store.snapshot(FIRST_COMMIT_ID, b"s").unwrap();
+    store.append(CommitMeta::default(), b"b").unwrap();
+    let there = store.keep_original().unwrap();
+    assert_eq!(disk.list(&there).unwrap(), ["1000000002", "snapshot-1000000001"]);
+    store.append(CommitMeta::default(), b"c").unwrap();
+    assert_eq!(store.keep_original().unwrap(), there);
+    for name in ["1000000002", "1000000003"] {
+        let here = disk.read(&Path::new("/config/commits").join(name)).unwrap();
+        assert_eq!(disk.read(&there.join(name)).unwrap(), here);
+    }
+    assert_eq!(open(&disk).unwrap().0.last_id(), FIRST_COMMIT_ID + 2, "they are in nobody's way");
+}

@@ -22,6 +22,7 @@ pub mod judge;
 pub mod notification;
 pub mod path;
 pub mod prefix;
+pub mod replay;
 pub mod rpc;
 pub mod schema;
 pub mod select;
