@@ -24,6 +24,7 @@ const EFFECTS_AT_HOME: &[&str] =
 
 /// Everywhere else they need a reason: path, effects, why.
 const EFFECTS_ALLOWED: &[(&str, &[&str], &str)] = &[
+    ("src/eem/provider.rs", &["tokio::"], "ends of channels and the one wake-up of its driver"),
     ("src/keeper/client.rs", &["tokio::"], "the agent's end of the keeper's socket: a driver that lives in the agent"),
     ("src/keeper/custodian/control.rs", &["std::fs"], "takes away the name that an earlier control socket has left"),
     ("src/keeper/custodian/lock.rs", &["std::fs"], "one lock file, taken once at start"),
@@ -113,7 +114,7 @@ const ABSENCES: &[(&str, &[&str])] = &[
 ];
 
 /// Providers know the front door and what is behind them, never each other.
-const PROVIDERS: &[&str] = &["appmgr", "lifecycle", "request", "script", "system"];
+const PROVIDERS: &[&str] = &["appmgr", "eem", "lifecycle", "request", "script", "system"];
 
 /// Written in two pieces, so that this file does not hold them itself.
 const UNFINISHED: &[&str] = &[concat!("to", "do!("), concat!("unimple", "mented!("), concat!("un", "finished here")];
