@@ -24,7 +24,6 @@ const EFFECTS_AT_HOME: &[&str] =
 
 /// Everywhere else they need a reason: path, effects, why.
 const EFFECTS_ALLOWED: &[(&str, &[&str], &str)] = &[
-    ("src/eem/provider.rs", &["tokio::"], "ends of channels and the one wake-up of its driver"),
     ("src/keeper/client.rs", &["tokio::"], "the agent's end of the keeper's socket: a driver that lives in the agent"),
     ("src/keeper/custodian/control.rs", &["std::fs"], "takes away the name that an earlier control socket has left"),
     ("src/keeper/custodian/lock.rs", &["std::fs"], "one lock file, taken once at start"),
