@@ -32,6 +32,11 @@ impl Diff {
 
     /// XML that [`Diff::parse`] reads again: the touched nodes with `yang:operation` on them.
     pub fn print_xml(&self) -> Bytes {
+        self.tree.print_plainly(sys::LYD_PRINT_WD_ALL)
+    }
+
+    #[cfg(test)]
+    pub(super) fn print_by_libyang(&self) -> Bytes {
         self.tree.print(false, sys::LYD_PRINT_WD_ALL)
     }
 

@@ -6,6 +6,7 @@ use libyang5_sys as sys;
 use super::build::{self, Accept};
 pub(crate) use super::ffi::{At, release_memory};
 pub use super::ffi::{Children, Node, Tree};
+use super::print::Printer;
 use super::schema::{NodeKind, Schema};
 use super::value::Element;
 use super::{errors, xml};
@@ -46,7 +47,19 @@ impl Tree {
 
     /// Compact XML of all top nodes, with default namespaces.
     pub fn print_xml(&self, with_defaults: WithDefaults) -> Bytes {
-        self.print(false, defaults_option(with_defaults))
+        if with_defaults == WithDefaults::ReportAllTagged {
+            // The tag is an attribute with a namespace of its own.
+            return self.print(false, defaults_option(with_defaults));
+        }
+        self.print_plainly(defaults_option(with_defaults))
+    }
+
+    pub(super) fn print_plainly(&self, options: u32) -> Bytes {
+        let mut printer = Printer::new(options);
+        for root in self.roots() {
+            printer.node(root, None);
+        }
+        printer.finish()
     }
 
     pub fn print_json(&self, with_defaults: WithDefaults) -> Bytes {

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use libyang5_sys as sys;
 
 use super::context::Fault;
-use super::node::{Children, Node, find};
+use super::node::{Children, Node, find, print_node};
 use super::schema::{NodeKind, SchemaNode, c_text};
 use crate::yang::schema::Schema;
 
@@ -527,21 +527,6 @@ impl Tree {
 pub(crate) fn release_memory() {
     // SAFETY: takes no pointers; may be called at any time.
     unsafe { libc::malloc_trim(0) };
-}
-
-fn print_node(node: *const sys::lyd_node, format: sys::LYD_FORMAT::Type, options: u32) -> Bytes {
-    let mut text: *mut c_char = ptr::null_mut();
-    // SAFETY: the node is alive; `text` is a place for the new string.
-    let code = unsafe { sys::lyd_print_mem(&raw mut text, node, format, options) };
-    if code != 0 || text.is_null() {
-        return Bytes::new();
-    }
-    // SAFETY: a terminated string that is ours; copied before it is freed.
-    unsafe {
-        let bytes = Bytes::copy_from_slice(std::ffi::CStr::from_ptr(text).to_bytes());
-        libc::free(text.cast());
-        bytes
-    }
 }
 
 /// What stands inside an anydata node: any elements at all, known or not.
