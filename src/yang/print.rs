@@ -180,7 +180,7 @@ mod tests {
     use crate::yang::diff::Diff;
     use crate::yang::select::{select, view};
     use crate::yang::testing::{schema, top, valid};
-    use crate::yang::tree::{Tree, defaults_option};
+    use crate::yang::tree::Tree;
 
     const MODES: [WithDefaults; 4] =
         [WithDefaults::Explicit, WithDefaults::ReportAll, WithDefaults::ReportAllTagged, WithDefaults::Trim];
@@ -205,7 +205,7 @@ mod tests {
     fn a_tree_is_printed_as_libyang_prints_it() {
         for tree in samples() {
             for mode in MODES {
-                assert_eq!(tree.print_xml(mode), tree.print(false, defaults_option(mode)), "{mode:?}");
+                assert_eq!(tree.print_xml(mode), tree.print_by_libyang(mode), "{mode:?}");
             }
         }
     }
@@ -246,7 +246,7 @@ mod tests {
                 for mode in MODES {
                     let view = view(&tree, &filter, None).unwrap();
                     let copied = select(&tree, &filter, None).unwrap();
-                    assert_eq!(view.print_xml(mode), copied.print(false, defaults_option(mode)), "{filter:?} {mode:?}");
+                    assert_eq!(view.print_xml(mode), copied.print_by_libyang(mode), "{filter:?} {mode:?}");
                 }
             }
         }

@@ -85,8 +85,10 @@ impl<'t> View<'t> {
         if !self.is_ordered || with_defaults == WithDefaults::ReportAllTagged {
             return self.to_tree().print_xml(with_defaults);
         }
-        let mut printer = Printer::new(defaults_option(with_defaults));
+        let options = defaults_option(with_defaults);
+        let mut printer = Printer::new(options);
         self.print(&mut printer, &self.tops, None);
+        self.source.forget_faults_of_printing(options);
         printer.finish()
     }
 

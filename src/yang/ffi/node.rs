@@ -8,6 +8,7 @@ use std::ptr::{self, NonNull};
 use bytes::Bytes;
 use libyang5_sys as sys;
 
+use super::At;
 use super::context::{borrowed, copied, owned};
 use super::schema::{ModuleRef, NodeKind, SchemaNode};
 
@@ -182,12 +183,17 @@ impl<'t> Node<'t> {
         })
     }
 
+    /// Its place, for when its tree is changed.
+    pub(in crate::yang) fn position(self) -> At {
+        At(self.raw)
+    }
+
     /// As XML by libyang, as if nothing stood around it.
     pub(in crate::yang) fn print_alone(self, options: u32) -> Bytes {
         print_node(self.raw.as_ptr(), sys::LYD_FORMAT::LYD_XML, options | sys::LYD_PRINT_SHRINK)
     }
 
-    pub(super) fn flags(self) -> u32 {
+    pub(in crate::yang) fn flags(self) -> u32 {
         self.get().flags
     }
 
