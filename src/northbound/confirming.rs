@@ -143,6 +143,7 @@ impl Northbound {
             info!(user = %caller.user, "confirmed");
         }
         self.confirming.machine.take(step);
+        self.leftovers.proposal = Some(proposal);
         Ok(Response::Ok)
     }
 

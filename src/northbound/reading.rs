@@ -110,8 +110,13 @@ impl Northbound {
             Datastore::Candidate => self.datastores.candidate(Self::candidate_of(caller)),
             Datastore::Startup => return Err(vec![super::writing::no_startup()]),
         };
-        let selected = self.select_readable(caller, &tree, filter).map_err(refuse)?;
-        Ok(Response::Data(selected.print_xml(with_defaults)))
+        let printed = match (self.access.reader(caller), filter) {
+            // Nothing is hidden: what is selected is printed where it stands.
+            (None, None) => tree.print_xml(with_defaults),
+            (None, Some(filter)) => select::view(&tree, filter, None).map_err(refuse)?.print_xml(with_defaults),
+            (Some(_), _) => self.select_readable(caller, &tree, filter).map_err(refuse)?.print_xml(with_defaults),
+        };
+        Ok(Response::Data(printed))
     }
 
     /// What the filter selects of what the caller may read. Pruning comes first: a match on a node that the caller must

@@ -8,6 +8,7 @@
 
 mod constraint;
 mod context;
+mod facts;
 mod node;
 mod schema;
 mod tree;

@@ -227,7 +227,11 @@ impl SchemaNode {
 
     /// The data child of that module and name; choices and cases are looked through.
     pub fn child(self, module: ModuleRef, name: &str) -> Option<SchemaNode> {
-        find(self.raw(), module, name, 0)
+        let is_meant = |child: &&SchemaNode| {
+            let facts = child.facts();
+            facts.name == name && facts.module == module
+        };
+        self.facts().children.iter().find(is_meant).copied()
     }
 
     /// The same below the output of an rpc or action.
@@ -240,7 +244,11 @@ impl SchemaNode {
     }
 
     /// The keys of a list, in the order of its key statement.
-    pub fn keys(self) -> Vec<SchemaNode> {
+    pub fn keys(self) -> &'static [SchemaNode] {
+        &self.facts().keys
+    }
+
+    pub(super) fn find_keys(self) -> Vec<SchemaNode> {
         if self.kind() != NodeKind::List {
             return Vec::new();
         }
@@ -273,6 +281,10 @@ impl SchemaNode {
 
     /// Whether the node's values carry prefixes in XML: identityref, instance-identifier, xpath.
     pub fn has_prefixed_values(self) -> bool {
+        self.facts().has_prefixed_values
+    }
+
+    pub(super) fn finds_prefixed_values(self) -> bool {
         self.leaf_type().is_some_and(|leaf_type| is_prefixed(leaf_type, 0))
     }
 
