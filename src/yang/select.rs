@@ -5,6 +5,7 @@
 
 use std::collections::{HashMap, HashSet};
 
+use super::build::DEFAULTS_NAMESPACE;
 use super::ffi::{At, Node, Tree};
 use super::schema::{NodeKind, SchemaNode};
 use super::{errors, path, prefix};
@@ -16,7 +17,21 @@ pub type Readable<'a> = &'a dyn Fn(Node<'_>) -> bool;
 
 /// What `filter` selects; without `readable` everything may be read.
 pub fn select(tree: &Tree, filter: &Filter, readable: Option<Readable<'_>>) -> Result<Tree, Refusal> {
-    let mut selector = Selector { source: tree, out: Tree::new(tree.schema()), readable };
+    selected(tree, filter, readable, false)
+}
+
+/// The same for a reply in which defaults are marked (RFC 6243 report-all-tagged): a filter may ask for the mark.
+pub fn select_marked(tree: &Tree, filter: &Filter) -> Result<Tree, Refusal> {
+    selected(tree, filter, None, true)
+}
+
+fn selected(
+    tree: &Tree,
+    filter: &Filter,
+    readable: Option<Readable<'_>>,
+    marks_defaults: bool,
+) -> Result<Tree, Refusal> {
+    let mut selector = Selector { source: tree, out: Tree::new(tree.schema()), readable, marks_defaults };
     match filter {
         Filter::Subtree(selections) => {
             let selections: Vec<&Selection> = selections.iter().collect();
@@ -37,7 +52,8 @@ pub fn select(tree: &Tree, filter: &Filter, readable: Option<Readable<'_>>) -> R
 
 /// Everything that may be read.
 pub fn prune(tree: &Tree, readable: Readable<'_>) -> Tree {
-    let mut selector = Selector { source: tree, out: Tree::new(tree.schema()), readable: Some(readable) };
+    let mut selector =
+        Selector { source: tree, out: Tree::new(tree.schema()), readable: Some(readable), marks_defaults: false };
     for root in tree.roots() {
         selector.whole(None, root);
     }
@@ -48,6 +64,7 @@ struct Selector<'t> {
     source: &'t Tree,
     out: Tree,
     readable: Option<Readable<'t>>,
+    marks_defaults: bool,
 }
 
 impl<'t> Selector<'t> {
@@ -92,8 +109,8 @@ impl<'t> Selector<'t> {
                     self.whole(out, node);
                     return true;
                 }
-                // That the text is equal was checked by `agreed`, with its siblings.
-                Content::Match(_) if node.schema().is_leaf_like() => {
+                // Of a leaf-list only the entry that matches is meant.
+                Content::Match(text) if node.schema().is_leaf_like() && value_matches(node, text) => {
                     self.whole(out, node);
                     return true;
                 }
@@ -134,7 +151,7 @@ impl<'t> Selector<'t> {
         for (turn, selection) in selections.iter().enumerate() {
             for schema in schemas(self.source, parent, selection) {
                 for node in self.instances(parent, schema, selection) {
-                    if !attributes_match(node, selection) {
+                    if !attributes_match(node, selection, self.marks_defaults) {
                         continue;
                     }
                     ordered &= turn == 0;
@@ -293,7 +310,14 @@ fn key_predicate(schema: SchemaNode, selection: &Selection) -> Option<String> {
     path::key_predicate(&keys, &values)
 }
 
-/// Section 6.2.2. Our data carries no attributes but those that with-defaults adds, so any expression fails.
-fn attributes_match(_node: Node<'_>, selection: &Selection) -> bool {
-    selection.attributes.is_empty()
+/// Section 6.2.2. The one attribute that data carries is the mark of defaults (RFC 6243), where the reply has it.
+fn attributes_match(node: Node<'_>, selection: &Selection, marks_defaults: bool) -> bool {
+    selection.attributes.iter().all(|(namespace, name, value)| {
+        namespace.as_deref() == Some(DEFAULTS_NAMESPACE)
+            && name == "default"
+            && matches!(value.trim(), "true" | "1")
+            && marks_defaults
+            && node.schema().is_leaf_like()
+            && node.is_default()
+    })
 }
