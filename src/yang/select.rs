@@ -8,6 +8,7 @@ use std::collections::{HashMap, HashSet};
 
 use bytes::Bytes;
 
+use super::build::DEFAULTS_NAMESPACE;
 use super::ffi::{At, ModuleRef, Node, Tree};
 use super::print::Printer;
 use super::schema::{NodeKind, SchemaNode};
@@ -42,12 +43,22 @@ struct PickId(usize);
 
 /// What `filter` selects; without `readable` everything may be read.
 pub fn select(tree: &Tree, filter: &Filter, readable: Option<Readable<'_>>) -> Result<Tree, Refusal> {
-    Ok(view(tree, filter, readable)?.to_tree())
+    Ok(view(tree, filter, readable, false)?.to_tree())
 }
 
-/// The same without a copy.
-pub fn view<'t>(tree: &'t Tree, filter: &Filter, readable: Option<Readable<'t>>) -> Result<View<'t>, Refusal> {
-    let mut selector = Selector { view: View::nothing(tree), readable };
+/// The same for a reply in which defaults are marked (RFC 6243 report-all-tagged): a filter may ask for the mark.
+pub fn select_marked(tree: &Tree, filter: &Filter) -> Result<Tree, Refusal> {
+    Ok(view(tree, filter, None, true)?.to_tree())
+}
+
+/// What `filter` selects, without a copy.
+pub fn view<'t>(
+    tree: &'t Tree,
+    filter: &Filter,
+    readable: Option<Readable<'t>>,
+    marks_defaults: bool,
+) -> Result<View<'t>, Refusal> {
+    let mut selector = Selector { view: View::nothing(tree), readable, marks_defaults };
     match filter {
         Filter::Subtree(selections) => {
             let selections: Vec<&Selection> = selections.iter().collect();
@@ -68,7 +79,7 @@ pub fn view<'t>(tree: &'t Tree, filter: &Filter, readable: Option<Readable<'t>>)
 
 /// Everything that may be read.
 pub fn prune(tree: &Tree, readable: Readable<'_>) -> Tree {
-    let mut selector = Selector { view: View::nothing(tree), readable: Some(readable) };
+    let mut selector = Selector { view: View::nothing(tree), readable: Some(readable), marks_defaults: false };
     for root in tree.roots() {
         selector.whole(None, root);
     }
@@ -138,6 +149,7 @@ impl<'t> View<'t> {
 struct Selector<'t> {
     view: View<'t>,
     readable: Option<Readable<'t>>,
+    marks_defaults: bool,
 }
 
 impl<'t> Selector<'t> {
@@ -182,8 +194,8 @@ impl<'t> Selector<'t> {
                     self.whole(out, node);
                     return true;
                 }
-                // That the text is equal was checked by `agreed`, with its siblings.
-                Content::Match(_) if node.schema().is_leaf_like() => {
+                // Of a leaf-list only the entry that matches is meant.
+                Content::Match(text) if node.schema().is_leaf_like() && value_matches(node, text) => {
                     self.whole(out, node);
                     return true;
                 }
@@ -224,7 +236,7 @@ impl<'t> Selector<'t> {
         for (turn, selection) in selections.iter().enumerate() {
             for schema in schemas(self.view.source, parent, selection) {
                 for node in self.instances(parent, schema, selection) {
-                    if !attributes_match(node, selection) {
+                    if !attributes_match(node, selection, self.marks_defaults) {
                         continue;
                     }
                     ordered &= turn == 0;
@@ -384,7 +396,14 @@ fn key_predicate(schema: SchemaNode, selection: &Selection) -> Option<String> {
     path::key_predicate(keys, &values)
 }
 
-/// Section 6.2.2. Our data carries no attributes but those that with-defaults adds, so any expression fails.
-fn attributes_match(_node: Node<'_>, selection: &Selection) -> bool {
-    selection.attributes.is_empty()
+/// Section 6.2.2. The one attribute that data carries is the mark of defaults (RFC 6243), where the reply has it.
+fn attributes_match(node: Node<'_>, selection: &Selection, marks_defaults: bool) -> bool {
+    selection.attributes.iter().all(|(namespace, name, value)| {
+        namespace.as_deref() == Some(DEFAULTS_NAMESPACE)
+            && name == "default"
+            && matches!(value.trim(), "true" | "1")
+            && marks_defaults
+            && node.schema().is_leaf_like()
+            && node.is_default()
+    })
 }

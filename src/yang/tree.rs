@@ -146,7 +146,8 @@ pub(super) fn defaults_option(with_defaults: WithDefaults) -> u32 {
     match with_defaults {
         WithDefaults::Explicit => sys::LYD_PRINT_WD_EXPLICIT,
         WithDefaults::ReportAll => sys::LYD_PRINT_WD_ALL,
-        WithDefaults::ReportAllTagged => sys::LYD_PRINT_WD_ALL_TAG,
+        // What somebody wrote is no default in our basic mode, even where it equals it (RFC 6243 section 2.3.1).
+        WithDefaults::ReportAllTagged => sys::LYD_PRINT_WD_IMPL_TAG,
         WithDefaults::Trim => sys::LYD_PRINT_WD_TRIM,
     }
 }
