@@ -17,6 +17,7 @@ pub mod datastore;
 pub mod init;
 pub mod keeper;
 pub mod launcher;
+pub mod lifecycle;
 pub mod logging;
 pub mod netconf;
 pub mod northbound;
