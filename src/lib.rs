@@ -18,6 +18,7 @@ pub mod eem;
 pub mod init;
 pub mod keeper;
 pub mod launcher;
+pub mod lifecycle;
 pub mod logging;
 pub mod netconf;
 pub mod northbound;
