@@ -22,6 +22,7 @@ pub mod netconf;
 pub mod northbound;
 pub mod script;
 pub mod settings;
+pub mod shell;
 pub mod ssh;
 pub mod store;
 pub mod sys;
