@@ -25,6 +25,7 @@ pub mod northbound;
 pub mod request;
 pub mod script;
 pub mod settings;
+pub mod shell;
 pub mod ssh;
 pub mod store;
 pub mod sys;

@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 
 use super::analysis::Analysis;
 use super::ffi::{Context, Fault, PrintFormat};
-pub use super::ffi::{ModuleRef, NodeKind, SchemaNode};
+pub use super::ffi::{ModuleRef, Named, NodeKind, SchemaNode, ValueType};
 
 /// A module to implement.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -151,6 +151,11 @@ impl SchemaNode {
         borrowed(self.get().name).unwrap_or("")
     }
 
+    /// What the module says of it; empty where it says nothing.
+    pub fn description(self) -> &'static str {
+        borrowed(self.get().dsc).unwrap_or("")
+    }
+
     pub fn module(self) -> ModuleRef {
         ModuleRef(NonNull::new(self.get().module).expect("every schema node has a module"))
     }
@@ -384,7 +389,7 @@ impl fmt::Debug for SchemaNode {
 
 /// Unions nest; the schema compiler has checked that they end. Deeper than this is nothing we look into.
 const UNION_DEPTH_MAX: u8 = 16;
-const NODE_INSTANCE_IDENTIFIER: &str = "node-instance-identifier";
+pub(super) const NODE_INSTANCE_IDENTIFIER: &str = "node-instance-identifier";
 
 fn is_prefixed(leaf_type: *const sys::lysc_type, depth: u8) -> bool {
     // SAFETY: types live as long as the context, and `basetype` says which struct it is.
