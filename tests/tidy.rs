@@ -49,7 +49,8 @@ const EFFECTS_ALLOWED: &[(&str, &[&str], &str)] = &[
     ("src/ssh/mod.rs", &["tokio::"], "names the stream traits that its front ends are given"),
     ("src/ssh/sftp.rs", &["tokio::", "std::fs"], "the file protocol of one channel, started by the driver"),
     ("src/ssh/stream.rs", &["tokio::"], "a channel as a byte stream: stream traits, no task"),
-    ("src/viewer.rs", &["tokio::"], "a command of its own: one stream from the keeper to standard output"),
+    ("src/viewer.rs", &["tokio::", "SystemTime::now"], "a command of its own: asks the keeper and prints"),
+    ("src/viewer/seat.rs", &["tokio::"], "a command of its own: a terminal and a console's socket"),
 ];
 
 /// Modules that must not name others: the arrows of `docs/architecture.md`.
