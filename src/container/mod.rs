@@ -14,6 +14,8 @@
 //! who asks.
 
 pub mod checkpoint;
+pub mod console;
 pub mod machine;
 pub mod pace;
 pub mod spec;
+pub mod words;

@@ -9,6 +9,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use super::console::{ConsoleSpec, InvalidConsole};
+
 pub const NAME_BYTES_MAX: usize = 255;
 /// Environment entries that the keeper sets: what a program is told of its descriptors must be true.
 pub const KEEPERS_OWN: [&str; 5] =
@@ -284,6 +286,7 @@ pub struct ContainerSpec {
     /// Containers that this one needs: at a shutdown it ends before them.
     pub after: Vec<ContainerName>,
     pub access: Vec<ConsoleAccess>,
+    pub console: ConsoleSpec,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -298,6 +301,8 @@ pub enum InvalidSpec {
     RelativePath { what: &'static str, path: PathBuf },
     #[error("there is no signal {number}")]
     NoSuchSignal { number: i32 },
+    #[error(transparent)]
+    Console(#[from] InvalidConsole),
 }
 
 impl ContainerSpec {
@@ -320,6 +325,7 @@ impl ContainerSpec {
             strict: false,
             after: Vec::new(),
             access: Vec::new(),
+            console: ConsoleSpec::default(),
         }
     }
 
@@ -371,7 +377,7 @@ impl ContainerSpec {
         if !(1..=31).contains(&self.stop_signal) {
             return Err(InvalidSpec::NoSuchSignal { number: self.stop_signal });
         }
-        Ok(())
+        Ok(self.console.check()?)
     }
 }
 

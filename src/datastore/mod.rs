@@ -22,6 +22,7 @@ pub mod recovery;
 mod candidate;
 mod shells;
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 
@@ -33,7 +34,7 @@ use crate::northbound::{DefaultOperation, ErrorOption, Kind, Refusal, SessionId}
 use crate::yang::diff::{self, Diff};
 use crate::yang::judge::{self, Judged};
 use crate::yang::schema::Schema;
-use crate::yang::tree::Tree;
+use crate::yang::tree::{Moved, Tree};
 
 /// Whose candidate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -62,7 +63,8 @@ enum Next {
     /// What `old` becomes, and all else stays.
     Part {
         old: Tree,
-        new: Tree,
+        /// Lends to running what is new in it while the proposal is staged; an accepted one never gets it back.
+        new: RefCell<Tree>,
     },
 }
 
@@ -102,11 +104,27 @@ pub struct Datastores {
 /// What takes a staged proposal back.
 #[derive(Debug)]
 struct Staged {
-    /// What was running before, where the whole was put in its place.
-    before: Option<Rc<Tree>>,
+    change: Way,
     version: Version,
     /// The candidate that it is made of: committed when it is accepted.
     candidate: Option<(CandidateId, Candidate)>,
+}
+
+/// How a staged proposal came into running.
+#[derive(Debug)]
+enum Way {
+    /// In its place: this was there before.
+    Whole(Rc<Tree>),
+    /// What is new was moved there; of use only while nothing else changes running.
+    Moved(Moved),
+    /// What is new was copied.
+    Copied,
+}
+
+/// What an accepted proposal leaves. To throw it away takes as long as it is large, and nobody need wait for that.
+#[derive(Debug)]
+pub struct Spent {
+    _staged: Option<Staged>,
 }
 
 /// A candidate as it was at some moment, to be put back; see [`Datastores::keep`].
@@ -191,18 +209,24 @@ impl Datastores {
         permit: Option<Permit<'_>>,
     ) -> Result<(), Vec<Refusal>> {
         let cover = edit.cover(self.schema, default_operation);
-        let was_dirty = self.rebased(id).is_some();
-        let known = self.candidates.remove(&id);
-        let mut candidate = known.unwrap_or_else(|| Candidate::clean(&self.running, self.version));
+        let _ = self.rebased(id);
+        let is_done = |result: &Result<_, _>| result.is_ok() || error_option == ErrorOption::ContinueOnError;
+        let Some(mut candidate) = self.candidates.remove(&id) else {
+            // Nothing of it need be kept if this is refused, so there is no copy to fall back to.
+            let mut candidate = Candidate::begun(&self.running, self.version, &cover);
+            let result = edit.apply(candidate.content(), default_operation, error_option, permit);
+            if is_done(&result) && !candidate.is_as_begun() {
+                self.candidates.insert(id, candidate);
+            }
+            return result;
+        };
         let before = candidate.part(&self.running, &cover);
         let mut after = before.duplicate();
         let result = edit.apply(&mut after, default_operation, error_option, permit);
-        let is_done = result.is_ok() || error_option == ErrorOption::ContinueOnError;
-        if is_done {
+        if is_done(&result) {
             candidate.edited(&before, &after);
         }
-        let is_clean = if is_done { candidate.is_clean_after(&cover, &after) } else { !was_dirty };
-        if !is_clean {
+        if !is_done(&result) || !candidate.is_clean_after(&cover, &after) {
             self.candidates.insert(id, candidate);
         }
         result
@@ -259,7 +283,7 @@ impl Datastores {
         }
         let (old, new) = candidate.fragments();
         if let Some(Judged { new, diff, changes }) = judge::judge(old, new) {
-            let next = Next::Part { old: old.duplicate(), new };
+            let next = Next::Part { old: old.duplicate(), new: RefCell::new(new) };
             return Ok(Proposal { diff, changes, next, base, from: Some(id) });
         }
         let next = candidate.materialised(&running);
@@ -287,30 +311,49 @@ impl Datastores {
         self.propose_tree(next, None)
     }
 
-    /// Makes [`Datastores::running`] what the proposal would make of it, for providers to look at and for others to be
-    /// proposed on top. Each is accepted, the first one first, or all are unstaged, the last one first.
+    /// Makes [`Datastores::running`] what the proposal would make of it, for providers to look at. Until it is accepted or
+    /// unstaged nothing else is asked of the datastores.
     pub fn stage(&mut self, proposal: &Proposal) {
+        self.stage_so(proposal, true);
+    }
+
+    /// The same, and others may be proposed and staged on top. Each is accepted, the first one first, or all are unstaged, the
+    /// last one first.
+    pub fn stage_below_others(&mut self, proposal: &Proposal) {
+        self.stage_so(proposal, false);
+    }
+
+    fn stage_so(&mut self, proposal: &Proposal, is_last: bool) {
         assert_eq!(proposal.base, self.version, "running does not move between a proposal and its acceptance");
-        let before = match &proposal.next {
-            Next::Whole(next) => Some(std::mem::replace(&mut self.running, Rc::clone(next))),
+        let change = match &proposal.next {
+            Next::Whole(next) => Way::Whole(std::mem::replace(&mut self.running, Rc::clone(next))),
+            Next::Part { old, new } if is_last => {
+                Way::Moved(self.own_running().transplant_from(old, &mut new.borrow_mut()))
+            }
             Next::Part { old, new } => {
-                self.own_running().transplant(old, new);
-                None
+                self.own_running().transplant(old, &new.borrow());
+                Way::Copied
             }
         };
         let candidate = proposal.from.and_then(|id| Some((id, self.candidates.remove(&id)?)));
-        self.staged.push_back(Staged { before, version: self.version, candidate });
+        self.staged.push_back(Staged { change, version: self.version, candidate });
         self.last_version += 1;
         self.version = self.last_version;
     }
 
     /// The proposal that was staged last was refused: running is what it was.
     pub fn unstage(&mut self, proposal: &Proposal) {
-        let Some(Staged { before, version, candidate }) = self.staged.pop_back() else { return };
-        match (before, &proposal.next) {
-            (Some(before), _) => self.running = before,
-            (None, Next::Part { old, new }) => self.own_running().transplant(new, old),
-            (None, Next::Whole(_)) => {}
+        let Some(Staged { change, version, candidate }) = self.staged.pop_back() else { return };
+        match (change, &proposal.next) {
+            (Way::Whole(before), _) => self.running = before,
+            (Way::Moved(moved), Next::Part { old, new }) => {
+                let mut new = new.borrow_mut();
+                let running = Rc::get_mut(&mut self.running).expect("running is shared with nobody while it is staged");
+                running.give_back(moved, &mut new);
+                running.transplant(&new, old);
+            }
+            (Way::Copied, Next::Part { old, new }) => self.own_running().transplant(&new.borrow(), old),
+            (Way::Moved(_) | Way::Copied, Next::Whole(_)) => {}
         }
         self.version = version;
         self.candidates.extend(candidate);
@@ -318,11 +361,11 @@ impl Datastores {
 
     /// The proposal that was staged first is recorded: it is running now. Other dirty candidates are rebased when they are
     /// next used.
-    pub fn accept(&mut self, proposal: &Proposal) {
+    pub fn accept(&mut self, proposal: &Proposal) -> Spent {
         if self.staged.is_empty() {
             self.stage(proposal);
         }
-        self.staged.pop_front();
+        Spent { _staged: self.staged.pop_front() }
     }
 
     /// The candidate as it is, before it is brought onto a running that may be taken back.

@@ -5,9 +5,12 @@
 //! agents and viewers are served through bounded queues.
 
 mod adopt;
+mod consoles;
 mod links;
+mod listeners;
 mod orders;
 mod runs;
+mod speaking;
 mod streams;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -67,6 +70,8 @@ enum Source {
     Terminal(u32),
     Pidfd(u32),
     Viewer(u32),
+    /// A listener of a console.
+    Door(u32),
 }
 
 impl Source {
@@ -82,6 +87,7 @@ impl Source {
             Self::Terminal(id) => (7, id),
             Self::Pidfd(id) => (8, id),
             Self::Viewer(id) => (9, id),
+            Self::Door(id) => (10, id),
         };
         kind << 32 | u64::from(id)
     }
@@ -99,6 +105,7 @@ impl Source {
             7 => Self::Terminal(id),
             8 => Self::Pidfd(id),
             9 => Self::Viewer(id),
+            10 => Self::Door(id),
             _ => return None,
         })
     }
@@ -116,6 +123,10 @@ pub fn main(root: &Path, deposit: Box<dyn Deposit>, alone: bool) -> Result<(), K
 
 struct Driver {
     root: RootId,
+    root_path: PathBuf,
+    host: String,
+    /// When, in words.
+    started: String,
     epoll: Epoll,
     signals: SignalFd,
     listener: OwnedFd,
@@ -131,12 +142,15 @@ struct Driver {
     timers: BTreeSet<(Instant, u32)>,
     links: BTreeMap<u32, Link>,
     viewers: BTreeMap<u32, Viewer>,
+    /// Listeners of consoles: whose, and which of them.
+    doors: BTreeMap<u32, (u32, usize)>,
+    /// What all tapes take.
+    tapes_bytes: usize,
     /// Orders that wait for a worker.
     tickets: BTreeMap<u64, orders::Ticket>,
     next_id: u32,
     next_ticket: u64,
     next_place: u64,
-    buffer: Vec<u8>,
     shutdown: Option<Shutdown>,
 }
 
@@ -176,6 +190,10 @@ impl Driver {
             RootId::of(root).map_err(|error| KeeperError::Path { path: root.to_owned(), reason: error.to_string() })?;
         let driver = Self {
             root: root_id,
+            root_path: root.to_owned(),
+            host: nix::unistd::gethostname()
+                .map_or_else(|_| "localhost".into(), |name| name.to_string_lossy().into_owned()),
+            started: speaking::time_text(moment().unix_ms),
             epoll,
             signals,
             listener,
@@ -190,11 +208,12 @@ impl Driver {
             timers: BTreeSet::new(),
             links: BTreeMap::new(),
             viewers: BTreeMap::new(),
+            doors: BTreeMap::new(),
+            tapes_bytes: 0,
             tickets: BTreeMap::new(),
             next_id: 0,
             next_ticket: 0,
             next_place: 0,
-            buffer: vec![0; streams::READ_BYTES],
             shutdown: None,
         };
         let watch = |fd, source| driver.watch(fd, source, EpollFlags::EPOLLIN).map_err(system("watching a descriptor"));
@@ -239,9 +258,10 @@ impl Driver {
             }
             Source::Notices => self.notices_came(),
             Source::Link(id) => self.link_ready(id, flags),
-            Source::Output(slot) | Source::Errors(slot) | Source::Terminal(slot) => self.pump(slot, source),
+            Source::Output(slot) | Source::Errors(slot) | Source::Terminal(slot) => self.pump(slot, source, flags),
             Source::Pidfd(slot) => self.adopted_may_have_ended(slot),
             Source::Viewer(id) => self.viewer_ready(id, flags),
+            Source::Door(id) => self.somebody_knocks(id),
         }
     }
 
@@ -321,7 +341,8 @@ impl Driver {
         loop {
             self.next_id = self.next_id.wrapping_add(1);
             let id = self.next_id;
-            if !self.held.contains_key(&id) && !self.links.contains_key(&id) && !self.viewers.contains_key(&id) {
+            let used = self.held.contains_key(&id) || self.links.contains_key(&id) || self.doors.contains_key(&id);
+            if !used && !self.viewers.contains_key(&id) {
                 return id;
             }
         }

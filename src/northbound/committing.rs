@@ -22,10 +22,10 @@ use crate::datastore::{Proposal, recovery};
 use crate::store::StoreError;
 use crate::store::commits::{CommitMeta, Snapshot, SnapshotWork};
 use crate::yang::schema::Schema;
-use crate::yang::tree::{Tree, release_memory};
+use crate::yang::tree::Tree;
 
 /// After a commit of so many changes memory is given back: what it took is not needed again soon.
-const LARGE_CHANGES: usize = 10_000;
+const LARGE_CHANGES: usize = 5_000;
 
 /// What the history says of a commit beside who made it and when.
 #[derive(Debug, Clone, Default)]
@@ -105,6 +105,26 @@ impl Northbound {
         note: CommitNote,
     ) -> Result<Prepared, Vec<Refusal>> {
         self.datastores.stage(&proposal);
+        self.ask_everyone(caller, proposal, note)
+    }
+
+    /// The same, for others to be prepared on top of it before it is settled.
+    pub(super) fn prepare_below_others(
+        &mut self,
+        caller: &Caller,
+        proposal: Proposal,
+        note: CommitNote,
+    ) -> Result<Prepared, Vec<Refusal>> {
+        self.datastores.stage_below_others(&proposal);
+        self.ask_everyone(caller, proposal, note)
+    }
+
+    fn ask_everyone(
+        &mut self,
+        caller: &Caller,
+        proposal: Proposal,
+        note: CommitNote,
+    ) -> Result<Prepared, Vec<Refusal>> {
         let shares = self.router.shares(&proposal.changes);
         let (machine, actions) = Commit::begin(shares.keys().map(|index| ProviderId(index.0)).collect(), true);
         let mut prepared = Prepared { caller: caller.clone(), proposal, note, shares, machine };
@@ -112,7 +132,7 @@ impl Northbound {
             None => Ok(prepared),
             Some(outcome) => {
                 self.datastores.unstage(&prepared.proposal);
-                release_after(&prepared.proposal);
+                self.leftovers.is_large |= prepared.proposal.changes.len() >= LARGE_CHANGES;
                 Err(outcome.err().unwrap_or_else(|| vec![without_outcome()]))
             }
         }
@@ -131,13 +151,14 @@ impl Northbound {
         match id {
             Some(id) => {
                 info!(id, user = %caller.user, client = client_name(&caller.client), "committed");
-                self.publish(&base::config_change(&caller, &proposal.diff.changes()), now());
+                self.publish(&base::config_change(&caller, &proposal.diff.topmost_changes()), now());
                 (self.on_commit)(&Committed { id, user: caller.user });
                 self.snapshot_if_due();
             }
             None => self.datastores.unstage(&proposal),
         }
-        release_after(&proposal);
+        self.leftovers.is_large |= proposal.changes.len() >= LARGE_CHANGES;
+        self.leftovers.proposal = Some(proposal);
         outcome
     }
 
@@ -161,7 +182,7 @@ impl Northbound {
                 Action::Record => return None,
                 Action::Swap => {
                     self.access.refresh(self.datastores.running(), &proposal.changes);
-                    self.datastores.accept(proposal);
+                    self.leftovers.spent = Some(self.datastores.accept(proposal));
                     continue;
                 }
                 Action::Apply(at) => {
@@ -256,12 +277,6 @@ fn meta_of(caller: &Caller, note: &CommitNote) -> CommitMeta {
         time: now().to_string(),
         label: note.label.clone(),
         comment: note.comment.clone(),
-    }
-}
-
-fn release_after(proposal: &Proposal) {
-    if proposal.changes.len() >= LARGE_CHANGES {
-        release_memory();
     }
 }
 

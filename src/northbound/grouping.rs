@@ -45,6 +45,8 @@ struct Group {
     labels: BTreeSet<String>,
     changes: usize,
     is_closed: bool,
+    /// Nobody else waits: nothing will be put on top of the only member.
+    is_alone: bool,
 }
 
 impl Northbound {
@@ -57,7 +59,7 @@ impl Northbound {
     }
 
     pub(super) fn commit_together(&mut self, waiting: Vec<Waiting>) {
-        let mut group = Group::default();
+        let mut group = Group { is_alone: waiting.len() == 1, ..Group::default() };
         for commit in waiting {
             self.join(&mut group, commit);
         }
@@ -92,7 +94,13 @@ impl Northbound {
         let changes = proposal.changes.len();
         // Who commits next is judged by the rules that this one makes.
         let changes_rules = proposal.changes.iter().any(|change| change.path.starts_with(NACM_ROOT));
-        match self.prepare(&caller, proposal, CommitNote { client: None, label: label.clone(), comment }) {
+        let note = CommitNote { client: None, label: label.clone(), comment };
+        let prepared = if group.is_alone {
+            self.prepare(&caller, proposal, note)
+        } else {
+            self.prepare_below_others(&caller, proposal, note)
+        };
+        match prepared {
             Ok(prepared) => {
                 group.providers.extend(touched);
                 group.labels.extend(label);

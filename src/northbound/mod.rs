@@ -28,6 +28,7 @@ pub mod sessions;
 mod subscribing;
 #[cfg(test)]
 mod testing;
+pub mod wanted;
 mod writing;
 
 use std::fmt;
