@@ -55,6 +55,7 @@ use crate::ssh::{self, SharedAccounts};
 use crate::store::driver::HostDisk;
 use crate::store::journal::Journal;
 use crate::store::note::Note;
+use crate::sys::memory;
 use crate::system::{self, System};
 use crate::systemd;
 use crate::yang::schema::Schema;
@@ -89,6 +90,7 @@ pub struct Options {
 /// # Errors
 /// What keeps it from serving: modules that do not load, a store that does not recover, an address in use.
 pub fn serve(options: Options) -> anyhow::Result<()> {
+    memory::keep_little();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .thread_name("procyon")

@@ -10,6 +10,7 @@ pub mod inherited;
 pub mod local_time;
 pub mod mapped;
 pub mod memfd;
+pub mod memory;
 pub mod process;
 pub mod pty;
 pub mod spawn;
