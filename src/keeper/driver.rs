@@ -7,6 +7,7 @@
 mod adopt;
 mod links;
 mod orders;
+mod readiness;
 mod runs;
 mod streams;
 
@@ -33,7 +34,9 @@ use super::run_ids::RunIds;
 use super::viewer::Viewer;
 use super::worker::Workers;
 use crate::container::machine::Input;
+use crate::container::provision::READY_NUMBERS;
 use crate::container::spec::{ContainerName, Sha256};
+use crate::sys::cgroup::Groups;
 use crate::sys::{memfd, process};
 
 /// Each container holds about ten descriptors.
@@ -67,6 +70,8 @@ enum Source {
     Terminal(u32),
     Pidfd(u32),
     Viewer(u32),
+    Notify(u32),
+    ReadyPipe(u32),
 }
 
 impl Source {
@@ -82,6 +87,8 @@ impl Source {
             Self::Terminal(id) => (7, id),
             Self::Pidfd(id) => (8, id),
             Self::Viewer(id) => (9, id),
+            Self::Notify(id) => (10, id),
+            Self::ReadyPipe(id) => (11, id),
         };
         kind << 32 | u64::from(id)
     }
@@ -99,6 +106,8 @@ impl Source {
             7 => Self::Terminal(id),
             8 => Self::Pidfd(id),
             9 => Self::Viewer(id),
+            10 => Self::Notify(id),
+            11 => Self::ReadyPipe(id),
             _ => return None,
         })
     }
@@ -116,6 +125,10 @@ pub fn main(root: &Path, deposit: Box<dyn Deposit>, alone: bool) -> Result<(), K
 
 struct Driver {
     root: RootId,
+    /// Control groups for the containers, or why there are none.
+    groups: Result<Groups, String>,
+    /// Holds the numbers that readiness may be promised.
+    _reserved: Vec<OwnedFd>,
     epoll: Epoll,
     signals: SignalFd,
     listener: OwnedFd,
@@ -151,6 +164,8 @@ impl Driver {
         let system =
             |what: &'static str| move |error: nix::Error| KeeperError::System { what, reason: error.to_string() };
         process::raise_descriptor_limit().map_err(system("raising the limit of descriptors"))?;
+        let reserved = process::reserve_numbers_below(READY_NUMBERS.end() + 1)
+            .map_err(system("keeping descriptors for programs"))?;
         if alone {
             process::become_subreaper().map_err(system("becoming subreaper"))?;
         }
@@ -174,8 +189,19 @@ impl Driver {
         let run_ids = RunIds::open(state.join("run-ids"), unix_seconds(moment().unix_ms));
         let root_id =
             RootId::of(root).map_err(|error| KeeperError::Path { path: root.to_owned(), reason: error.to_string() })?;
+        let groups = Groups::probe(root_id.as_str());
+        match &groups {
+            Ok(groups) => info!(
+                memory = groups.can_limit_memory,
+                processes = groups.can_limit_processes,
+                "each container has a control group"
+            ),
+            Err(why) => info!(why, "containers have no control groups: their processes are known by their environment"),
+        }
         let driver = Self {
             root: root_id,
+            groups,
+            _reserved: reserved,
             epoll,
             signals,
             listener,
@@ -242,6 +268,8 @@ impl Driver {
             Source::Output(slot) | Source::Errors(slot) | Source::Terminal(slot) => self.pump(slot, source),
             Source::Pidfd(slot) => self.adopted_may_have_ended(slot),
             Source::Viewer(id) => self.viewer_ready(id, flags),
+            Source::Notify(slot) => self.notify_came(slot),
+            Source::ReadyPipe(slot) => self.ready_pipe_came(slot),
         }
     }
 
@@ -286,6 +314,8 @@ impl Driver {
             }
             self.kill_again_if_due(slot, now);
             self.look_again_if_due(slot, now);
+            self.checks_due(slot, now);
+            self.not_ready_in_time(slot, now);
             self.give(slot, Input::Deadline);
         }
     }
@@ -334,6 +364,9 @@ impl Driver {
         }
         if let Err(error) = fs::remove_file(&self.socket_path) {
             warn!(path = %self.socket_path.display(), %error, "the socket file stays behind");
+        }
+        if let Ok(groups) = &self.groups {
+            groups.remove_all();
         }
         info!("keeper has ended everything");
     }

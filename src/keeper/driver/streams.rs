@@ -142,6 +142,7 @@ enum Pumped {
 }
 
 fn take_in(held: &mut Held, source: Source, bytes: &[u8]) {
+    held.output_bytes = held.output_bytes.saturating_add(bytes.len() as u64);
     match source {
         Source::Errors(_) => {
             held.errors_log.append(bytes);
