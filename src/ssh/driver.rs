@@ -81,6 +81,7 @@ pub async fn serve(
         door: Mutex::new(Door { admission: Admission::new(&limits), waiting: BTreeMap::new() }),
         shared: Arc::new(Shared {
             password_checks: Semaphore::new(limits.password_checks),
+            backoff: Mutex::default(),
             accounts,
             services,
             root: Arc::new(root),
@@ -189,7 +190,9 @@ impl Listening {
         place: &Place,
     ) -> Result<(), ConnectionError> {
         let limits = &self.shared.limits;
-        let deadline = now() + limits.authentication_time;
+        let mut accounts = self.shared.accounts.changes();
+        let grace = accounts.borrow_and_update().login.grace.unwrap_or(limits.authentication_time);
+        let deadline = now() + grace;
         let (handler, mut progress) = Connection::new(peer, self.shared.clone(), gate.clone());
         let starting = russh::server::run_stream(self.ssh.clone(), Transport::new(stream, gate.clone()), handler);
         let mut session = tokio::select! {
@@ -201,18 +204,31 @@ impl Listening {
             () = self.shutdown.cancelled() => return Ok(()),
         };
         let mut waiting = true;
+        let mut proven = None;
         let mut pulse = Pulse::default();
         let mut checks = interval_at(now() + limits.keepalive_interval, limits.keepalive_interval);
-        loop {
+        let farewell = loop {
             tokio::select! {
                 outcome = &mut session => return outcome,
-                changed = progress.changed(), if waiting => match (changed.is_ok(), *progress.borrow()) {
+                changed = progress.changed(), if waiting => match (changed.is_ok(), &*progress.borrow()) {
                     (true, Some(Login::Asked)) => place.asked(),
-                    // Sent away while it logged in: the gate is closed already.
-                    (true, Some(Login::Proven)) => waiting = !place.proven(),
+                    (true, Some(Login::Proven(who))) => {
+                        // Sent away while it logged in: the gate is closed already.
+                        waiting = !place.proven();
+                        proven = Some(who.clone());
+                    }
                     (true, None) => {}
                     (false, _) => waiting = false,
                 },
+                Ok(()) = accounts.changed(), if proven.is_some() => {
+                    let accounts = accounts.borrow_and_update().clone();
+                    let Some(proven) = proven.as_ref().filter(|proven| !accounts.still_lets_in(proven)) else { continue };
+                    info!(%peer, user = proven.user, "access withdrawn: what let this user in is no longer configured");
+                    match timeout(limits.withdrawal_grace, &mut session).await {
+                        Ok(outcome) => return outcome,
+                        Err(_) => break "your access has been withdrawn",
+                    }
+                }
                 () = sleep_until(deadline), if waiting => {
                     info!(%peer, "ssh connection ended: no login in time");
                     gate.end();
@@ -224,15 +240,12 @@ impl Listening {
                         gate.end();
                     }
                 }
-                () = self.shutdown.cancelled() => break,
+                () = self.shutdown.cancelled() => break "the agent is shutting down",
             }
-        }
-        let farewell = session.handle();
-        let _ = timeout(
-            FAREWELL_TIME,
-            farewell.disconnect(Disconnect::ByApplication, "the agent is shutting down".to_owned(), "en".to_owned()),
-        )
-        .await;
+        };
+        let client = session.handle();
+        let disconnect = client.disconnect(Disconnect::ByApplication, farewell.to_owned(), "en".to_owned());
+        let _ = timeout(FAREWELL_TIME, disconnect).await;
         if timeout(limits.shutdown_grace, &mut session).await.is_err() {
             gate.end();
         }
@@ -325,6 +338,6 @@ fn ssh_config(keys: Vec<PrivateKey>, limits: &Limits) -> Config {
 }
 
 #[expect(clippy::disallowed_methods, reason = "drivers read the clock")]
-fn now() -> tokio::time::Instant {
+pub(super) fn now() -> tokio::time::Instant {
     tokio::time::Instant::from_std(std::time::Instant::now())
 }
