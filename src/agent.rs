@@ -53,6 +53,7 @@ use crate::store::journal::Journal;
 use crate::store::note::Note;
 use crate::system::{self, System};
 use crate::systemd;
+use crate::transport;
 use crate::yang::schema::Schema;
 
 /// How long sessions have to end at a shutdown.
@@ -136,7 +137,9 @@ async fn run(options: Options) -> anyhow::Result<()> {
     };
 
     let accounts = SharedAccounts::new(ssh::Accounts::default());
+    let (transports, transport_driver) = transport::driver::new(layout.keys());
     let providers: Vec<Box<dyn Provider>> = vec![
+        Box::new(transports),
         Box::new(accounts::AccountsProvider::new(accounts.clone())),
         Box::new(system.provider),
         Box::new(script::provider::ScriptProvider::new(scripts, jiff::tz::TimeZone::system())),
@@ -183,7 +186,10 @@ async fn run(options: Options) -> anyhow::Result<()> {
     vitals.spawn("local socket", local::serve(local, northbound.clone(), serve_options.clone(), stop.clone()));
 
     let ssh_config = ssh_config(&layout, &settings)?;
-    let ssh_services = Arc::new(services::Services { northbound: northbound.clone(), options: serve_options });
+    let limits = ssh_config.limits.clone();
+    let services =
+        Arc::new(services::Services { northbound: northbound.clone(), options: serve_options, closed: None });
+    let ssh = ssh::Server::new(ssh_config, accounts, services.clone(), stop.clone())?;
     let mut deposits = match &mut deposit {
         Some(client) => client.fetch().context("the custodian does not answer")?,
         None => Vec::new(),
@@ -194,10 +200,11 @@ async fn run(options: Options) -> anyhow::Result<()> {
             .with_context(|| format!("cannot listen for SSH on {address}"))?;
         let listener = tokio::net::TcpListener::from_std(listener)?;
         addresses.push(listener.local_addr()?);
-        let services = Arc::clone(&ssh_services) as Arc<dyn ssh::Services>;
-        let serving = ssh::serve(listener, ssh_config.clone(), accounts.clone(), services, stop.clone());
-        vitals.spawn("SSH", serving);
+        let ssh = ssh.clone();
+        vitals.spawn("SSH", async move { ssh.accept(listener).await });
     }
+    tasks.spawn(finish_ssh(ssh.clone(), stop.clone()));
+    vitals.spawn("transports", transport_driver.run(ssh, services, limits, stop.clone()));
     deposit::drop_listeners_left(&mut deposits, &mut deposit);
     if let Some(client) = deposit {
         tasks.spawn(services::watch_custodian(client, syslog.clone(), stop.clone()));
@@ -226,6 +233,12 @@ async fn run(options: Options) -> anyhow::Result<()> {
         warn!("the northbound ended by a panic");
     }
     Ok(())
+}
+
+/// Keeps the agent until the connections have ended.
+async fn finish_ssh(ssh: ssh::Server, stop: CancellationToken) {
+    stop.cancelled().await;
+    ssh.finish().await;
 }
 
 struct NorthboundParts {

@@ -275,7 +275,7 @@ impl Northbound {
     /// The candidate that `caller` edits: shared for NETCONF, its own for shells and scripts.
     pub(super) fn candidate_of(caller: &Caller) -> CandidateId {
         match caller.client {
-            Client::Netconf | Client::Local | Client::Agent => CandidateId::Shared,
+            Client::Netconf | Client::Tls | Client::Local | Client::Agent => CandidateId::Shared,
             Client::Shell | Client::Script { .. } => CandidateId::Private(caller.session),
         }
     }

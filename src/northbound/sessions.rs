@@ -71,7 +71,7 @@ impl Sessions {
 
     /// The sessions that count against this one: those on the box do not, their doors have bounds of their own.
     fn held_by(&self, opening: &Opening) -> usize {
-        let is_remote = |client: &Client| matches!(client, Client::Netconf | Client::Shell);
+        let is_remote = |client: &Client| matches!(client, Client::Netconf | Client::Tls | Client::Shell);
         if !is_remote(&opening.client) {
             return 0;
         }

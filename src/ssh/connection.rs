@@ -45,8 +45,8 @@ pub(super) struct Shared {
     pub(super) accounts: SharedAccounts,
     pub(super) services: Arc<dyn Services>,
     pub(super) root: Arc<Root>,
-    pub(super) password_checks: Semaphore,
-    pub(super) backoff: Mutex<Backoff>,
+    pub(super) password_checks: Arc<Semaphore>,
+    pub(super) backoff: Arc<Mutex<Backoff>>,
     pub(super) tasks: TaskTracker,
 }
 

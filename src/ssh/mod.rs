@@ -39,7 +39,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::sync::watch;
 
 pub use self::auth::{Account, Accounts, AuthorizedKey, CryptHash, LoginPolicy, SharedAccounts};
-pub use self::driver::serve;
+pub use self::driver::{Server, serve};
 pub use self::stream::{ChannelStream, ErrorStream};
 pub use crate::northbound::handle::Access;
 

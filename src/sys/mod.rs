@@ -12,4 +12,5 @@ pub mod memfd;
 pub mod process;
 pub mod pty;
 pub mod spawn;
+pub mod tcp;
 pub mod tree;
