@@ -9,6 +9,7 @@
 mod accounts;
 mod doors;
 mod event_log;
+mod exec_shelf;
 mod library;
 mod lines;
 mod local;
@@ -44,6 +45,7 @@ use crate::northbound::handle::Handle;
 use crate::northbound::notifications::log::EventLog;
 use crate::northbound::notifications::scribe::Scribe;
 use crate::northbound::provider::Provider;
+use crate::request;
 use crate::script;
 pub use crate::settings::ModuleSpec;
 use crate::settings::{Layout, Settings};
@@ -136,13 +138,33 @@ async fn run(options: Options) -> anyhow::Result<()> {
         usage: Arc::clone(&usage),
     };
 
+    let (request_heard, request_hearing) = mpsc::channel(HEARD_WAITING_MAX);
+    let (journal, recorded) =
+        Journal::open(Arc::new(HostDisk), layout.state().join("requests.journal"), request::driver::JOURNAL_BYTES_MAX)
+            .context("the journal of script runs cannot be opened")?;
+    let (request_keeper, request_events) = Keeper::connect_for(layout.keeper_socket(), Floor::Request);
+    let (requests, request_driver) = request::driver::open(request::driver::Parts {
+        places: request_places(&layout, &settings),
+        keeper: request_keeper,
+        events: request_events,
+        journal,
+        recorded,
+        heard: request_heard,
+        checksums: exec_shelf::checksums(scripts.clone()),
+    });
+
     let accounts = SharedAccounts::new(ssh::Accounts::default());
     let (transports, transport_driver) = transport::driver::new(layout.keys());
     let providers: Vec<Box<dyn Provider>> = vec![
         Box::new(transports),
         Box::new(accounts::AccountsProvider::new(accounts.clone())),
         Box::new(system.provider),
-        Box::new(script::provider::ScriptProvider::new(scripts, jiff::tz::TimeZone::system())),
+        Box::new(request::provider::RequestProvider::new(requests.clone(), exec_shelf::shelf(scripts.clone()))),
+        Box::new(script::provider::ScriptProvider::new(
+            scripts,
+            jiff::tz::TimeZone::system(),
+            exec_shelf::executions(requests, layout.logs()),
+        )),
         Box::new(appmgr::provider::AppManager::new(app_messages, commits)),
     ];
     let commit_log = syslog.clone();
@@ -178,6 +200,8 @@ async fn run(options: Options) -> anyhow::Result<()> {
         message_bytes_max: settings.limits.message_bytes,
         ..ServeOptions::new(names, Arc::clone(&counters))
     };
+    vitals.spawn("script runs", request_driver);
+    let hearing = doors::Hearing { apps: hearing, requests: request_hearing };
     let attending = doors::serve(hearing, northbound.clone(), serve_options.clone(), syslog.clone(), stop.clone());
     vitals.spawn("doors", attending);
 
@@ -362,6 +386,23 @@ fn app_places(layout: &Layout, settings: &Settings) -> appmgr::driver::Places {
         log_bytes_max: settings.limits.log_bytes,
         log_files_max: u8::try_from(settings.limits.log_files).unwrap_or(u8::MAX),
         release_grace: RELEASE_GRACE,
+    }
+}
+
+fn request_places(layout: &Layout, settings: &Settings) -> request::driver::Places {
+    let apps = app_places(layout, settings);
+    request::driver::Places {
+        shelf: layout.repository("exec"),
+        device_shelf: "/harddisk:/mirror/script-mgmt/exec".to_owned(),
+        logs: apps.logs,
+        work: apps.work,
+        interpreter: apps.interpreter,
+        library: apps.library,
+        user: apps.user,
+        node: apps.node,
+        log_bytes_max: apps.log_bytes_max,
+        log_files_max: apps.log_files_max,
+        memory_bytes_max: settings.limits.script_memory_bytes,
     }
 }
 

@@ -20,6 +20,7 @@ pub mod launcher;
 pub mod logging;
 pub mod netconf;
 pub mod northbound;
+pub mod request;
 pub mod script;
 pub mod settings;
 pub mod ssh;

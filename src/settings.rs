@@ -101,6 +101,8 @@ pub struct Limits {
     pub message_bytes: usize,
     /// Bytes of one script in the repository.
     pub script_bytes: u64,
+    /// Bytes of address space of one script that runs on request.
+    pub script_memory_bytes: u64,
     /// Seconds that fetching one script may take, from name lookup to the last byte.
     pub fetch_seconds: u64,
     /// Seconds a provider has to answer an rpc or a read of state.
@@ -160,6 +162,7 @@ impl Default for Limits {
             authentication_seconds: 60,
             message_bytes: 64 * 1024 * 1024,
             script_bytes: 16 * 1024 * 1024,
+            script_memory_bytes: 1024 * 1024 * 1024,
             fetch_seconds: 60,
             answer_seconds: 60,
             log_bytes: 10 * 1024 * 1024,
@@ -266,6 +269,7 @@ impl Limits {
             ("authentication_seconds", self.authentication_seconds),
             ("message_bytes", wide(self.message_bytes)),
             ("script_bytes", self.script_bytes),
+            ("script_memory_bytes", self.script_memory_bytes),
             ("fetch_seconds", self.fetch_seconds),
             ("answer_seconds", self.answer_seconds),
             ("log_bytes", self.log_bytes),

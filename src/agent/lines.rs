@@ -1,5 +1,6 @@
 //! What the agent itself says in the system log, word by word.
 
+use crate::request::run::{Request, Status};
 use crate::system::{Record, Severity};
 
 fn line(process: &str, (category, group): (&str, &str), severity: Severity, code: &str, text: String) -> Record {
@@ -25,6 +26,15 @@ pub(super) fn app_changed(app: &str, status: &str, why: Option<&str>) -> Record 
     };
     let severity = if status == "exit-failure" { Severity::Error } else { Severity::Informational };
     line("appmgr", ("OS", "APPMGR"), severity, "APP_STATE", text)
+}
+
+pub(super) fn request_changed(run: &Request) -> Record {
+    let last = run.events.last().map(|event| event.description.as_str()).unwrap_or_default();
+    let (script, id, user) = (&run.order.script, run.id, &run.order.account.user);
+    let text = format!("Request {id} of user '{user}', {script}: {}. {last}", run.status().as_str());
+    let is_trouble = matches!(run.status(), Status::Exception | Status::TimedOut | Status::Killed);
+    let severity = if is_trouble { Severity::Error } else { Severity::Informational };
+    line("script_manager", ("OS", "SCRIPT_MGMT"), severity, "EXECUTION", text)
 }
 
 pub(super) fn script(text: String, is_trouble: bool) -> Record {

@@ -17,3 +17,4 @@ pub mod checkpoint;
 pub mod machine;
 pub mod pace;
 pub mod spec;
+pub mod words;
