@@ -14,4 +14,5 @@ pub mod memfd;
 pub mod process;
 pub mod pty;
 pub mod spawn;
+pub mod tcp;
 pub mod tree;
