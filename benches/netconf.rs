@@ -192,7 +192,7 @@ impl Floor {
         host_key::generate(&dir.join("floor-keys")).unwrap();
         let keys = vec![key.public_key().to_openssh().unwrap().parse::<AuthorizedKey>().unwrap()];
         let users = BTreeMap::from([(USER.to_owned(), Account { keys, password: None })]);
-        let accounts = SharedAccounts::new(Accounts { users });
+        let accounts = SharedAccounts::new(Accounts { users, ..Accounts::default() });
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let host_keys = host_key::load(&dir.join("floor-keys")).unwrap();

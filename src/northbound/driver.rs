@@ -67,6 +67,7 @@ pub struct Parts {
     pub boot_id: String,
     pub providers: Vec<Box<dyn Provider>>,
     pub sessions_max: usize,
+    pub sessions_per_user_max: usize,
     /// How long a provider may take to tell its state or to carry out a call.
     pub answer_time_max: Duration,
     pub runtime: runtime::Handle,
@@ -151,7 +152,7 @@ impl Northbound {
             schema: parts.schema,
             locks: Locks::default(),
             lock_times: BTreeMap::new(),
-            sessions: Sessions::new(parts.sessions_max),
+            sessions: Sessions::new(parts.sessions_max, parts.sessions_per_user_max),
             access,
             history: history::load(&parts.commits, parts.history),
             confirming: Confirming::new(parts.confirmed_note, parts.boot_id),
@@ -310,7 +311,7 @@ impl Northbound {
     /// The candidate that `caller` edits: shared for NETCONF, its own for shells and scripts.
     pub(super) fn candidate_of(caller: &Caller) -> CandidateId {
         match caller.client {
-            Client::Netconf | Client::Local | Client::Agent => CandidateId::Shared,
+            Client::Netconf | Client::Tls | Client::Local | Client::Agent => CandidateId::Shared,
             Client::Shell | Client::Script { .. } => CandidateId::Private(caller.session),
         }
     }

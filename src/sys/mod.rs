@@ -4,6 +4,7 @@
 //! descriptor is for.
 
 pub mod beneath;
+pub mod cgroup;
 pub mod daemon;
 pub mod fdpass;
 pub mod inherited;
@@ -14,4 +15,5 @@ pub mod memory;
 pub mod process;
 pub mod pty;
 pub mod spawn;
+pub mod tcp;
 pub mod tree;
