@@ -9,6 +9,7 @@
 mod accounts;
 mod doors;
 mod event_log;
+mod fleet;
 mod library;
 mod lines;
 mod local;
@@ -135,12 +136,15 @@ async fn run(options: Options) -> anyhow::Result<()> {
         usage: Arc::clone(&usage),
     };
 
+    let containers = fleet::build(&layout, &settings)?;
+
     let accounts = SharedAccounts::new(ssh::Accounts::default());
     let providers: Vec<Box<dyn Provider>> = vec![
         Box::new(accounts::AccountsProvider::new(accounts.clone())),
         Box::new(system.provider),
         Box::new(script::provider::ScriptProvider::new(scripts, jiff::tz::TimeZone::system())),
         Box::new(appmgr::provider::AppManager::new(app_messages, commits)),
+        Box::new(containers.provider),
     ];
     let commit_log = syslog.clone();
     let events = event_log::open(&event_log::file(&layout.state()))?;
@@ -170,6 +174,8 @@ async fn run(options: Options) -> anyhow::Result<()> {
     tasks.spawn(services::script_events(script_events, northbound.clone(), syslog.clone()));
     tasks.spawn(events.writer.run());
     vitals.spawn("app manager", app_driver.run());
+    vitals.spawn("containers", containers.driver.run());
+    tasks.spawn(fleet::tell(containers.heard, northbound.clone(), syslog.clone()));
     let serve_options = ServeOptions {
         message_bytes_max: settings.limits.message_bytes,
         ..ServeOptions::new(names, Arc::clone(&counters))

@@ -14,6 +14,7 @@ pub mod appmgr;
 pub mod console;
 pub mod container;
 pub mod datastore;
+pub mod fleet;
 pub mod init;
 pub mod keeper;
 pub mod launcher;

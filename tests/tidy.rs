@@ -60,6 +60,7 @@ const ABSENCES: &[(&str, &[&str])] = &[
             "appmgr",
             "container",
             "datastore",
+            "fleet",
             "keeper",
             "netconf",
             "northbound",
@@ -70,7 +71,22 @@ const ABSENCES: &[(&str, &[&str])] = &[
             "yang",
         ],
     ),
-    ("yang", &["agent", "appmgr", "container", "datastore", "keeper", "netconf", "script", "ssh", "store", "system"]),
+    (
+        "yang",
+        &[
+            "agent",
+            "appmgr",
+            "container",
+            "datastore",
+            "fleet",
+            "keeper",
+            "netconf",
+            "script",
+            "ssh",
+            "store",
+            "system",
+        ],
+    ),
     (
         "store",
         &[
@@ -78,6 +94,7 @@ const ABSENCES: &[(&str, &[&str])] = &[
             "appmgr",
             "container",
             "datastore",
+            "fleet",
             "keeper",
             "netconf",
             "northbound",
@@ -87,17 +104,21 @@ const ABSENCES: &[(&str, &[&str])] = &[
             "yang",
         ],
     ),
-    ("datastore", &["agent", "appmgr", "container", "keeper", "netconf", "script", "ssh", "sys", "system"]),
-    ("northbound", &["agent", "appmgr", "container", "keeper", "netconf", "script", "ssh", "sys", "system"]),
-    ("netconf", &["agent", "appmgr", "container", "keeper", "script", "ssh", "store", "sys", "system"]),
-    ("ssh", &["agent", "appmgr", "container", "datastore", "keeper", "script", "store", "system", "yang"]),
-    ("keeper", &["agent", "appmgr", "datastore", "netconf", "northbound", "script", "ssh", "store", "system", "yang"]),
+    ("datastore", &["agent", "appmgr", "container", "fleet", "keeper", "netconf", "script", "ssh", "sys", "system"]),
+    ("northbound", &["agent", "appmgr", "container", "fleet", "keeper", "netconf", "script", "ssh", "sys", "system"]),
+    ("netconf", &["agent", "appmgr", "container", "fleet", "keeper", "script", "ssh", "store", "sys", "system"]),
+    ("ssh", &["agent", "appmgr", "container", "datastore", "fleet", "keeper", "script", "store", "system", "yang"]),
+    (
+        "keeper",
+        &["agent", "appmgr", "datastore", "fleet", "netconf", "northbound", "script", "ssh", "store", "system", "yang"],
+    ),
     (
         "console",
         &[
             "agent",
             "appmgr",
             "datastore",
+            "fleet",
             "keeper",
             "netconf",
             "northbound",
@@ -109,11 +130,11 @@ const ABSENCES: &[(&str, &[&str])] = &[
             "yang",
         ],
     ),
-    ("container", &["agent", "appmgr", "datastore", "keeper", "netconf", "script", "ssh", "store", "system"]),
+    ("container", &["agent", "appmgr", "datastore", "fleet", "keeper", "netconf", "script", "ssh", "store", "system"]),
 ];
 
 /// Providers know the front door and what is behind them, never each other.
-const PROVIDERS: &[&str] = &["appmgr", "lifecycle", "script", "system"];
+const PROVIDERS: &[&str] = &["appmgr", "fleet", "lifecycle", "script", "system"];
 
 /// Written in two pieces, so that this file does not hold them itself.
 const UNFINISHED: &[&str] = &[concat!("to", "do!("), concat!("unimple", "mented!("), concat!("un", "finished here")];

@@ -27,6 +27,15 @@ pub(super) fn app_changed(app: &str, status: &str, why: Option<&str>) -> Record 
     line("appmgr", ("OS", "APPMGR"), severity, "APP_STATE", text)
 }
 
+pub(super) fn container_changed(name: &str, state: &str, why: Option<&str>) -> Record {
+    let text = match why {
+        Some(why) => format!("container {name} is {state}: {why}"),
+        None => format!("container {name} is {state}"),
+    };
+    let severity = if state == "failed" { Severity::Error } else { Severity::Informational };
+    line("keeper", ("OS", "CONTAINER"), severity, "CONTAINER_STATE", text)
+}
+
 pub(super) fn script(text: String, is_trouble: bool) -> Record {
     let severity = if is_trouble { Severity::Warning } else { Severity::Informational };
     line("script_mgmt", ("OS", "SCRIPT_MGMT"), severity, "REPOSITORY", text)
