@@ -9,6 +9,8 @@
 mod accounts;
 mod doors;
 mod event_log;
+mod events;
+mod exec_shelf;
 mod fleet;
 mod library;
 mod lines;
@@ -26,7 +28,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
@@ -35,6 +37,7 @@ use self::vitals::Vitals;
 use crate::appmgr;
 use crate::container::spec::Floor;
 use crate::datastore::history::Limits as HistoryLimits;
+use crate::eem;
 use crate::keeper::client::Keeper;
 use crate::keeper::deposit::{self, DepositClient};
 use crate::netconf::counters::Counters;
@@ -45,6 +48,7 @@ use crate::northbound::handle::Handle;
 use crate::northbound::notifications::log::EventLog;
 use crate::northbound::notifications::scribe::Scribe;
 use crate::northbound::provider::Provider;
+use crate::request;
 use crate::script;
 pub use crate::settings::ModuleSpec;
 use crate::settings::{Layout, Settings};
@@ -138,13 +142,47 @@ async fn run(options: Options) -> anyhow::Result<()> {
 
     let containers = fleet::build(&layout, &settings)?;
 
+    let (request_heard, request_hearing) = mpsc::channel(HEARD_WAITING_MAX);
+    let (journal, recorded) =
+        Journal::open(Arc::new(HostDisk), layout.state().join("requests.journal"), request::driver::JOURNAL_BYTES_MAX)
+            .context("the journal of script runs cannot be opened")?;
+    let (request_keeper, request_events) = Keeper::connect_for(layout.keeper_socket(), Floor::Request);
+    let (requests, request_driver) = request::driver::open(request::driver::Parts {
+        places: request_places(&layout, &settings),
+        keeper: request_keeper,
+        events: request_events,
+        journal,
+        recorded,
+        heard: request_heard,
+        checksums: exec_shelf::checksums(scripts.clone()),
+    });
+
+    let (teller, happenings) = events::teller();
+    let (wants_notifications, wanted) = watch::channel(false);
+    tasks.spawn(events::listen_to_lines(system.lines.subscribe(), teller.clone()));
+    let (event_manager, event_driver) = eem::driver::open(eem::driver::Parts {
+        happenings,
+        runner: events::runner(requests.clone(), scripts.clone()),
+        status_of: events::status_of(requests.clone()),
+        say: events::say(syslog.clone()),
+        wants_notifications,
+        boot_note: layout.state().join("eem-boot"),
+        boot_id: std::fs::read_to_string(BOOT_ID).with_context(|| format!("{BOOT_ID} cannot be read"))?,
+    });
+
     let accounts = SharedAccounts::new(ssh::Accounts::default());
     let providers: Vec<Box<dyn Provider>> = vec![
         Box::new(accounts::AccountsProvider::new(accounts.clone())),
         Box::new(system.provider),
-        Box::new(script::provider::ScriptProvider::new(scripts, jiff::tz::TimeZone::system())),
+        Box::new(request::provider::RequestProvider::new(requests.clone(), exec_shelf::shelf(scripts.clone()))),
+        Box::new(script::provider::ScriptProvider::new(
+            scripts,
+            jiff::tz::TimeZone::system(),
+            exec_shelf::executions(requests, layout.logs()),
+        )),
         Box::new(appmgr::provider::AppManager::new(app_messages, commits)),
         Box::new(containers.provider),
+        Box::new(event_manager),
     ];
     let commit_log = syslog.clone();
     let events = event_log::open(&event_log::file(&layout.state()))?;
@@ -180,6 +218,10 @@ async fn run(options: Options) -> anyhow::Result<()> {
         message_bytes_max: settings.limits.message_bytes,
         ..ServeOptions::new(names, Arc::clone(&counters))
     };
+    vitals.spawn("script runs", request_driver);
+    vitals.spawn("event manager", event_driver);
+    tasks.spawn(events::listen_to_notifications(northbound.clone(), teller.clone(), wanted, stop.clone()));
+    let hearing = doors::Hearing { teller, apps: hearing, requests: request_hearing };
     let attending = doors::serve(hearing, northbound.clone(), serve_options.clone(), syslog.clone(), stop.clone());
     vitals.spawn("doors", attending);
 
@@ -351,6 +393,23 @@ fn app_places(layout: &Layout, settings: &Settings) -> appmgr::driver::Places {
         log_bytes_max: settings.limits.log_bytes,
         log_files_max: u8::try_from(settings.limits.log_files).unwrap_or(u8::MAX),
         release_grace: RELEASE_GRACE,
+    }
+}
+
+fn request_places(layout: &Layout, settings: &Settings) -> request::driver::Places {
+    let apps = app_places(layout, settings);
+    request::driver::Places {
+        repository: layout.repository(""),
+        device_repository: "/harddisk:/mirror/script-mgmt".to_owned(),
+        logs: apps.logs,
+        work: apps.work,
+        interpreter: apps.interpreter,
+        library: apps.library,
+        user: apps.user,
+        node: apps.node,
+        log_bytes_max: apps.log_bytes_max,
+        log_files_max: apps.log_files_max,
+        memory_bytes_max: settings.limits.script_memory_bytes,
     }
 }
 

@@ -11,6 +11,7 @@ use procyon::init;
 use procyon::keeper::custodian::lock::Lock;
 use procyon::keeper::deposit::DepositClient;
 use procyon::launcher::{self, Launch};
+use procyon::moving;
 use procyon::settings::{Layout, Settings};
 use procyon::viewer;
 
@@ -31,8 +32,10 @@ enum Command {
     Init(InitArguments),
     /// Serve a root in the foreground; SIGTERM stops the agent and leaves the scripts running.
     Agent(AgentArguments),
-    /// Show what an app prints, recent lines first and then live; without a name, list the consoles.
+    /// Sit at a console: read what a program prints, and type to it; without a name, list the consoles.
     Console(ConsoleArguments),
+    /// Read files of procServ, conserver or supervisord: print the containers that they describe, and what does not fit.
+    Import(ImportArguments),
 }
 
 #[derive(Args)]
@@ -40,8 +43,15 @@ struct ConsoleArguments {
     /// The root that is served.
     #[arg(long, value_name = "DIR")]
     root: PathBuf,
-    /// The app, by its name.
-    name: Option<String>,
+    #[command(flatten)]
+    asked: viewer::Asked,
+}
+
+#[derive(Args)]
+struct ImportArguments {
+    /// NAME.service, procServ.conf, conserver.cf, conserver.passwd, supervisord.conf.
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
 }
 
 #[derive(Args)]
@@ -93,6 +103,7 @@ fn main() -> ExitCode {
     let done = match arguments.command {
         Command::Init(arguments) => make_root(arguments).map(|()| ExitCode::SUCCESS),
         Command::Agent(arguments) => run_agent(arguments),
+        Command::Import(arguments) => moving::driver::import(&arguments.files).map(|()| ExitCode::SUCCESS),
         Command::Console(arguments) => show_console(arguments),
     };
     done.unwrap_or_else(|error| {
@@ -132,7 +143,7 @@ fn read_password() -> anyhow::Result<String> {
 
 fn show_console(arguments: ConsoleArguments) -> anyhow::Result<ExitCode> {
     let layout = Layout::open(&arguments.root)?;
-    viewer::run(&layout, arguments.name.as_deref())?;
+    viewer::run(&layout, &arguments.asked)?;
     Ok(ExitCode::SUCCESS)
 }
 

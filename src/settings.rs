@@ -99,6 +99,8 @@ pub struct Limits {
     pub message_bytes: usize,
     /// Bytes of one script in the repository.
     pub script_bytes: u64,
+    /// Bytes of address space of one script that runs on request.
+    pub script_memory_bytes: u64,
     /// Seconds that fetching one script may take, from name lookup to the last byte.
     pub fetch_seconds: u64,
     /// Seconds a provider has to answer an rpc or a read of state.
@@ -157,6 +159,7 @@ impl Default for Limits {
             authentication_seconds: 60,
             message_bytes: 64 * 1024 * 1024,
             script_bytes: 16 * 1024 * 1024,
+            script_memory_bytes: 1024 * 1024 * 1024,
             fetch_seconds: 60,
             answer_seconds: 60,
             log_bytes: 10 * 1024 * 1024,
@@ -254,7 +257,7 @@ impl Settings {
 }
 
 impl Limits {
-    fn as_pairs(&self) -> [(&'static str, u64); 11] {
+    fn as_pairs(&self) -> [(&'static str, u64); 12] {
         let wide = |value: usize| u64::try_from(value).unwrap_or(u64::MAX);
         [
             ("sessions", wide(self.sessions)),
@@ -262,6 +265,7 @@ impl Limits {
             ("authentication_seconds", self.authentication_seconds),
             ("message_bytes", wide(self.message_bytes)),
             ("script_bytes", self.script_bytes),
+            ("script_memory_bytes", self.script_memory_bytes),
             ("fetch_seconds", self.fetch_seconds),
             ("answer_seconds", self.answer_seconds),
             ("log_bytes", self.log_bytes),
@@ -273,7 +277,7 @@ impl Limits {
 }
 
 /// Every key there is, by its whole name. A test holds it equal to the types.
-const KEYS: [&str; 22] = [
+const KEYS: [&str; 23] = [
     "listen_ssh",
     "node",
     "python",
@@ -290,6 +294,7 @@ const KEYS: [&str; 22] = [
     "limits.authentication_seconds",
     "limits.message_bytes",
     "limits.script_bytes",
+    "limits.script_memory_bytes",
     "limits.fetch_seconds",
     "limits.answer_seconds",
     "limits.log_bytes",

@@ -14,15 +14,19 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
-use crate::appmgr::driver::Heard;
+use crate::appmgr;
 use crate::appmgr::registration::AppName;
+use crate::eem::happening::Happening;
 use crate::netconf::driver::{ServeOptions, serve as serve_netconf};
 use crate::netconf::layout::Layout;
 use crate::northbound::Client;
 use crate::northbound::handle::{Handle, Opening};
+use crate::request;
+use crate::request::run::{Account, RequestId};
 use crate::sys::fdpass;
 use crate::system::{Record, SystemLog};
 
+use super::events::Teller;
 use super::{lines, news};
 
 /// Sessions that one run may have open at once.
@@ -31,48 +35,72 @@ const SESSIONS_PER_RUN_MAX: usize = 16;
 const DEFAULT_ACCOUNT: &str = "script";
 const DEFAULT_GROUP: &str = "scripts";
 
-/// Serves the doors of all runs, and passes on what the app manager tells of its apps.
+/// Who tells of runs: the app manager and those who run scripts on request.
+pub(super) struct Hearing {
+    pub teller: Teller,
+    pub apps: mpsc::Receiver<appmgr::driver::Heard>,
+    pub requests: mpsc::Receiver<request::driver::Heard>,
+}
+
+/// Serves the doors of all runs, and passes on what is told of apps and requests.
 pub(super) async fn serve(
-    mut hearing: mpsc::Receiver<Heard>,
+    hearing: Hearing,
     northbound: Handle,
     options: ServeOptions,
     syslog: SystemLog,
     stop: CancellationToken,
 ) {
+    let Hearing { teller, mut apps, mut requests } = hearing;
     let mut doors = JoinSet::new();
+    let run = |opening: Opening, door| {
+        let run = Run { opening, northbound: northbound.clone(), options: options.clone(), syslog: syslog.clone() };
+        run.attend(door, stop.clone())
+    };
     loop {
-        let heard = tokio::select! {
-            heard = hearing.recv() => match heard {
-                Some(heard) => heard,
+        tokio::select! {
+            heard = apps.recv() => match heard {
+                Some(appmgr::driver::Heard::Door { app, run_id, account, door }) => {
+                    doors.spawn(run(of_app(&app, run_id, account), door));
+                }
+                Some(appmgr::driver::Heard::Changed { app, status, why, notification }) => {
+                    syslog.log(lines::app_changed(app.as_str(), status, why.as_deref()));
+                    teller.tell(Happening::App { name: app.to_string(), status: status.to_owned() });
+                    northbound.tell(news::event(notification)).await;
+                }
+                None => return,
+            },
+            heard = requests.recv() => match heard {
+                Some(request::driver::Heard::Door { id, script, account, door }) => {
+                    doors.spawn(run(of_request(id, script, account), door));
+                }
+                Some(request::driver::Heard::Changed(changed)) => syslog.log(lines::request_changed(&changed)),
                 None => return,
             },
             () = stop.cancelled() => return,
-            Some(_) = doors.join_next() => continue,
-        };
-        match heard {
-            Heard::Door { app, run_id, account, door } => {
-                let run = Run {
-                    app,
-                    run_id,
-                    account,
-                    northbound: northbound.clone(),
-                    options: options.clone(),
-                    syslog: syslog.clone(),
-                };
-                doors.spawn(run.attend(door, stop.clone()));
-            }
-            Heard::Changed { app, status, why, notification } => {
-                syslog.log(lines::app_changed(app.as_str(), status, why.as_deref()));
-                northbound.tell(news::event(notification)).await;
-            }
+            Some(_) = doors.join_next() => {}
         }
     }
 }
 
+fn of_app(app: &AppName, run_id: u32, account: Option<String>) -> Opening {
+    let groups = if account.is_none() { vec![DEFAULT_GROUP.to_owned()] } else { Vec::new() };
+    Opening {
+        user: account.unwrap_or_else(|| DEFAULT_ACCOUNT.to_owned()),
+        groups,
+        client: Client::Script { app: app.to_string(), run_id },
+        origin: format!("app {app} run {run_id}"),
+    }
+}
+
+/// A script that somebody runs has that person's rights.
+fn of_request(id: RequestId, script: String, account: Account) -> Opening {
+    let origin = format!("{script} request {id}");
+    Opening { user: account.user, groups: account.groups, client: Client::Script { app: script, run_id: id.0 }, origin }
+}
+
+/// One run and what comes through its door.
 struct Run {
-    app: AppName,
-    run_id: u32,
-    account: Option<String>,
+    opening: Opening,
     northbound: Handle,
     options: ServeOptions,
     syslog: SystemLog,
@@ -84,7 +112,7 @@ impl Run {
         // A packet socket in a stream's clothes: only its readiness is used.
         let door = match packets(door) {
             Ok(door) => door,
-            Err(trouble) => return warn!(app = %self.app, %trouble, "the run's door cannot be attended"),
+            Err(trouble) => return warn!(run = self.opening.origin, %trouble, "the run's door cannot be attended"),
         };
         let mut sessions = JoinSet::new();
         loop {
@@ -97,7 +125,7 @@ impl Run {
                 Ok(Some(frame)) => frame,
                 Ok(None) => break,
                 Err(trouble) => {
-                    warn!(app = %self.app, run = self.run_id, %trouble, "the run's door broke");
+                    warn!(run = self.opening.origin, %trouble, "the run's door broke");
                     break;
                 }
             };
@@ -107,7 +135,7 @@ impl Run {
             }
             if sessions.len() >= SESSIONS_PER_RUN_MAX {
                 // Dropping the socket ends the script's connection at once.
-                warn!(app = %self.app, run = self.run_id, "all {SESSIONS_PER_RUN_MAX} sessions of this run are in use");
+                warn!(run = self.opening.origin, "all {SESSIONS_PER_RUN_MAX} sessions of this run are in use");
                 continue;
             }
             for socket in frame.fds.into_iter().take(1) {
@@ -115,12 +143,12 @@ impl Run {
                 let stream = match stream.set_nonblocking(true).and_then(|()| UnixStream::from_std(stream)) {
                     Ok(stream) => stream,
                     Err(trouble) => {
-                        debug!(app = %self.app, %trouble, "what came through a door is no stream socket");
+                        debug!(run = self.opening.origin, %trouble, "what came through a door is no stream socket");
                         continue;
                     }
                 };
                 let options = ServeOptions { layout: Layout::Indented, ..self.options.clone() };
-                sessions.spawn(serve_netconf(stream, self.northbound.clone(), self.opening(), options));
+                sessions.spawn(serve_netconf(stream, self.northbound.clone(), self.opening.clone(), options));
             }
         }
         // Sessions that are open end by themselves: their other half is closed with the run.
@@ -132,18 +160,8 @@ impl Run {
         match Record::from_packet(bytes) {
             Ok(record) => self.syslog.log(record),
             Err(trouble) => {
-                debug!(app = %self.app, run = self.run_id, %trouble, "a line came through a door that is none")
+                debug!(run = self.opening.origin, %trouble, "a line came through a door that is none")
             }
-        }
-    }
-
-    fn opening(&self) -> Opening {
-        let groups = if self.account.is_none() { vec![DEFAULT_GROUP.to_owned()] } else { Vec::new() };
-        Opening {
-            user: self.account.clone().unwrap_or_else(|| DEFAULT_ACCOUNT.to_owned()),
-            groups,
-            client: Client::Script { app: self.app.to_string(), run_id: self.run_id },
-            origin: format!("app {} run {}", self.app, self.run_id),
         }
     }
 }

@@ -1,6 +1,10 @@
 //! What the agent itself says in the system log, word by word.
 
+use crate::request::run::{Request, Status};
 use crate::system::{Record, Severity};
+
+pub(super) const SCRIPT_MANAGER: &str = "script_manager";
+pub(super) const EVENT_MANAGER: &str = "event_manager";
 
 fn line(process: &str, (category, group): (&str, &str), severity: Severity, code: &str, text: String) -> Record {
     Record {
@@ -34,6 +38,20 @@ pub(super) fn container_changed(name: &str, state: &str, why: Option<&str>) -> R
     };
     let severity = if state == "failed" { Severity::Error } else { Severity::Informational };
     line("keeper", ("OS", "CONTAINER"), severity, "CONTAINER_STATE", text)
+}
+
+pub(super) fn request_changed(run: &Request) -> Record {
+    let last = run.events.last().map(|event| event.description.as_str()).unwrap_or_default();
+    let (script, id, user) = (&run.order.script, run.id, &run.order.account.user);
+    let text = format!("Request {id} of user '{user}', {script}: {}. {last}", run.status().as_str());
+    let is_trouble = matches!(run.status(), Status::Exception | Status::TimedOut | Status::Killed);
+    let severity = if is_trouble { Severity::Error } else { Severity::Informational };
+    line(SCRIPT_MANAGER, ("OS", "SCRIPT_MGMT"), severity, "EXECUTION", text)
+}
+
+pub(super) fn event_manager(text: String, is_trouble: bool) -> Record {
+    let severity = if is_trouble { Severity::Error } else { Severity::Informational };
+    line(EVENT_MANAGER, ("OS", "EEM"), severity, "POLICY", text)
 }
 
 pub(super) fn script(text: String, is_trouble: bool) -> Record {

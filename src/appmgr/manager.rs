@@ -23,6 +23,7 @@ use serde::{Deserialize, Serialize};
 use super::observed::{LastExit, Observed, Phase};
 use super::refusals;
 use super::registration::{AppName, Registration};
+use crate::container::machine::signal_in_words;
 use crate::northbound::Refusal;
 
 /// Which waiting call an answer is for.
@@ -466,10 +467,7 @@ impl Manager {
 pub fn exit_in_words(exit: LastExit) -> String {
     match exit {
         LastExit::Code(code) => format!("exit status {code}"),
-        LastExit::Signal(number) => match nix::sys::signal::Signal::try_from(number) {
-            Ok(signal) => format!("killed by {signal}"),
-            Err(_) => format!("killed by signal {number}"),
-        },
+        LastExit::Signal(number) => format!("killed by {}", signal_in_words(number)),
         LastExit::Unknown => "exit status unknown".to_owned(),
     }
 }

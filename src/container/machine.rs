@@ -27,6 +27,14 @@ pub enum ExitStatus {
     NotSpawned,
 }
 
+/// `SIGKILL`, or `signal 64` for one without a name.
+pub fn signal_in_words(number: i32) -> String {
+    match nix::sys::signal::Signal::try_from(number) {
+        Ok(signal) => signal.to_string(),
+        Err(_) => format!("signal {number}"),
+    }
+}
+
 impl ExitStatus {
     pub fn is_success(self) -> bool {
         self == Self::Code(0)

@@ -14,6 +14,7 @@
 //! who asks.
 
 pub mod checkpoint;
+pub mod console;
 pub mod machine;
 pub mod pace;
 pub mod provision;

@@ -9,6 +9,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use super::console::{ConsoleSpec, InvalidConsole};
 use super::provision::{Provision, plain};
 use super::rules::{DELAYS_MAX, Rules, STARTS_MAX};
 
@@ -217,24 +218,11 @@ pub struct LogSpec {
     pub dir: PathBuf,
     pub bytes_max: u64,
     pub files_max: u8,
-    /// A file that was begun so long ago is renamed too, and a renamed one that is older goes.
-    pub age_max: Option<Duration>,
-    /// Renamed files are compressed: `.1.gz`.
-    pub compress: bool,
-    /// Each line begins with the time it came.
-    pub stamps: bool,
 }
 
 impl LogSpec {
     pub fn in_dir(dir: impl Into<PathBuf>) -> Self {
-        Self {
-            dir: dir.into(),
-            bytes_max: LOG_BYTES_MAX_DEFAULT,
-            files_max: LOG_FILES_MAX_DEFAULT,
-            age_max: None,
-            compress: false,
-            stamps: false,
-        }
+        Self { dir: dir.into(), bytes_max: LOG_BYTES_MAX_DEFAULT, files_max: LOG_FILES_MAX_DEFAULT }
     }
 }
 
@@ -313,6 +301,7 @@ pub struct ContainerSpec {
     /// Containers that this one needs: at a shutdown it ends before them.
     pub after: Vec<ContainerName>,
     pub access: Vec<ConsoleAccess>,
+    pub console: ConsoleSpec,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -327,6 +316,8 @@ pub enum InvalidSpec {
     RelativePath { what: &'static str, path: PathBuf },
     #[error("there is no signal {number}")]
     NoSuchSignal { number: i32 },
+    #[error(transparent)]
+    Console(#[from] InvalidConsole),
     #[error("there are {count} {what}, at most {count_max} are allowed")]
     TooMany { what: &'static str, count: usize, count_max: usize },
     #[error("a start limit counts 1 to {STARTS_MAX} starts")]
@@ -357,6 +348,7 @@ impl ContainerSpec {
             strict: false,
             after: Vec::new(),
             access: Vec::new(),
+            console: ConsoleSpec::default(),
         }
     }
 
@@ -428,7 +420,7 @@ impl ContainerSpec {
         if !(1..=31).contains(&self.stop_signal) {
             return Err(InvalidSpec::NoSuchSignal { number: self.stop_signal });
         }
-        Ok(())
+        Ok(self.console.check()?)
     }
 }
 

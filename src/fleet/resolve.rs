@@ -68,9 +68,6 @@ pub fn resolve(entry: &Entry, template: Option<&Definition>, places: &Places) ->
         dir: places.logs.join(&entry.name),
         bytes_max: places.log_bytes_max,
         files_max: places.log_files_max,
-        age_max: None,
-        compress: false,
-        stamps: false,
     };
     let mut spec = ContainerSpec::new(name, Program::Command { argv }, cwd, logs);
     for (name, value) in &definition.environment {

@@ -108,7 +108,7 @@ impl Scene {
 
     fn carry_out(&mut self, name: String, order: Order) {
         let (word, then) = match &order {
-            Order::Define(_) => ("define", Some(Phase::NotStarted)),
+            Order::Define(_) => ("define", None),
             Order::Update(_) => ("update", None),
             Order::Release { .. } => ("release", None),
             Order::Ask { verb: Verb::Start, .. } => ("start", Some(Phase::Running)),
@@ -117,6 +117,10 @@ impl Scene {
             Order::Ask { verb: Verb::Signal(_), .. } => ("signal", None),
         };
         self.log.push(format!("{word} {name}"));
+        if word == "define" {
+            // The keeper tells of it before it answers.
+            self.becomes(&name, Phase::NotStarted);
+        }
         self.feed(Input::Ordered { name: name.clone(), order, outcome: Ok(()) });
         if word == "release" {
             self.held.remove(&name);

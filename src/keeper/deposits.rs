@@ -112,6 +112,10 @@ pub enum Role {
     RunRecord,
     Door,
     Pidfd,
+    /// What the console has shown last, and how far the logs are.
+    Tape,
+    /// In the order of the console's listeners.
+    ConsoleListener,
     ReadyPipe,
     Notify,
 }

@@ -5,13 +5,15 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::console::Console;
 use super::deposits::{LastRun, Record, Role, RunFacts};
 use super::exits::{ExitRecord, LINES_MAX};
 use super::gate::Frozen;
 use super::log::{LogFile, last_lines};
 use super::protocol::{Asker, ContainerState, ERROR_LINE_BYTES_MAX, ERROR_LINES_MAX, Phase, Reason};
 use super::refusal::KeeperRefusal;
-use super::viewer::{HISTORY_BYTES_MAX, Recent};
+use super::tape::{Origin, Tape, Unlogged};
+use super::viewer::Recent;
 use crate::container::machine::{ExitStatus, Machine, Rest, RunId, State};
 use crate::container::provision::Readiness;
 use crate::container::spec::{ContainerSpec, Program, Sha256};
@@ -72,7 +74,7 @@ pub struct Held {
     pub errors: Pipe,
     pub output_log: LogFile,
     pub errors_log: LogFile,
-    pub history: Recent,
+    pub console: Console,
     pub error_tail: Recent,
     pub run: Option<Run>,
     pub last: Option<LastRun>,
@@ -100,7 +102,6 @@ pub struct Held {
     pub asked: Option<Asker>,
     /// Orders that wait for the release: link and id.
     pub release_waiters: Vec<(u32, u64)>,
-    pub viewers: Vec<u32>,
     pub published: Option<ContainerState>,
     /// The entry among the driver's timers.
     pub timer: Option<Instant>,
@@ -118,7 +119,7 @@ impl Held {
             checksums: None,
             output: pipes.0,
             errors: pipes.1,
-            history: Recent::new(HISTORY_BYTES_MAX),
+            console: Console::new(&spec.console),
             error_tail: Recent::new(ERROR_TAIL_BYTES_MAX),
             run: None,
             last: None,
@@ -137,7 +138,6 @@ impl Held {
             output_bytes: 0,
             asked: None,
             release_waiters: Vec::new(),
-            viewers: Vec::new(),
             published: None,
             timer: None,
             spec,
@@ -188,7 +188,7 @@ impl Held {
             status_text: self.status_text.clone(),
             waiting_for: self.waiting_for.clone(),
             output_bytes: self.output_bytes,
-            viewers: u32::try_from(self.viewers.len()).unwrap_or(u32::MAX),
+            viewers: u32::try_from(self.console.viewers.len()).unwrap_or(u32::MAX),
             outdated: run.is_some_and(|run| run.outdated),
         }
     }
@@ -203,8 +203,9 @@ impl Held {
     /// How the present run ended.
     pub fn exit_record(&self, pid: i32, status: ExitStatus, usage: Option<Usage>, ended_unix_ms: u64) -> ExitRecord {
         let run = self.run.as_ref();
-        let bytes = self.history.to_vec();
-        let lines = String::from_utf8_lossy(last_lines(&bytes, LINES_MAX)).into_owned();
+        let ring = self.console.tape.as_ref().map(Tape::ring);
+        let bytes = ring.map(|ring| ring.copy_from(ring.lines_back(LINES_MAX))).unwrap_or_default();
+        let lines = String::from_utf8_lossy(&bytes).into_owned();
         ExitRecord {
             run: run.map_or(0, |run| run.run.0),
             pid,
@@ -254,8 +255,24 @@ impl Held {
         lines.lines().map(|line| clip(line, ERROR_LINE_BYTES_MAX)).collect()
     }
 
+    /// Writes what a predecessor had read and did not live to write.
+    fn complete_the_log(&mut self, unlogged: &Unlogged) {
+        let log = match unlogged.origin {
+            Origin::Server => None,
+            Origin::Output => Some(&mut self.output_log),
+            Origin::Errors => Some(&mut self.errors_log),
+        };
+        if let (Some(log), Some(tape)) = (log, &mut self.console.tape) {
+            let written = usize::try_from(log.written_since(unlogged.log)).unwrap_or(usize::MAX);
+            log.append(unlogged.bytes.get(written..).unwrap_or_default());
+            tape.begin(unlogged.origin, log.position());
+        }
+    }
+
     pub fn record(&self, moment: Moment) -> (Record, Vec<BorrowedFd<'_>>) {
         let run = self.run.as_ref();
+        let tape = self.console.tape.as_ref().and_then(Tape::fd).map(|fd| (Role::Tape, fd));
+        let listeners = self.console.listeners.iter().map(|fd| (Role::ConsoleListener, fd.as_fd()));
         let fds: Vec<(Role, BorrowedFd<'_>)> = [
             Some((Role::OutputRead, self.output.read.as_fd())),
             Some((Role::OutputWrite, self.output.write.as_fd())),
@@ -272,6 +289,8 @@ impl Held {
         ]
         .into_iter()
         .flatten()
+        .chain(tape)
+        .chain(listeners)
         .collect();
         let record = Record {
             spec: (*self.spec).clone(),
@@ -305,7 +324,7 @@ impl Held {
         let mut fds: Vec<(Role, OwnedFd)> = record.roles.into_iter().zip(fds).collect();
         let mut take = |role: Role| {
             let at = fds.iter().position(|(has, _)| *has == role)?;
-            Some(fds.swap_remove(at).1)
+            Some(fds.remove(at).1)
         };
         let output = Pipe { read: take(Role::OutputRead)?, write: take(Role::OutputWrite)? };
         let errors = Pipe { read: take(Role::ErrorsRead)?, write: take(Role::ErrorsWrite)? };
@@ -324,6 +343,11 @@ impl Held {
         held.defined_unix_ms = record.defined_unix_ms;
         held.place = record.place;
         held.last = record.last;
+        if let Some((tape, unlogged)) = take(Role::Tape).and_then(Tape::adopt) {
+            held.console.tape = Some(tape);
+            held.complete_the_log(&unlogged);
+        }
+        held.console.listeners = std::iter::from_fn(|| take(Role::ConsoleListener)).collect();
         if let Some(facts) = record.run {
             held.run = Some(Run {
                 run: facts.run,

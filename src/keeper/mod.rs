@@ -12,6 +12,7 @@
 //! bytes run and how. Must not know: XML, YANG, TLS, an async runtime (except [`client`], which is the agent's side).
 
 pub mod client;
+pub mod console;
 pub mod custodian;
 pub mod deposit;
 pub mod deposits;
@@ -27,5 +28,6 @@ pub mod procserv;
 pub mod protocol;
 pub mod refusal;
 pub mod run_ids;
+pub mod tape;
 pub mod viewer;
 pub mod worker;

@@ -10,6 +10,8 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::exits::ExitRecord;
 use super::refusal::KeeperRefusal;
+use crate::console::columns::Listed;
+use crate::console::roster::Wish;
 use crate::container::machine::{ExitStatus, RunId};
 use crate::container::spec::{ContainerName, ContainerSpec, LogSpec, RestartPolicy, Sha256};
 use crate::sys::fdpass::FRAME_BYTES_MAX;
@@ -93,6 +95,27 @@ pub enum Order {
     Shutdown {
         grace: Duration,
     },
+    /// A seat at a console; with it comes the packet socket (`console::packet`).
+    Console {
+        name: ContainerName,
+        entry: Box<Entering>,
+    },
+    /// Consoles and who is on them, in order of names, from behind `after`.
+    Consoles {
+        after: Option<ContainerName>,
+    },
+    /// Words for everybody on that console, or on all.
+    Broadcast {
+        name: Option<ContainerName>,
+        who: String,
+        text: String,
+    },
+    /// Ends the attachments of a user on that console, or on all.
+    Disconnect {
+        name: Option<ContainerName>,
+        user: String,
+        by: String,
+    },
     /// As [`Order::Start`] and so on, with the name of who asks: the record of the run's end will hold it.
     Ask {
         name: ContainerName,
@@ -115,6 +138,21 @@ pub enum Order {
     },
     /// What this host lets the keeper do.
     Abilities,
+}
+
+/// Who wants a seat at a console, and how. Whoever holds the keeper's socket answers for it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Entering {
+    pub user: String,
+    pub host: String,
+    pub may_write: bool,
+    pub wish: Wish,
+    /// Goes on at this offset; else with the last so many lines.
+    pub from: Option<u64>,
+    pub replay_lines: u16,
+    pub escape: [u8; 2],
+    /// One who was here before and resumes: nothing is said anew.
+    pub quiet: bool,
 }
 
 /// What may be asked of a container on somebody's behalf.
@@ -177,6 +215,12 @@ pub enum Answer {
     Log {
         bytes: Vec<u8>,
     },
+    Consoles {
+        entries: Vec<Listed>,
+        more: bool,
+    },
+    /// How many were concerned.
+    Count(u32),
     /// Newest first, as many as fit.
     Exits {
         records: Vec<ExitRecord>,

@@ -24,6 +24,7 @@ pub mod router;
 mod secrets;
 pub mod sessions;
 mod subscribing;
+pub mod wanted;
 mod writing;
 
 use std::fmt;

@@ -2,6 +2,8 @@
 //!
 //! Must not know how a request came in, nor how files are moved.
 
+use std::sync::Arc;
+
 use jiff::tz::TimeZone;
 
 use super::checksum::Sha256Sum;
@@ -12,7 +14,9 @@ use super::name::{ScriptName, ScriptType};
 use super::plan::{RepositoryError, Requested, SCRIPTS_PER_CALL_MAX};
 use super::shelves::ShelfError;
 use super::views;
+use crate::northbound::filter::Selection;
 use crate::northbound::provider::{Call, Later, Proposal, Provider, StateQuery};
+use crate::northbound::wanted::Wanted;
 use crate::northbound::{Kind, Refusal};
 use crate::yang::value::Element;
 
@@ -24,16 +28,21 @@ const REMOVE: &str = "/Cisco-IOS-XR-infra-script-mgmt-act:remove";
 /// The names that the one node of this device answers to.
 const OWN_LOCATIONS: [&str; 4] = ["0/RP0/CPU0", "0/RP0", "all", "local"];
 
-#[derive(Debug, Clone)]
+/// The other half of the state below [`views::ROOT`]: the container `execution`, as far as a filter on it asks for it.
+/// Runs have another owner.
+pub type Executions = Arc<dyn Fn(Option<Selection>) -> Later<Element> + Send + Sync>;
+
+#[derive(Clone)]
 pub struct ScriptProvider {
     handle: Handle,
     zone: TimeZone,
+    executions: Executions,
 }
 
 impl ScriptProvider {
     /// `zone` is what times are shown in; the device's own is `TimeZone::system()`.
-    pub fn new(handle: Handle, zone: TimeZone) -> Self {
-        Self { handle, zone }
+    pub fn new(handle: Handle, zone: TimeZone, executions: Executions) -> Self {
+        Self { handle, zone, executions }
     }
 }
 
@@ -75,10 +84,16 @@ impl Provider for ScriptProvider {
     }
 
     fn state(&self, _root: &'static str, query: StateQuery) -> Later<Vec<Element>> {
-        let (handle, zone) = (self.handle.clone(), self.zone.clone());
-        Box::pin(
-            async move { Ok(views::script(&handle.inventory(), &handle.committed(), &zone, query.selection.as_ref())) },
-        )
+        let (handle, zone, executions) = (self.handle.clone(), self.zone.clone(), Arc::clone(&self.executions));
+        Box::pin(async move {
+            let selection = query.selection.as_ref();
+            let mut halves = Vec::new();
+            halves.extend(views::status(&handle.inventory(), &handle.committed(), &zone, selection));
+            if let Some(wanted) = Wanted::new(selection).handed_on("execution") {
+                halves.push(executions(wanted).await?);
+            }
+            Ok(vec![Element::node("script", halves).in_module(views::MODULE)])
+        })
     }
 
     fn call(&self, call: Call) -> Later<Vec<Element>> {

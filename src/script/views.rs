@@ -7,13 +7,14 @@ use jiff::tz::TimeZone;
 
 use super::name::{ScriptKey, ScriptName, ScriptType};
 use super::repository::{Committed, FileFacts, Inventory, Record, Status};
-use crate::northbound::filter::{Content, Selection};
+use crate::northbound::filter::Selection;
+use crate::northbound::wanted::Wanted;
 use crate::yang::value::Element;
 
 /// The top node of the state.
 pub const ROOT: &str = "/Cisco-IOS-XR-infra-script-mgmt-oper:script";
 
-const MODULE: &str = "Cisco-IOS-XR-infra-script-mgmt-oper";
+pub const MODULE: &str = "Cisco-IOS-XR-infra-script-mgmt-oper";
 
 /// Numbers that one filter may ask of the `lasts` view.
 const LASTS_MAX: usize = 16;
@@ -27,29 +28,29 @@ struct Row<'a> {
     zone: &'a TimeZone,
 }
 
-/// The tree below `ROOT`, as far as `selection` asks for it. `status` only: runs have another owner.
-pub fn script(
+/// The container `status`, as far as `selection`, a filter on `ROOT`, asks for it.
+pub fn status(
     inventory: &Inventory,
     committed: &Committed,
     zone: &TimeZone,
     selection: Option<&Selection>,
-) -> Vec<Element> {
-    let Some(wanted) = within(Some(Wanted::new(selection)), "status") else { return Vec::new() };
+) -> Option<Element> {
+    let wanted = Wanted::new(selection).within("status")?;
     let mut rows: Vec<Row<'_>> =
         inventory.scripts().map(|(key, file, record)| Row { key, file, record, committed, zone }).collect();
     rows.sort_by(|one, other| other.last_time().cmp(&one.last_time()).then_with(|| one.key.cmp(other.key)));
-    let status = Element::node("status", status(&rows, &wanted));
-    vec![Element::node("script", vec![status]).in_module(MODULE)]
+    Some(Element::node("status", views(&rows, &wanted)))
 }
 
-fn status(rows: &[Row<'_>], wanted: &Wanted<'_>) -> Vec<Element> {
+fn views(rows: &[Row<'_>], wanted: &Wanted<'_>) -> Vec<Element> {
     let all: Vec<&Row<'_>> = rows.iter().collect();
     let mut children = pair(&all, wanted);
     if wanted.has("reverse") {
         children.push(Element::node("reverse", all.iter().rev().map(|row| row.detail()).collect()));
     }
     if wanted.has("lasts") {
-        let lasts = wanted.numbers().map(|number| {
+        let numbers = wanted.keys(&["lasts", "last", "last-num"], LASTS_MAX);
+        let lasts = numbers.into_iter().filter_map(|text| text.parse::<u32>().ok()).map(|number| {
             let mut last = vec![Element::leaf("last-num", number)];
             last.extend(all.iter().take(number as usize).map(|row| row.detail()));
             Element::node("last", last)
@@ -71,10 +72,10 @@ fn status(rows: &[Row<'_>], wanted: &Wanted<'_>) -> Vec<Element> {
         };
         children.push(Element::node("status-names", names.into_iter().map(of_name).collect()));
     }
-    if let Some(types) = within(Some(wanted.clone()), "type") {
+    if let Some(types) = wanted.within("type") {
         let of_type = |script_type: ScriptType| {
             let node = format!("{script_type}-script");
-            let wanted = within(Some(types.clone()), &node)?;
+            let wanted = types.within(&node)?;
             let own: Vec<&Row<'_>> = all.iter().copied().filter(|row| row.key.script_type == script_type).collect();
             (!own.is_empty()).then(|| Element::node(node, pair(&own, &wanted)))
         };
@@ -134,71 +135,4 @@ impl Row<'_> {
 /// As `ctime` writes it: `Tue Aug 24 10:44:53 2021`.
 pub fn time_text(time: Timestamp, zone: &TimeZone) -> String {
     time.to_zoned(zone.clone()).strftime("%a %b %e %H:%M:%S %Y").to_string()
-}
-
-/// What a filter asks of one node.
-#[derive(Clone)]
-struct Wanted<'a> {
-    /// `None`: all of it.
-    selections: Option<Vec<&'a Selection>>,
-}
-
-impl<'a> Wanted<'a> {
-    const ALL: Wanted<'static> = Wanted { selections: None };
-
-    fn new(selection: Option<&'a Selection>) -> Self {
-        match selection.map(|selection| &selection.content) {
-            Some(Content::Within(selections)) => Self { selections: Some(selections.iter().collect()) },
-            _ => Self { selections: None },
-        }
-    }
-
-    fn has(&self, name: &str) -> bool {
-        within(Some(self.clone()), name).is_some()
-    }
-
-    /// The numbers that the filter gives for `lasts/last/last-num`; without any, the view has no end and is left out.
-    fn numbers(&self) -> impl Iterator<Item = u32> {
-        let mut numbers: Vec<u32> = Vec::new();
-        let lasts = self.selections.iter().flatten().filter(|selection| selection.name == "lasts");
-        for last in lasts.flat_map(|lasts| children(lasts)).filter(|selection| selection.name == "last") {
-            for number in children(last).filter(|selection| selection.name == "last-num") {
-                if let Content::Match(text) = &number.content
-                    && let Ok(number) = text.parse()
-                    && !numbers.contains(&number)
-                {
-                    numbers.push(number);
-                }
-            }
-        }
-        numbers.truncate(LASTS_MAX);
-        numbers.into_iter()
-    }
-}
-
-fn children(selection: &Selection) -> impl Iterator<Item = &Selection> {
-    match &selection.content {
-        Content::Within(selections) => selections.as_slice(),
-        _ => &[],
-    }
-    .iter()
-}
-
-/// What is asked of child `name`; `None` when it is not asked for.
-fn within<'a>(wanted: Option<Wanted<'a>>, name: &str) -> Option<Wanted<'a>> {
-    let Some(selections) = wanted?.selections else { return Some(Wanted::ALL) };
-    // Beside content matches alone, RFC 6241 section 6.2.5 selects all siblings.
-    if selections.iter().all(|selection| matches!(selection.content, Content::Match(_))) {
-        return Some(Wanted::ALL);
-    }
-    let mut inner = Vec::new();
-    let mut is_found = false;
-    for selection in selections.into_iter().filter(|selection| selection.name == name) {
-        is_found = true;
-        match &selection.content {
-            Content::Within(selections) => inner.extend(selections),
-            _ => return Some(Wanted::ALL),
-        }
-    }
-    is_found.then_some(Wanted { selections: Some(inner) })
 }

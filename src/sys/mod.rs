@@ -9,6 +9,7 @@ pub mod daemon;
 pub mod fdpass;
 pub mod inherited;
 pub mod local_time;
+pub mod mapped;
 pub mod memfd;
 pub mod process;
 pub mod pty;

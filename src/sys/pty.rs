@@ -37,6 +37,17 @@ pub fn slave_path(master: &OwnedFd) -> nix::Result<String> {
     pty_number(master).map(|number| format!("/dev/pts/{number}"))
 }
 
+/// Interrupts what is in the foreground of the terminal.
+pub fn interrupt(master: &OwnedFd) -> nix::Result<()> {
+    // SAFETY: TIOCSIG takes the number of a signal by value and touches no memory of ours.
+    #[expect(unsafe_code, reason = "no safe wrapper of TIOCSIG")]
+    let result = unsafe { libc::ioctl(master.as_raw_fd(), TIOCSIG, libc::SIGINT) };
+    nix::errno::Errno::result(result).map(drop)
+}
+
+/// `_IOW('T', 0x36, int)`.
+const TIOCSIG: libc::c_ulong = 0x4004_5436;
+
 fn pty_number(master: &OwnedFd) -> nix::Result<i32> {
     let mut number: libc::c_int = 0;
     // SAFETY: TIOCGPTN writes one int through the pointer, which lives for the call.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use nix::sys::epoll::EpollFlags;
 use tracing::{info, warn};
 
-use super::{CONTAINERS_MAX, Driver, Shutdown, Source, moment, runs};
+use super::{CONTAINERS_MAX, Driver, Shutdown, Source, listeners, moment, runs};
 use crate::container::machine::{Input, Machine};
 use crate::container::spec::{ContainerName, ContainerSpec, Sha256};
 use crate::keeper::gate::Frozen;
@@ -18,6 +18,7 @@ use crate::keeper::protocol::{
     SPEC_BYTES_MAX, Stream, TAIL_BYTES_MAX, Verb, encode,
 };
 use crate::keeper::refusal::KeeperRefusal;
+use crate::keeper::tape::Tape;
 use crate::keeper::worker::Job;
 use crate::sys::tree::Tree;
 use crate::sys::{memfd, spawn};
@@ -114,6 +115,21 @@ impl Driver {
                 let ticket = self.ticket(Ticket { link, id, spec: None })?;
                 self.workers.give(Job::Tail { ticket, path, lines, bytes_max: TAIL_BYTES_MAX });
                 Ok(None)
+            }
+            Order::Console { name, entry } => {
+                let slot = self.slot(&name)?;
+                self.enter(slot, *entry).map(|socket| Some((Answer::Attached, vec![socket])))
+            }
+            Order::Consoles { after } => Ok(Some(self.consoles(after.as_ref()))),
+            Order::Broadcast { name, who, text } => {
+                name.as_ref().map(|name| self.slot(name)).transpose()?;
+                let count = self.broadcast(name.as_ref(), &who, &text);
+                Ok(Some((Answer::Count(count), vec![])))
+            }
+            Order::Disconnect { name, user, by } => {
+                name.as_ref().map(|name| self.slot(name)).transpose()?;
+                let count = self.disconnect(name.as_ref(), &user, &by);
+                Ok(Some((Answer::Count(count), vec![])))
             }
             Order::Ask { name, verb, by } => self.ask(&name, verb, by).map(|()| Some((Answer::Done, vec![]))),
             Order::Update { spec } => self.update(*spec).map(|()| Some((Answer::Done, vec![]))),
@@ -212,7 +228,9 @@ impl Driver {
                 .map_err(|error| KeeperRefusal::System { what: "making pipes".into(), reason: error.to_string() })
         };
         let machine = Machine::new(spec.restart, spec.holdoff).with_rules(spec.rules.clone());
+        let listeners = listeners::open(&spec.console)?;
         let mut held = Held::new(spec, machine, frozen, (pipe()?, pipe()?));
+        held.console.listeners = listeners;
         held.defined_unix_ms = moment().unix_ms;
         info!(name = %held.spec.name, "defined");
         let slot = self.take_in_container(held)?;
@@ -228,7 +246,9 @@ impl Driver {
         self.watch(&held.output.read, Source::Output(slot), EpollFlags::EPOLLIN).map_err(failed)?;
         self.watch(&held.errors.read, Source::Errors(slot), EpollFlags::EPOLLIN).map_err(failed)?;
         self.slots.insert(held.spec.name.clone(), slot);
+        self.tapes_bytes += held.console.tape.as_ref().map_or(0, Tape::capacity);
         self.held.insert(slot, held);
+        self.watch_doors(slot);
         Ok(slot)
     }
 

@@ -174,6 +174,7 @@ impl Driver {
                 self.pids.insert(pid, slot);
                 info!(name = %held.spec.name, run = run.0, pid, "started");
                 self.give(slot, Input::Spawned { attempt, pid, run });
+                self.show_start(slot, pid);
                 self.tell_run_started(slot);
             }
             Err(reason) => {
@@ -289,6 +290,9 @@ impl Driver {
         held.status_text = None;
         let error_lines = held.error_lines();
         info!(%name, run = run.0, pid, ?status, "ended");
+        held.console.input.clear();
+        held.console.terminal_awaited = false;
+        self.show_end(slot, pid, status);
         let exited = Exited { name, run, pid, status, at_unix_ms, ran, usage, error_lines };
         self.tell(slot, &Event::Exited(Box::new(exited)), None);
         self.give(slot, Input::Exited { run, status });
@@ -372,11 +376,9 @@ impl Driver {
         for fd in [Some(&held.output.read), Some(&held.errors.read), held.notify.as_ref()].into_iter().flatten() {
             let _ = self.epoll.delete(fd);
         }
+        self.close_console(&held);
         if let Ok(groups) = &self.groups {
             groups.remove(name.as_str());
-        }
-        for viewer in &held.viewers {
-            self.end_viewer(*viewer);
         }
         if let Err(error) = self.deposit.take_back(&deposits::key(&name)) {
             warn!(%name, %error, "the custodian does not take the release");

@@ -9,6 +9,7 @@ script and never waits: a system log that cannot be reached misses the line, the
 Environment:
     PROCYON_DOOR_FD   a descriptor inherited from the app manager; a line of the system log is one packet, a JSON object
     PROCYON_NODE      the name of this node at the head of a line
+    PROCYON_LOG_LEVEL how much script loggers write: CRITICAL, ERROR, WARNING, INFO or DEBUG; DEBUG if not set
 """
 
 import json
@@ -43,7 +44,7 @@ def getScriptLogger(name):
     logger = _script_loggers.get(name)
     if logger is None:
         # Not from logging.getLogger: what the script does to the root logger must not double or silence these lines.
-        logger = logging.Logger(name, logging.DEBUG)
+        logger = logging.Logger(name, _level())
         handler = _StandardOutput()
         handler.setFormatter(logging.Formatter("[%(asctime)s] %(levelname)s [%(name)s]:: %(message)s"))
         logger.addHandler(handler)
@@ -102,6 +103,11 @@ class SysLogger(object):
         except Exception:
             # Logging must never be what ends a script.
             pass
+
+
+def _level():
+    level = logging.getLevelName(os.environ.get("PROCYON_LOG_LEVEL", "DEBUG"))
+    return level if isinstance(level, int) else logging.DEBUG
 
 
 class _StandardOutput(logging.StreamHandler):

@@ -1,0 +1,44 @@
+//! Between the repository and those who run its exec scripts: neither knows the other.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use jiff::tz::TimeZone;
+
+use crate::container::spec::Sha256;
+use crate::request::driver::{Checksums, Handle as Requests};
+use crate::request::logs::Executions;
+use crate::request::provider::{OnShelf, Shelf};
+use crate::script::handle::Handle as Scripts;
+use crate::script::name::{ScriptName, ScriptType};
+use crate::script::provider::Executions as ExecutionViews;
+
+const DEVICE_LOGS: &str = "/harddisk:/mirror/script-mgmt/logs";
+
+/// What stands on the exec shelf under a name.
+pub(super) fn shelf(scripts: Scripts) -> Shelf {
+    Arc::new(move |name| {
+        let name = ScriptName::parse(name).ok()?;
+        let described = scripts.describe(ScriptType::Exec, &name)?;
+        let sum = |text: String| Sha256::parse(&text).ok();
+        Some(OnShelf {
+            script_type: ScriptType::Exec.as_str(),
+            found: sum(described.found.to_string())?,
+            committed: described.committed.and_then(|committed| sum(committed.to_string())),
+        })
+    })
+}
+
+pub(super) fn checksums(scripts: Scripts) -> Checksums {
+    Arc::new(move |script_type| {
+        let Ok(script_type) = ScriptType::parse(script_type) else { return Vec::new() };
+        let sums = scripts.checksums(script_type).into_iter();
+        sums.filter_map(|(name, sum)| Some((name.to_string(), Sha256::parse(&sum.to_string()).ok()?))).collect()
+    })
+}
+
+pub(super) fn executions(requests: Requests, logs: PathBuf) -> ExecutionViews {
+    let executions =
+        Executions { handle: requests, logs, device_logs: DEVICE_LOGS.to_owned(), zone: TimeZone::system() };
+    Arc::new(move |selection| Box::pin(executions.clone().view(selection)))
+}

@@ -1,0 +1,160 @@
+//! The runs' face to the northbound: the rpcs `run` and `stop`.
+
+use std::sync::Arc;
+
+use super::driver::Handle;
+use super::refusals;
+use super::run::{Account, LogLevel, Order, RUNTIME_SECONDS_DEFAULT, RequestId};
+use crate::container::spec::Sha256;
+use crate::container::words;
+use crate::northbound::provider::{Call, Later, Proposal, Provider, StateQuery};
+use crate::northbound::{Kind, Refusal};
+use crate::yang::value::Element;
+
+const ACTIONS: &str = "Cisco-IOS-XR-infra-script-mgmt-act";
+const RUN: &str = "/Cisco-IOS-XR-infra-script-mgmt-act:run";
+const STOP: &str = "/Cisco-IOS-XR-infra-script-mgmt-act:stop";
+
+/// What the repository knows of a script that is to run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OnShelf {
+    pub script_type: &'static str,
+    pub found: Sha256,
+    pub committed: Option<Sha256>,
+}
+
+/// The exec shelf as runs see it; `None` for a script that is not there.
+pub type Shelf = Arc<dyn Fn(&str) -> Option<OnShelf> + Send + Sync>;
+
+pub struct RequestProvider {
+    handle: Handle,
+    shelf: Shelf,
+}
+
+impl RequestProvider {
+    pub fn new(handle: Handle, shelf: Shelf) -> Self {
+        Self { handle, shelf }
+    }
+}
+
+impl Provider for RequestProvider {
+    fn name(&self) -> &'static str {
+        "request"
+    }
+
+    fn config_roots(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    fn state_roots(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    fn calls(&self) -> &'static [&'static str] {
+        &[RUN, STOP]
+    }
+
+    fn validate(&self, _: &Proposal<'_>) -> Result<(), Vec<Refusal>> {
+        Ok(())
+    }
+
+    fn prepare(&mut self, _: &Proposal<'_>) -> Result<(), Refusal> {
+        Ok(())
+    }
+
+    fn abort(&mut self) {}
+
+    fn apply(&mut self, _: &Proposal<'_>) {}
+
+    fn state(&self, _: &'static str, _: StateQuery) -> Later<Vec<Element>> {
+        Box::pin(async { Ok(Vec::new()) })
+    }
+
+    fn call(&self, call: Call) -> Later<Vec<Element>> {
+        let (handle, shelf) = (self.handle.clone(), Arc::clone(&self.shelf));
+        Box::pin(async move {
+            match call.path.as_str() {
+                RUN => {
+                    let order = order(&call, &shelf)?;
+                    let script = order.script.clone();
+                    let id = handle.run(order).await?;
+                    let sentence = format!("Script run scheduled: {script}. Request ID: {id}");
+                    Ok(response("script-run-response", sentence, Some(id)))
+                }
+                STOP => {
+                    let text = call.input.text_of("request-id").unwrap_or_default();
+                    let id = text.parse().map_err(|_| refusals::invalid(format!("`{text}` is no request id")))?;
+                    let id = handle.stop(RequestId(id)).await?;
+                    Ok(response("script-stop-response", format!("Request {id} is stopped"), None))
+                }
+                other => Err(Refusal::new(Kind::OperationNotSupported, format!("`{other}` is not for runs"))),
+            }
+        })
+    }
+}
+
+fn response(container: &'static str, sentence: String, id: Option<RequestId>) -> Vec<Element> {
+    let leaves = [
+        Some(Element::leaf("response", sentence)),
+        Element::leaf_if("request-id", id),
+        Some(Element::leaf("status", "True")),
+    ];
+    vec![Element::node(container, leaves.into_iter().flatten().collect()).in_module(ACTIONS)]
+}
+
+/// What is asked, checked against the repository: nothing begins that could not run.
+fn order(call: &Call, shelf: &Shelf) -> Result<Order, Refusal> {
+    let input = &call.input;
+    let script = input.text_of("script-name").unwrap_or_default();
+    if let Some(vrf) = input.text_of("vrf").filter(|vrf| *vrf != "default") {
+        return Err(refusals::invalid(format!(
+            "vrf `{vrf}` does not exist on this device; leave vrf out or use default"
+        )));
+    }
+    if input.child("log-path").is_some() {
+        return Err(refusals::invalid(
+            "log-path is not supported: the logs of a run stand in /harddisk:/mirror/script-mgmt/logs; leave it out",
+        ));
+    }
+    if script.contains('/') {
+        return Err(refusals::invalid(format!(
+            "`{script}` is not in the repository; `script add exec` it, configure its checksum, and run it by its name"
+        )));
+    }
+    let on_shelf = shelf(script).ok_or_else(|| refusals::no_such_script(script))?;
+    let found = on_shelf.found.to_string();
+    let expected = on_shelf.committed.ok_or_else(|| refusals::no_checksum(script, &found))?;
+    if expected != on_shelf.found {
+        return Err(refusals::mismatch(script, &expected.to_string(), &found));
+    }
+    if let Some(text) = input.text_of("checksum") {
+        let given = Sha256::parse(text).map_err(refusals::invalid)?;
+        if given != expected {
+            return Err(refusals::mismatch(script, text, &found));
+        }
+    }
+    let arguments = input.text_of("argument-list").unwrap_or_default();
+    let words = words::split(arguments).map_err(|open| refusals::invalid(format!("argument-list: {open}")))?;
+    let log_level = match input.text_of("log-level") {
+        Some(word) => LogLevel::parse(word).ok_or_else(|| refusals::invalid(format!("`{word}` is no log level")))?,
+        None => LogLevel::default(),
+    };
+    let runtime = input.text_of("max-runtime").and_then(|text| text.parse().ok());
+    Ok(Order {
+        script_type: on_shelf.script_type.to_owned(),
+        script: script.to_owned(),
+        sha256: expected,
+        arguments: arguments.to_owned(),
+        words,
+        description: input.text_of("description").map(str::to_owned),
+        log_level,
+        max_runtime_seconds: runtime.unwrap_or(RUNTIME_SECONDS_DEFAULT),
+        account: account(call),
+        environment: Vec::new(),
+    })
+}
+
+/// A script has the rights of whoever runs it; one that a script runs, those of that script.
+fn account(call: &Call) -> Account {
+    Account { user: call.caller.user.clone(), groups: call.caller.groups.clone() }
+}
