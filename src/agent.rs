@@ -11,6 +11,7 @@ mod doors;
 mod event_log;
 mod events;
 mod exec_shelf;
+mod fleet;
 mod library;
 mod lines;
 mod local;
@@ -142,6 +143,8 @@ async fn run(options: Options) -> anyhow::Result<()> {
         usage: Arc::clone(&usage),
     };
 
+    let containers = fleet::build(&layout, &settings)?;
+
     let (request_heard, request_hearing) = mpsc::channel(HEARD_WAITING_MAX);
     let (journal, recorded) =
         Journal::open(Arc::new(HostDisk), layout.state().join("requests.journal"), request::driver::JOURNAL_BYTES_MAX)
@@ -183,6 +186,7 @@ async fn run(options: Options) -> anyhow::Result<()> {
             exec_shelf::executions(requests, layout.logs()),
         )),
         Box::new(appmgr::provider::AppManager::new(app_messages, commits)),
+        Box::new(containers.provider),
         Box::new(event_manager),
     ];
     let commit_log = syslog.clone();
@@ -214,6 +218,8 @@ async fn run(options: Options) -> anyhow::Result<()> {
     tasks.spawn(services::script_events(script_events, northbound.clone(), syslog.clone()));
     tasks.spawn(events.writer.run());
     vitals.spawn("app manager", app_driver.run());
+    vitals.spawn("containers", containers.driver.run());
+    tasks.spawn(fleet::tell(containers.heard, northbound.clone(), syslog.clone()));
     let serve_options = ServeOptions {
         message_bytes_max: settings.limits.message_bytes,
         ..ServeOptions::new(names, Arc::clone(&counters))
