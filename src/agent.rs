@@ -7,6 +7,7 @@
 //! ```
 
 mod accounts;
+mod console;
 mod doors;
 mod event_log;
 mod exec_shelf;
@@ -206,7 +207,13 @@ async fn run(options: Options) -> anyhow::Result<()> {
     vitals.spawn("local socket", local::serve(local, northbound.clone(), serve_options.clone(), stop.clone()));
 
     let ssh_config = ssh_config(&layout, &settings)?;
-    let ssh_services = Arc::new(services::Services { northbound: northbound.clone(), options: serve_options });
+    let consoles = console::Consoles {
+        keeper: keeper_pid.clone(),
+        keeper_socket: layout.keeper_socket(),
+        northbound: northbound.clone(),
+    };
+    let ssh_services =
+        Arc::new(services::Services { consoles, northbound: northbound.clone(), options: serve_options });
     let mut deposits = match &mut deposit {
         Some(client) => client.fetch().context("the custodian does not answer")?,
         None => Vec::new(),

@@ -12,6 +12,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
+use super::console::{self, Consoles};
 use super::{lines, news};
 
 use crate::appmgr::driver::Usage;
@@ -22,7 +23,7 @@ use crate::northbound::{Caller, Client, SessionId};
 use crate::script;
 use crate::script::name::{ScriptName, ScriptType};
 use crate::script::repository::ScriptEvent;
-use crate::ssh::{ChannelStream, ServiceFuture};
+use crate::ssh::{ChannelStream, ServiceFuture, ShellCall, no_shell};
 use crate::system::SystemLog;
 use crate::system::users;
 
@@ -30,11 +31,22 @@ use crate::system::users;
 const FILES: &str = "/procyon-files:harddisk";
 
 pub(super) struct Services {
+    pub consoles: Consoles,
     pub northbound: Handle,
     pub options: ServeOptions,
 }
 
 impl crate::ssh::Services for Services {
+    fn shell(&self, call: ShellCall) -> ServiceFuture<u32> {
+        match call.command.as_deref().and_then(console::words) {
+            Some(words) => {
+                let words = words.to_owned();
+                Box::pin(self.consoles.clone().serve(call, words))
+            }
+            None => no_shell(call),
+        }
+    }
+
     fn netconf(&self, stream: ChannelStream, user: String, peer: SocketAddr) -> ServiceFuture<()> {
         let opening = Opening { user, groups: Vec::new(), client: Client::Netconf, origin: peer.to_string() };
         let (northbound, options) = (self.northbound.clone(), self.options.clone());
