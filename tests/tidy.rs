@@ -41,6 +41,7 @@ const EFFECTS_ALLOWED: &[(&str, &[&str], &str)] = &[
     ("src/script/shelves.rs", &["std::fs"], "the repository's folders, called by its driver only"),
     ("src/script/watching.rs", &["std::fs"], "reads what inotify named, called by its driver only"),
     ("src/settings.rs", &["std::fs"], "the bootstrap file, read once before anything runs"),
+    ("src/shell/compile.rs", &["std::fs"], "sidecar files, read once at start"),
     ("src/ssh/connection.rs", &["tokio::"], "one connection's task, started by the driver"),
     ("src/ssh/flow.rs", &["tokio::"], "byte streams of a channel, with their flow control"),
     ("src/ssh/gate.rs", &["tokio::"], "a socket that can be paused: stream traits, no task"),
@@ -91,6 +92,22 @@ const ABSENCES: &[(&str, &[&str])] = &[
     ("datastore", &["agent", "appmgr", "container", "keeper", "netconf", "script", "ssh", "sys", "system"]),
     ("northbound", &["agent", "appmgr", "container", "keeper", "netconf", "script", "ssh", "sys", "system"]),
     ("netconf", &["agent", "appmgr", "container", "keeper", "script", "ssh", "store", "sys", "system"]),
+    (
+        "shell",
+        &[
+            "agent",
+            "appmgr",
+            "container",
+            "datastore",
+            "keeper",
+            "lifecycle",
+            "northbound",
+            "script",
+            "ssh",
+            "store",
+            "system",
+        ],
+    ),
     ("ssh", &["agent", "appmgr", "container", "datastore", "keeper", "script", "store", "system", "yang"]),
     ("keeper", &["agent", "appmgr", "datastore", "netconf", "northbound", "script", "ssh", "store", "system", "yang"]),
     (
@@ -114,7 +131,7 @@ const ABSENCES: &[(&str, &[&str])] = &[
 ];
 
 /// Providers know the front door and what is behind them, never each other.
-const PROVIDERS: &[&str] = &["appmgr", "lifecycle", "request", "script", "system"];
+const PROVIDERS: &[&str] = &["appmgr", "eem", "lifecycle", "request", "script", "system"];
 
 /// Written in two pieces, so that this file does not hold them itself.
 const UNFINISHED: &[&str] = &[concat!("to", "do!("), concat!("unimple", "mented!("), concat!("un", "finished here")];

@@ -150,6 +150,7 @@ fn order(call: &Call, shelf: &Shelf) -> Result<Order, Refusal> {
         log_level,
         max_runtime_seconds: runtime.unwrap_or(RUNTIME_SECONDS_DEFAULT),
         account: account(call),
+        environment: Vec::new(),
     })
 }
 
