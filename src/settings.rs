@@ -294,6 +294,7 @@ const KEYS: [&str; 22] = [
     "limits.authentication_seconds",
     "limits.message_bytes",
     "limits.script_bytes",
+    "limits.script_memory_bytes",
     "limits.fetch_seconds",
     "limits.answer_seconds",
     "limits.log_bytes",

@@ -4,6 +4,7 @@
 //! descriptor is for.
 
 pub mod beneath;
+pub mod cgroup;
 pub mod daemon;
 pub mod fdpass;
 pub mod inherited;

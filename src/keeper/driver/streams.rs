@@ -107,6 +107,7 @@ impl Driver {
             }
         }
         log_what_came(tape, log);
+        held.output_bytes = held.output_bytes.saturating_add(came as u64);
         let capacity = tape.capacity();
         if capacity < TAPE_BYTES_BUSY && (full > READS_FULL || came >= share) {
             self.resize_tape(slot, (capacity * 4).next_power_of_two().min(TAPE_BYTES_BUSY));
