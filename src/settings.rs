@@ -277,7 +277,7 @@ impl Limits {
 }
 
 /// Every key there is, by its whole name. A test holds it equal to the types.
-const KEYS: [&str; 22] = [
+const KEYS: [&str; 23] = [
     "listen_ssh",
     "node",
     "python",

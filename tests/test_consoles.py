@@ -58,11 +58,15 @@ class House:
         return b""
 
     def keeper(self):
-        """The pid of the keeper that serves now, if one does; below the custodian are also programs of dead keepers."""
+        """The pid of the keeper that serves now, if one does."""
+        return self.ward(b"--keeper")
+
+    def ward(self, word):
+        """The process below the custodian that was called with that word; programs of dead keepers are there too."""
         with open("/proc/{0}/task/{0}/children".format(self.process.pid)) as children:
             for pid in children.read().split():
                 with contextlib.suppress(OSError), open("/proc/{}/cmdline".format(pid), "rb") as words:
-                    if b"--keeper" in words.read().split(b"\0"):
+                    if word in words.read().split(b"\0"):
                         return int(pid)
         return None
 
