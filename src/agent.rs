@@ -7,6 +7,7 @@
 //! ```
 
 mod accounts;
+mod console;
 mod doors;
 mod event_log;
 mod events;
@@ -237,8 +238,13 @@ async fn run(options: Options) -> anyhow::Result<()> {
 
     let ssh_config = ssh_config(&layout, &settings)?;
     let limits = ssh_config.limits.clone();
+    let consoles = console::Consoles {
+        keeper: keeper_pid.clone(),
+        keeper_socket: layout.keeper_socket(),
+        northbound: northbound.clone(),
+    };
     let services =
-        Arc::new(services::Services { northbound: northbound.clone(), options: serve_options, closed: None });
+        Arc::new(services::Services { consoles, northbound: northbound.clone(), options: serve_options, closed: None });
     let ssh = ssh::Server::new(ssh_config, accounts, services.clone(), stop.clone())?;
     let mut deposits = match &mut deposit {
         Some(client) => client.fetch().context("the custodian does not answer")?,
