@@ -97,6 +97,17 @@ fn an_instance_brings_its_template_along() {
 }
 
 #[test]
+fn a_unit_that_runs_no_procserv_is_left_out_and_our_own_drop_in_is_one() {
+    let mut candidate = Candidate::default();
+    unit::read("web.service", "[Service]\nExecStart=/usr/bin/nginx\nLimitNOFILE=infinity\n", &mut candidate);
+    assert!(candidate.containers.is_empty());
+    let left: Vec<&str> = candidate.left.iter().map(|left| left.what.as_str()).collect();
+    assert_eq!(left, ["ExecStart=/usr/bin/nginx", "LimitNOFILE=infinity", "web"]);
+    unit::read("x.service", "[Service]\nExecStart=/usr/bin/procyon-keeper -f -P 0 /bin/x a\n", &mut candidate);
+    assert_eq!(candidate.containers["x"].command, ["/bin/x", "a"]);
+}
+
+#[test]
 fn the_first_unit_of_the_guide_becomes_a_container() {
     let text = r"[Unit]
 Description=procServ container for test IOC

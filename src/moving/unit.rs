@@ -5,6 +5,9 @@ use super::ini::{self, GoesOn, Item};
 use super::procserv;
 use crate::container::words;
 
+/// procServ, and what takes its place with the same options.
+const PROGRAMS: [&str; 2] = ["procServ", "procyon-keeper"];
+
 /// The container or the template that the unit is, by the name of its file: `ioc@.service`, `ioc@one.service`, `a.service`.
 pub fn read(file: &str, text: &str, candidate: &mut Candidate) {
     let name = file.rsplit('/').next().unwrap_or(file);
@@ -16,6 +19,9 @@ pub fn read(file: &str, text: &str, candidate: &mut Candidate) {
     let mut unit = Unit { file, candidate, draft: Draft::default() };
     items.iter().for_each(|item| unit.take(item));
     let draft = unit.draft;
+    if draft.command.is_empty() {
+        return candidate.leave(file, 1, name, "left out altogether: nothing in it says what to run");
+    }
     match name.split_once('@') {
         Some((template, instance)) => {
             candidate.templates.insert(template.to_owned(), draft);
@@ -165,7 +171,8 @@ impl Unit<'_> {
 
     fn start(&mut self, item: &Item) {
         let Some(all) = self.split(item) else { return };
-        let Some(at) = all.iter().position(|word| word.rsplit('/').next() == Some("procServ")) else {
+        let is_procserv = |word: &String| PROGRAMS.contains(&word.rsplit('/').next().unwrap_or_default());
+        let Some(at) = all.iter().position(is_procserv) else {
             return self.leave(item, "it does not run procServ: write the container by hand");
         };
         let filled: Vec<String> = all[at + 1..].iter().map(|word| self.filled(item, word)).collect();
