@@ -16,6 +16,7 @@ pub mod counters;
 mod cut;
 pub mod driver;
 pub mod error;
+mod extensions;
 pub mod filter;
 pub mod framing;
 pub mod hello;

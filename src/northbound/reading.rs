@@ -107,11 +107,7 @@ impl Northbound {
         with_defaults: WithDefaults,
     ) -> Answer {
         let refuse = |refusal| vec![refusal];
-        let tree = match source {
-            Datastore::Running => Rc::clone(self.datastores.running()),
-            Datastore::Candidate => self.datastores.candidate(Self::candidate_of(caller)),
-            Datastore::Startup => return Err(vec![super::writing::no_startup()]),
-        };
+        let tree = self.datastore(caller, source)?;
         let selected = self.select_readable(caller, &tree, filter, with_defaults).map_err(refuse)?;
         Ok(Response::Data(selected.print_xml(with_defaults)))
     }

@@ -9,7 +9,7 @@ use super::build::DEFAULTS_NAMESPACE;
 use super::ffi::{At, Node, Tree};
 use super::schema::{NodeKind, SchemaNode};
 use super::{errors, path, prefix};
-use crate::northbound::filter::{Content, Filter, Selection};
+use crate::northbound::filter::{Content, Filter, Selection, XPath};
 use crate::northbound::{Kind, Refusal};
 
 /// Says of each node whether the caller may read it.
@@ -48,6 +48,15 @@ fn selected(
         }
     }
     Ok(selector.out)
+}
+
+/// The paths of the nodes that an expression selects.
+pub fn paths(tree: &Tree, xpath: &XPath) -> Result<Vec<String>, Refusal> {
+    let text = prefix::expression(tree.schema(), &xpath.expression, &xpath.namespaces);
+    let nodes = tree.find_xpath(&text).map_err(|faults| {
+        errors::from_other(Kind::InvalidValue, &format!("the XPath {} cannot be used", xpath.expression), &faults)
+    })?;
+    Ok(nodes.into_iter().map(Node::path).collect())
 }
 
 /// Everything that may be read.
