@@ -285,7 +285,7 @@ impl Limits {
 }
 
 /// Every key there is, by its whole name. A test holds it equal to the types.
-const KEYS: [&str; 24] = [
+const KEYS: [&str; 25] = [
     "listen_ssh",
     "node",
     "startup",
@@ -304,6 +304,7 @@ const KEYS: [&str; 24] = [
     "limits.authentication_seconds",
     "limits.message_bytes",
     "limits.script_bytes",
+    "limits.script_memory_bytes",
     "limits.fetch_seconds",
     "limits.answer_seconds",
     "limits.log_bytes",

@@ -3,6 +3,7 @@
 //!
 //! Must not know: what is locked or where URLs lead.
 
+use super::nmda::NMDA;
 use super::parameters::{Reader, refuse};
 use super::text::quote;
 use super::xml::{Parsed, Tag};
@@ -149,6 +150,11 @@ impl<'m> Reader<'_, 'm> {
                 "startup" => Place::Datastore(Datastore::Startup),
                 "config" => Place::Inline(reader.config()?),
                 "url" => Place::Url(reader.url(tag)?),
+                // RFC 8526 section 3.1.3; the leaf is read to its end.
+                _ if tag.name == "datastore" && tag.namespace.as_deref() == Some(NMDA) => {
+                    let named = reader.named_datastore(tag)?;
+                    return reader.once(&mut found, Place::Datastore(named), tag);
+                }
                 _ => return Err(reader.unknown(tag)),
             };
             if matches!(place, Place::Datastore(_)) {

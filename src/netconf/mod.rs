@@ -23,6 +23,7 @@ pub mod hello;
 pub mod layout;
 pub mod library;
 pub mod monitoring;
+mod nmda;
 mod notice;
 mod operation;
 pub mod outbox;

@@ -15,6 +15,7 @@ use super::cut::Cut;
 use super::extensions::{self, PARTIAL_LOCK, Place};
 use super::filter;
 use super::hello::BASE;
+use super::nmda::NMDA;
 use super::notice::NOTIFICATION;
 use super::parameters::{MONITORING, Reader, refuse, text_in};
 use super::rpc::Operation;
@@ -57,10 +58,12 @@ pub(super) fn parse<'m>(scanner: &mut Scanner<'m>, message: &Bytes, tag: &Tag<'m
         (Some(BASE), "kill-session") => reader.kill_session()?,
         (Some(MONITORING), "get-schema") => reader.get_schema()?,
         (Some(NOTIFICATION), "create-subscription") => Request::CreateSubscription(reader.subscription()?),
+        (Some(NMDA), "get-data") => reader.get_data()?,
+        (Some(NMDA), "edit-data") => reader.edit_data()?,
         (Some(PARTIAL_LOCK), "partial-lock") => reader.partial_lock()?,
         (Some(PARTIAL_LOCK), "partial-unlock") => reader.partial_unlock()?,
         (Some(YANG), "action") => reader.action()?,
-        (Some(BASE | MONITORING | NOTIFICATION | PARTIAL_LOCK | YANG), name) => {
+        (Some(BASE | MONITORING | NOTIFICATION | NMDA | PARTIAL_LOCK | YANG), name) => {
             let message = format!("the operation `{}` is not supported", quote(name));
             return Err(refuse(Kind::OperationNotSupported, message));
         }
@@ -350,20 +353,20 @@ impl<'m> Reader<'_, 'm> {
             return self.once(filter, read, tag);
         }
         if is_with_defaults(tag) {
-            let read = self.one_of(
-                tag,
-                &[
-                    ("explicit", WithDefaults::Explicit),
-                    ("report-all", WithDefaults::ReportAll),
-                    ("report-all-tagged", WithDefaults::ReportAllTagged),
-                    ("trim", WithDefaults::Trim),
-                ],
-            )?;
+            let read = self.one_of(tag, &DEFAULTS)?;
             return self.once(with_defaults, read, tag);
         }
         Err(self.unknown(tag))
     }
 }
+
+/// The modes of RFC 6243.
+pub(super) const DEFAULTS: [(&str, WithDefaults); 4] = [
+    ("explicit", WithDefaults::Explicit),
+    ("report-all", WithDefaults::ReportAll),
+    ("report-all-tagged", WithDefaults::ReportAllTagged),
+    ("trim", WithDefaults::Trim),
+];
 
 pub(super) fn is_with_defaults(tag: &Tag<'_>) -> bool {
     tag.name == "with-defaults" && tag.namespace.as_deref() == Some(WITH_DEFAULTS)

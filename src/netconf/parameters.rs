@@ -7,6 +7,7 @@ use bytes::Bytes;
 
 use super::extensions::PARTIAL_LOCK;
 use super::hello::BASE;
+use super::nmda::NMDA;
 use super::notice::NOTIFICATION;
 use super::text::quote;
 use super::xml::{Parsed, Scanner, Tag, Token};
@@ -92,7 +93,7 @@ impl<'m> Reader<'_, 'm> {
     pub(super) fn unknown(&self, tag: &Tag<'m>) -> Box<Refusal> {
         let element = quote(tag.name).into_owned();
         match tag.namespace.as_deref() {
-            Some(BASE | MONITORING | NOTIFICATION | PARTIAL_LOCK) => {
+            Some(BASE | MONITORING | NMDA | NOTIFICATION | PARTIAL_LOCK) => {
                 let message = format!("<{element}> is not a parameter of `{}`", self.operation);
                 refuse(Kind::UnknownElement { element }, message)
             }

@@ -59,6 +59,8 @@ impl Access {
             Request::CancelCommit { .. } => ("ietf-netconf", "cancel-commit"),
             Request::DiscardChanges => ("ietf-netconf", "discard-changes"),
             Request::KillSession { .. } => ("ietf-netconf", "kill-session"),
+            Request::GetData(_) => ("ietf-netconf-nmda", "get-data"),
+            Request::EditData { .. } => ("ietf-netconf-nmda", "edit-data"),
             Request::WithUrl { then, .. } => return self.may_ask(caller, then),
             Request::CopyToUrl { .. } => ("ietf-netconf", "copy-config"),
             Request::DeleteUrl { .. } => ("ietf-netconf", "delete-config"),

@@ -148,6 +148,7 @@ impl Northbound {
         if let Some(event) = event {
             self.publish(&base::confirmed_commit(caller, event), now());
         }
+        self.leftovers.proposal = Some(proposal);
         Ok(Response::Ok)
     }
 

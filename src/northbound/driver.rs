@@ -32,16 +32,16 @@ use super::secrets::{HashClearText, Secrets};
 use super::sessions::Sessions;
 use super::startup::StartupStore;
 use super::urls::Places;
-use super::{Answer, Caller, Client, Datastore, Request, Response, SessionEnd, SessionId};
+use super::{Answer, Caller, Client, Datastore, ErrorOption, Request, Response, SessionEnd, SessionId, TestOption};
 use crate::datastore::confirmed::BootTime;
 use crate::datastore::history::{History, Limits as HistoryLimits};
 use crate::datastore::lock::Locks;
 use crate::datastore::partial_lock::PartialLocks;
-use crate::datastore::{CandidateId, Datastores};
+use crate::datastore::{CandidateId, Datastores, Proposal as CommitProposal, Spent};
 use crate::store::commits::CommitStore;
 use crate::store::note::Note;
 use crate::yang::schema::{NodeKind, Schema};
-use crate::yang::tree::Tree;
+use crate::yang::tree::{Tree, release_memory};
 
 /// How long is waited without another look at the clock: it may be set, and a timer does not count while the host sleeps.
 const CLOCK_TRUSTED: Duration = Duration::from_secs(30);
@@ -124,6 +124,16 @@ pub struct Northbound {
     pub(super) gets: BTreeMap<u64, PendingGet>,
     pub(super) calls: BTreeMap<u64, PendingCall>,
     pub(super) last_pending: u64,
+    pub(super) leftovers: Leftovers,
+}
+
+/// What a commit leaves, thrown away when it is answered.
+#[derive(Debug, Default)]
+pub(super) struct Leftovers {
+    pub(super) proposal: Option<CommitProposal>,
+    pub(super) spent: Option<Spent>,
+    /// So much that the memory is given back to the system.
+    pub(super) is_large: bool,
 }
 
 impl Northbound {
@@ -169,6 +179,7 @@ impl Northbound {
             gets: BTreeMap::new(),
             calls: BTreeMap::new(),
             last_pending: 0,
+            leftovers: Leftovers::default(),
         })
     }
 
@@ -202,6 +213,16 @@ impl Northbound {
                     return;
                 }
             }
+            self.clear_up();
+        }
+    }
+
+    /// Whoever asked has the answer already.
+    fn clear_up(&mut self) {
+        let Leftovers { proposal, spent, is_large } = std::mem::take(&mut self.leftovers);
+        drop((proposal, spent));
+        if is_large {
+            release_memory();
         }
     }
 
@@ -252,7 +273,13 @@ impl Northbound {
             return;
         }
         let answer = match request {
-            Request::Get { filter, with_defaults } => return self.get(caller, filter, with_defaults, reply),
+            Request::Get { filter, with_defaults } => return self.get(caller, filter, with_defaults, None, reply),
+            Request::GetData(asked) => return self.get_data(caller, asked, reply),
+            Request::EditData { target, default_operation, config } => {
+                // RFC 8526 section 3.1.2: wholly, or not at all.
+                let (test, error) = (TestOption::TestThenSet, ErrorOption::RollbackOnError);
+                self.edit_config(caller, target, default_operation, test, error, &config)
+            }
             Request::Invoke { operation } => return self.invoke(caller, &operation, reply),
             Request::CreateSubscription(wish) => return self.subscribe(caller, wish, reply),
             Request::Action { action } => return self.action(caller, &action, reply),

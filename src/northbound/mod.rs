@@ -17,6 +17,7 @@ pub mod handle;
 mod history;
 pub mod mailbox;
 pub mod nacm;
+pub mod nmda;
 pub mod notifications;
 pub mod own_state;
 mod partial_locking;
@@ -189,6 +190,13 @@ pub enum Request {
         identifier: String,
         version: Option<String>,
         format: Option<String>,
+    },
+    /// RFC 8526.
+    GetData(nmda::Asked),
+    EditData {
+        target: Datastore,
+        default_operation: DefaultOperation,
+        config: Fragment,
     },
     /// RFC 6241 section 8.8: `then` lacks its configuration, which is at `url`.
     WithUrl {

@@ -12,6 +12,7 @@ use crate::yang::value::Element;
 pub const OWN_MODULES: &[&str] = &[
     "ietf-netconf",
     "ietf-netconf-monitoring",
+    "ietf-netconf-nmda",
     "ietf-netconf-partial-lock",
     "ietf-netconf-acm",
     "ietf-netconf-with-defaults",

@@ -156,6 +156,9 @@ fn filled(request: Request, fragment: Fragment) -> Request {
         Request::EditConfig { target, default_operation, test_option, error_option, .. } => {
             Request::EditConfig { target, default_operation, test_option, error_option, config: fragment }
         }
+        Request::EditData { target, default_operation, .. } => {
+            Request::EditData { target, default_operation, config: fragment }
+        }
         Request::CopyConfig { target, .. } => Request::CopyConfig { target, source: Source::Inline(fragment) },
         Request::Validate { .. } => Request::Validate { source: Source::Inline(fragment) },
         other => other,

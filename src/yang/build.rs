@@ -195,7 +195,7 @@ pub(super) fn key_values<'a, G: Given>(
     item: &'a G,
 ) -> Result<Vec<Cow<'a, str>>, Refusal> {
     let mut values = Vec::new();
-    for key in list.keys() {
+    for &key in list.keys() {
         let given = item.children().iter().find(|child| {
             child.name() == key.name()
                 && child.find(schema, Some(list), Accept::Everything, "").is_ok_and(|node| node == key)
