@@ -20,6 +20,7 @@ mod monitoring;
 mod news;
 mod recovery;
 mod services;
+mod urls;
 mod vitals;
 
 use std::io::Write as _;
@@ -49,6 +50,8 @@ use crate::northbound::handle::Handle;
 use crate::northbound::notifications::log::EventLog;
 use crate::northbound::notifications::scribe::Scribe;
 use crate::northbound::provider::Provider;
+use crate::northbound::startup::StartupStore;
+use crate::northbound::urls::Places;
 use crate::request;
 use crate::script;
 pub use crate::settings::ModuleSpec;
@@ -210,6 +213,7 @@ async fn run(options: Options) -> anyhow::Result<()> {
         event_log: events.log,
         scribe: events.scribe,
         hash_clear_text: Box::new(services::hash_clear_text),
+        places: Box::new(urls::Urls::new(&layout, &settings)),
         on_commit: Box::new(move |committed| commit_log.log(lines::committed(&committed.user, committed.id))),
     };
     let (thread, northbound_ended) = start_northbound(parts, northbound.clone(), inputs).await?;
@@ -309,6 +313,7 @@ struct NorthboundParts {
     event_log: EventLog,
     scribe: Scribe,
     hash_clear_text: HashClearText,
+    places: Box<dyn Places>,
     on_commit: Box<dyn Fn(&Committed) + Send>,
 }
 
@@ -355,9 +360,12 @@ fn build_northbound(
         event_log,
         scribe,
         hash_clear_text,
+        places,
         on_commit,
     } = parts;
     let confirmed_note = recover.layout.confirmed_commit();
+    let note = |path| Note::at(Arc::new(HostDisk), path);
+    let (startup, startup_boot) = (note(recover.layout.startup()), note(recover.layout.startup_boot()));
     let boot_id = std::fs::read_to_string(BOOT_ID).with_context(|| format!("{BOOT_ID} cannot be read"))?;
     let schema: &'static Schema = recover.schema;
     let recovered = recover.run()?;
@@ -367,6 +375,8 @@ fn build_northbound(
         commits: recovered.commits,
         history,
         confirmed_note: Note::at(Arc::new(HostDisk), confirmed_note),
+        startup: StartupStore { content: startup, boot: startup_boot, boot_id: boot_id.clone() },
+        places,
         boot_id,
         providers,
         sessions_max,
@@ -385,6 +395,7 @@ fn build_northbound(
         anyhow::anyhow!("the modules and the code do not fit: {}", said.join("; "))
     })?;
     northbound.settle_confirmed()?;
+    northbound.boot()?;
     northbound.apply_all();
     if let Some(initial) = recovered.initial {
         northbound.commit_initial(initial)?;
