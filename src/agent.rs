@@ -12,6 +12,7 @@ mod event_log;
 mod events;
 mod exec_shelf;
 mod library;
+mod lifecycle;
 mod lines;
 mod local;
 mod monitoring;
@@ -33,6 +34,7 @@ use tracing::{error, info, warn};
 
 use self::vitals::Vitals;
 
+use crate::alarms::provider::{AlarmProvider, Desk};
 use crate::appmgr;
 use crate::container::spec::Floor;
 use crate::datastore::history::Limits as HistoryLimits;
@@ -169,6 +171,8 @@ async fn run(options: Options) -> anyhow::Result<()> {
         boot_note: layout.state().join("eem-boot"),
         boot_id: std::fs::read_to_string(BOOT_ID).with_context(|| format!("{BOOT_ID} cannot be read"))?,
     });
+    let lifecycle = lifecycle::open(&layout, &settings)?;
+    let alarms = Desk::default();
 
     let accounts = SharedAccounts::new(ssh::Accounts::default());
     let (transports, transport_driver) = transport::driver::new(layout.keys());
@@ -184,6 +188,8 @@ async fn run(options: Options) -> anyhow::Result<()> {
         )),
         Box::new(appmgr::provider::AppManager::new(app_messages, commits)),
         Box::new(event_manager),
+        Box::new(lifecycle.provider),
+        Box::new(AlarmProvider::new(alarms.clone(), news::now)),
     ];
     let commit_log = syslog.clone();
     let events = event_log::open(&event_log::file(&layout.state()))?;
@@ -214,6 +220,8 @@ async fn run(options: Options) -> anyhow::Result<()> {
     tasks.spawn(services::script_events(script_events, northbound.clone(), syslog.clone()));
     tasks.spawn(events.writer.run());
     vitals.spawn("app manager", app_driver.run());
+    vitals.spawn("lifecycle", lifecycle.driver.run());
+    tasks.spawn(lifecycle::hear(lifecycle.heard, northbound.clone(), syslog.clone(), alarms));
     let serve_options = ServeOptions {
         message_bytes_max: settings.limits.message_bytes,
         ..ServeOptions::new(names, Arc::clone(&counters))

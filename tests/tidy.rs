@@ -138,7 +138,7 @@ const ABSENCES: &[(&str, &[&str])] = &[
 ];
 
 /// Providers know the front door and what is behind them, never each other.
-const PROVIDERS: &[&str] = &["appmgr", "eem", "lifecycle", "request", "script", "system", "transport"];
+const PROVIDERS: &[&str] = &["alarms", "appmgr", "eem", "lifecycle", "request", "script", "system", "transport"];
 
 /// Written in two pieces, so that this file does not hold them itself.
 const UNFINISHED: &[&str] = &[concat!("to", "do!("), concat!("unimple", "mented!("), concat!("un", "finished here")];
