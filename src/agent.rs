@@ -7,10 +7,12 @@
 //! ```
 
 mod accounts;
+mod console;
 mod doors;
 mod event_log;
 mod events;
 mod exec_shelf;
+mod fleet;
 mod library;
 mod lifecycle;
 mod lines;
@@ -144,6 +146,8 @@ async fn run(options: Options) -> anyhow::Result<()> {
         usage: Arc::clone(&usage),
     };
 
+    let containers = fleet::build(&layout, &settings)?;
+
     let (request_heard, request_hearing) = mpsc::channel(HEARD_WAITING_MAX);
     let (journal, recorded) =
         Journal::open(Arc::new(HostDisk), layout.state().join("requests.journal"), request::driver::JOURNAL_BYTES_MAX)
@@ -187,6 +191,7 @@ async fn run(options: Options) -> anyhow::Result<()> {
             exec_shelf::executions(requests, layout.logs()),
         )),
         Box::new(appmgr::provider::AppManager::new(app_messages, commits)),
+        Box::new(containers.provider),
         Box::new(event_manager),
         Box::new(lifecycle.provider),
         Box::new(AlarmProvider::new(alarms.clone(), news::now)),
@@ -222,6 +227,8 @@ async fn run(options: Options) -> anyhow::Result<()> {
     vitals.spawn("app manager", app_driver.run());
     vitals.spawn("lifecycle", lifecycle.driver.run());
     tasks.spawn(lifecycle::hear(lifecycle.heard, northbound.clone(), syslog.clone(), alarms));
+    vitals.spawn("containers", containers.driver.run());
+    tasks.spawn(fleet::tell(containers.heard, northbound.clone(), syslog.clone()));
     let serve_options = ServeOptions {
         message_bytes_max: settings.limits.message_bytes,
         ..ServeOptions::new(names, Arc::clone(&counters))
@@ -239,8 +246,13 @@ async fn run(options: Options) -> anyhow::Result<()> {
 
     let ssh_config = ssh_config(&layout, &settings)?;
     let limits = ssh_config.limits.clone();
+    let consoles = console::Consoles {
+        keeper: keeper_pid.clone(),
+        keeper_socket: layout.keeper_socket(),
+        northbound: northbound.clone(),
+    };
     let services =
-        Arc::new(services::Services { northbound: northbound.clone(), options: serve_options, closed: None });
+        Arc::new(services::Services { consoles, northbound: northbound.clone(), options: serve_options, closed: None });
     let ssh = ssh::Server::new(ssh_config, accounts, services.clone(), stop.clone())?;
     let mut deposits = match &mut deposit {
         Some(client) => client.fetch().context("the custodian does not answer")?,

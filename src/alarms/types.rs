@@ -33,19 +33,15 @@ pub enum AlarmType {
     ProcessConfigtestFailed,
     ProcessResourceRequired,
     ProcessConfigMismatch,
-    ChecksumMismatch,
-    CustodianGone,
 }
 
 impl AlarmType {
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 5] = [
         Self::ProcessRestarted,
         Self::ProcessFailed,
         Self::ProcessConfigtestFailed,
         Self::ProcessResourceRequired,
         Self::ProcessConfigMismatch,
-        Self::ChecksumMismatch,
-        Self::CustodianGone,
     ];
 
     /// The identity, with its module.
@@ -56,8 +52,6 @@ impl AlarmType {
             Self::ProcessConfigtestFailed => "procyon-alarms:PROCESS_CONFIGTEST_FAILED",
             Self::ProcessResourceRequired => "procyon-alarms:PROCESS_RESOURCE_REQUIRED",
             Self::ProcessConfigMismatch => "procyon-alarms:PROCESS_CONFIG_MISMATCH",
-            Self::ChecksumMismatch => "procyon-alarms:CHECKSUM_MISMATCH",
-            Self::CustodianGone => "procyon-alarms:CUSTODIAN_GONE",
         }
     }
 
@@ -68,8 +62,7 @@ impl AlarmType {
     pub fn severity(self) -> Severity {
         match self {
             Self::ProcessRestarted | Self::ProcessResourceRequired | Self::ProcessConfigMismatch => Severity::Warning,
-            Self::ProcessFailed | Self::ProcessConfigtestFailed | Self::CustodianGone => Severity::Critical,
-            Self::ChecksumMismatch => Severity::Major,
+            Self::ProcessFailed | Self::ProcessConfigtestFailed => Severity::Critical,
         }
     }
 
@@ -80,8 +73,6 @@ impl AlarmType {
             Self::ProcessConfigtestFailed => "The configuration test of a process failed: it is not started.",
             Self::ProcessResourceRequired => "A process waits for resources that it requires.",
             Self::ProcessConfigMismatch => "The configuration of a process is of another version than its software.",
-            Self::ChecksumMismatch => "A script is not what its configured checksum says: it does not run.",
-            Self::CustodianGone => "Nobody restarts the agent and the keeper should they end.",
         }
     }
 }
