@@ -14,6 +14,7 @@ mod events;
 mod exec_shelf;
 mod fleet;
 mod library;
+mod lifecycle;
 mod lines;
 mod local;
 mod monitoring;
@@ -36,6 +37,7 @@ use tracing::{error, info, warn};
 
 use self::vitals::Vitals;
 
+use crate::alarms::provider::{AlarmProvider, Desk};
 use crate::appmgr;
 use crate::container::spec::Floor;
 use crate::datastore::history::Limits as HistoryLimits;
@@ -176,6 +178,8 @@ async fn run(options: Options) -> anyhow::Result<()> {
         boot_note: layout.state().join("eem-boot"),
         boot_id: std::fs::read_to_string(BOOT_ID).with_context(|| format!("{BOOT_ID} cannot be read"))?,
     });
+    let lifecycle = lifecycle::open(&layout, &settings)?;
+    let alarms = Desk::default();
 
     let accounts = SharedAccounts::new(ssh::Accounts::default());
     let (transports, transport_driver) = transport::driver::new(layout.keys());
@@ -192,6 +196,8 @@ async fn run(options: Options) -> anyhow::Result<()> {
         Box::new(appmgr::provider::AppManager::new(app_messages, commits)),
         Box::new(containers.provider),
         Box::new(event_manager),
+        Box::new(lifecycle.provider),
+        Box::new(AlarmProvider::new(alarms.clone(), news::now)),
     ];
     let commit_log = syslog.clone();
     let events = event_log::open(&event_log::file(&layout.state()))?;
@@ -223,6 +229,8 @@ async fn run(options: Options) -> anyhow::Result<()> {
     tasks.spawn(services::script_events(script_events, northbound.clone(), syslog.clone()));
     tasks.spawn(events.writer.run());
     vitals.spawn("app manager", app_driver.run());
+    vitals.spawn("lifecycle", lifecycle.driver.run());
+    tasks.spawn(lifecycle::hear(lifecycle.heard, northbound.clone(), syslog.clone(), alarms));
     vitals.spawn("containers", containers.driver.run());
     tasks.spawn(fleet::tell(containers.heard, northbound.clone(), syslog.clone()));
     let serve_options = ServeOptions {

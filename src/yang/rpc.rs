@@ -62,7 +62,9 @@ impl Operation {
                 && let Some(action) = holder.action(&element.name)
                 && module_of(schema, element)? == action.module()
             {
+                // What is no configuration is its provider's to know.
                 if let Some(data) = state
+                    && holder.is_config()
                     && data.find(&here).is_none()
                 {
                     let message = format!("there is no {here} to ask {} of", element.name);
