@@ -7,17 +7,21 @@
 //! ```
 
 mod accounts;
+mod console;
 mod doors;
 mod event_log;
 mod events;
 mod exec_shelf;
+mod fleet;
 mod library;
+mod lifecycle;
 mod lines;
 mod local;
 mod monitoring;
 mod news;
 mod recovery;
 mod services;
+mod urls;
 mod vitals;
 
 use std::io::Write as _;
@@ -33,6 +37,7 @@ use tracing::{error, info, warn};
 
 use self::vitals::Vitals;
 
+use crate::alarms::provider::{AlarmProvider, Desk};
 use crate::appmgr;
 use crate::container::spec::Floor;
 use crate::datastore::history::Limits as HistoryLimits;
@@ -46,6 +51,8 @@ use crate::northbound::handle::Handle;
 use crate::northbound::notifications::log::EventLog;
 use crate::northbound::notifications::scribe::Scribe;
 use crate::northbound::provider::Provider;
+use crate::northbound::startup::StartupStore;
+use crate::northbound::urls::Places;
 use crate::northbound::{Candidates, HashClearText};
 use crate::request;
 use crate::script;
@@ -55,8 +62,10 @@ use crate::ssh::{self, SharedAccounts};
 use crate::store::driver::HostDisk;
 use crate::store::journal::Journal;
 use crate::store::note::Note;
+use crate::sys::memory;
 use crate::system::{self, System};
 use crate::systemd;
+use crate::transport;
 use crate::yang::schema::Schema;
 
 /// How long sessions have to end at a shutdown.
@@ -89,6 +98,7 @@ pub struct Options {
 /// # Errors
 /// What keeps it from serving: modules that do not load, a store that does not recover, an address in use.
 pub fn serve(options: Options) -> anyhow::Result<()> {
+    memory::keep_little();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .thread_name("procyon")
@@ -139,6 +149,8 @@ async fn run(options: Options) -> anyhow::Result<()> {
         usage: Arc::clone(&usage),
     };
 
+    let containers = fleet::build(&layout, &settings)?;
+
     let (request_heard, request_hearing) = mpsc::channel(HEARD_WAITING_MAX);
     let (journal, recorded) =
         Journal::open(Arc::new(HostDisk), layout.state().join("requests.journal"), request::driver::JOURNAL_BYTES_MAX)
@@ -166,9 +178,13 @@ async fn run(options: Options) -> anyhow::Result<()> {
         boot_note: layout.state().join("eem-boot"),
         boot_id: std::fs::read_to_string(BOOT_ID).with_context(|| format!("{BOOT_ID} cannot be read"))?,
     });
+    let lifecycle = lifecycle::open(&layout, &settings)?;
+    let alarms = Desk::default();
 
     let accounts = SharedAccounts::new(ssh::Accounts::default());
+    let (transports, transport_driver) = transport::driver::new(layout.keys());
     let providers: Vec<Box<dyn Provider>> = vec![
+        Box::new(transports),
         Box::new(accounts::AccountsProvider::new(accounts.clone())),
         Box::new(system.provider),
         Box::new(request::provider::RequestProvider::new(requests.clone(), exec_shelf::shelf(scripts.clone()))),
@@ -178,7 +194,10 @@ async fn run(options: Options) -> anyhow::Result<()> {
             exec_shelf::executions(requests, layout.logs()),
         )),
         Box::new(appmgr::provider::AppManager::new(app_messages, commits)),
+        Box::new(containers.provider),
         Box::new(event_manager),
+        Box::new(lifecycle.provider),
+        Box::new(AlarmProvider::new(alarms.clone(), news::now)),
     ];
     let commit_log = syslog.clone();
     let events = event_log::open(&event_log::file(&layout.state()))?;
@@ -197,12 +216,14 @@ async fn run(options: Options) -> anyhow::Result<()> {
             Candidate::Shared => Candidates::Shared,
             Candidate::Private => Candidates::Private,
         },
+        sessions_per_user_max: settings.limits.sessions_per_user,
         answer_time_max: settings.limits.answer_limit(),
         plain_modules: modules.iter().map(|module| module.name.clone()).collect(),
         monitoring: Arc::new(monitoring::Standard { counters: Arc::clone(&counters) }),
         event_log: events.log,
         scribe: events.scribe,
         hash_clear_text: Box::new(services::hash_clear_text),
+        places: Box::new(urls::Urls::new(&layout, &settings)),
         on_commit: Box::new(move |committed| commit_log.log(lines::committed(&committed.user, committed.id))),
     };
     let (thread, northbound_ended) = start_northbound(parts, northbound.clone(), inputs).await?;
@@ -212,6 +233,10 @@ async fn run(options: Options) -> anyhow::Result<()> {
     tasks.spawn(services::script_events(script_events, northbound.clone(), syslog.clone()));
     tasks.spawn(events.writer.run());
     vitals.spawn("app manager", app_driver.run());
+    vitals.spawn("lifecycle", lifecycle.driver.run());
+    tasks.spawn(lifecycle::hear(lifecycle.heard, northbound.clone(), syslog.clone(), alarms));
+    vitals.spawn("containers", containers.driver.run());
+    tasks.spawn(fleet::tell(containers.heard, northbound.clone(), syslog.clone()));
     let serve_options = ServeOptions {
         message_bytes_max: settings.limits.message_bytes,
         ..ServeOptions::new(names, Arc::clone(&counters))
@@ -228,7 +253,15 @@ async fn run(options: Options) -> anyhow::Result<()> {
     vitals.spawn("local socket", local::serve(local, northbound.clone(), serve_options.clone(), stop.clone()));
 
     let ssh_config = ssh_config(&layout, &settings)?;
-    let ssh_services = Arc::new(services::Services { northbound: northbound.clone(), options: serve_options });
+    let limits = ssh_config.limits.clone();
+    let consoles = console::Consoles {
+        keeper: keeper_pid.clone(),
+        keeper_socket: layout.keeper_socket(),
+        northbound: northbound.clone(),
+    };
+    let services =
+        Arc::new(services::Services { consoles, northbound: northbound.clone(), options: serve_options, closed: None });
+    let ssh = ssh::Server::new(ssh_config, accounts, services.clone(), stop.clone())?;
     let mut deposits = match &mut deposit {
         Some(client) => client.fetch().context("the custodian does not answer")?,
         None => Vec::new(),
@@ -239,10 +272,11 @@ async fn run(options: Options) -> anyhow::Result<()> {
             .with_context(|| format!("cannot listen for SSH on {address}"))?;
         let listener = tokio::net::TcpListener::from_std(listener)?;
         addresses.push(listener.local_addr()?);
-        let services = Arc::clone(&ssh_services) as Arc<dyn ssh::Services>;
-        let serving = ssh::serve(listener, ssh_config.clone(), accounts.clone(), services, stop.clone());
-        vitals.spawn("SSH", serving);
+        let ssh = ssh.clone();
+        vitals.spawn("SSH", async move { ssh.accept(listener).await });
     }
+    tasks.spawn(finish_ssh(ssh.clone(), stop.clone()));
+    vitals.spawn("transports", transport_driver.run(ssh, services, limits, stop.clone()));
     deposit::drop_listeners_left(&mut deposits, &mut deposit);
     if let Some(client) = deposit {
         tasks.spawn(services::watch_custodian(client, syslog.clone(), stop.clone()));
@@ -273,18 +307,26 @@ async fn run(options: Options) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Keeps the agent until the connections have ended.
+async fn finish_ssh(ssh: ssh::Server, stop: CancellationToken) {
+    stop.cancelled().await;
+    ssh.finish().await;
+}
+
 struct NorthboundParts {
     recover: recovery::Recovery,
     history: HistoryLimits,
     providers: Vec<Box<dyn Provider>>,
     sessions_max: usize,
     candidates: Candidates,
+    sessions_per_user_max: usize,
     answer_time_max: Duration,
     plain_modules: Vec<String>,
     monitoring: Arc<dyn crate::northbound::own_state::Monitoring>,
     event_log: EventLog,
     scribe: Scribe,
     hash_clear_text: HashClearText,
+    places: Box<dyn Places>,
     on_commit: Box<dyn Fn(&Committed) + Send>,
 }
 
@@ -325,15 +367,19 @@ fn build_northbound(
         providers,
         sessions_max,
         candidates,
+        sessions_per_user_max,
         answer_time_max,
         plain_modules,
         monitoring,
         event_log,
         scribe,
         hash_clear_text,
+        places,
         on_commit,
     } = parts;
     let confirmed_note = recover.layout.confirmed_commit();
+    let note = |path| Note::at(Arc::new(HostDisk), path);
+    let (startup, startup_boot) = (note(recover.layout.startup()), note(recover.layout.startup_boot()));
     let boot_id = std::fs::read_to_string(BOOT_ID).with_context(|| format!("{BOOT_ID} cannot be read"))?;
     let schema: &'static Schema = recover.schema;
     let recovered = recover.run()?;
@@ -344,10 +390,13 @@ fn build_northbound(
         left_out: recovered.not_placed,
         history,
         confirmed_note: Note::at(Arc::new(HostDisk), confirmed_note),
+        startup: StartupStore { content: startup, boot: startup_boot, boot_id: boot_id.clone() },
+        places,
         boot_id,
         providers,
         sessions_max,
         candidates,
+        sessions_per_user_max,
         answer_time_max,
         runtime,
         plain_modules,
@@ -362,6 +411,7 @@ fn build_northbound(
         anyhow::anyhow!("the modules and the code do not fit: {}", said.join("; "))
     })?;
     northbound.settle_confirmed()?;
+    northbound.boot()?;
     northbound.apply_all();
     if let Some(initial) = recovered.initial {
         northbound.commit_initial(initial)?;

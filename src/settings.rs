@@ -4,6 +4,8 @@
 //! listen_ssh = ["127.0.0.1:830"]      # addresses and ports that NETCONF over SSH listens on; port 0 picks one
 //! node = "0/RP0/CPU0"                 # the node name in operational data
 //! candidate = "shared"                # or "private": each NETCONF session edits a candidate of its own
+//! startup = false                     # whether there is a startup datastore, which is loaded when the host boots
+//! writable_running = false            # whether running may be edited without a candidate
 //!
 //! [python]
 //! interpreter = "/usr/bin/python3"    # what runs process scripts
@@ -17,7 +19,7 @@
 //! folder = "/usr/share/procyon/yang"  # our modules and the standard ones
 //!
 //! [limits]
-//! sessions = 1000                     # see `Limits` for each
+//! sessions = 1024                     # see `Limits` for each
 //! ```
 //! Every key has a default, so that the file may be absent. A key that does not exist is an error that names the
 //! nearest one that does. Must not know: what its readers do with the values.
@@ -51,6 +53,10 @@ pub struct Settings {
     pub node: String,
     /// What NETCONF sessions edit that do not ask for a candidate of their own. Default `shared`, as in RFC 6241.
     pub candidate: Candidate,
+    /// RFC 6241 section 8.7: a startup datastore, which becomes running when the host boots. Default: none.
+    pub startup: bool,
+    /// RFC 6241 section 8.2: edit-config and copy-config may change running at once. Default: by commit only.
+    pub writable_running: bool,
     pub python: Python,
     pub fetch: Fetch,
     pub yang: Yang,
@@ -103,6 +109,8 @@ pub struct Yang {
 pub struct Limits {
     /// NETCONF and shell sessions that are open at one time.
     pub sessions: usize,
+    /// Those of one user that come from elsewhere.
+    pub sessions_per_user: usize,
     /// SSH connections that have not yet shown who they are.
     pub unauthenticated_connections: usize,
     /// Seconds that a connection has to authenticate.
@@ -133,6 +141,8 @@ impl Default for Settings {
             listen_ssh: vec![SocketAddr::from(([127, 0, 0, 1], 830))],
             node: "0/RP0/CPU0".to_owned(),
             candidate: Candidate::default(),
+            startup: false,
+            writable_running: false,
             python: Python::default(),
             fetch: Fetch::default(),
             yang: Yang::default(),
@@ -167,7 +177,8 @@ impl Default for Yang {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            sessions: 1000,
+            sessions: 1024,
+            sessions_per_user: 1000,
             unauthenticated_connections: 32,
             authentication_seconds: 60,
             message_bytes: 64 * 1024 * 1024,
@@ -270,10 +281,11 @@ impl Settings {
 }
 
 impl Limits {
-    fn as_pairs(&self) -> [(&'static str, u64); 12] {
+    fn as_pairs(&self) -> [(&'static str, u64); 13] {
         let wide = |value: usize| u64::try_from(value).unwrap_or(u64::MAX);
         [
             ("sessions", wide(self.sessions)),
+            ("sessions_per_user", wide(self.sessions_per_user)),
             ("unauthenticated_connections", wide(self.unauthenticated_connections)),
             ("authentication_seconds", self.authentication_seconds),
             ("message_bytes", wide(self.message_bytes)),
@@ -290,10 +302,12 @@ impl Limits {
 }
 
 /// Every key there is, by its whole name. A test holds it equal to the types.
-const KEYS: [&str; 24] = [
+const KEYS: [&str; 27] = [
     "listen_ssh",
     "node",
     "candidate",
+    "startup",
+    "writable_running",
     "python",
     "python.interpreter",
     "python.package",
@@ -304,6 +318,7 @@ const KEYS: [&str; 24] = [
     "yang.folder",
     "limits",
     "limits.sessions",
+    "limits.sessions_per_user",
     "limits.unauthenticated_connections",
     "limits.authentication_seconds",
     "limits.message_bytes",

@@ -27,6 +27,7 @@ const EFFECTS_ALLOWED: &[(&str, &[&str], &str)] = &[
     ("src/keeper/client.rs", &["tokio::"], "the agent's end of the keeper's socket: a driver that lives in the agent"),
     ("src/keeper/custodian/control.rs", &["std::fs"], "takes away the name that an earlier control socket has left"),
     ("src/keeper/custodian/lock.rs", &["std::fs"], "one lock file, taken once at start"),
+    ("src/keeper/exits.rs", &["std::fs"], "one file a container, read and written by the keeper's workers only"),
     ("src/keeper/gate.rs", &["std::fs"], "reads the very bytes that it compares and seals"),
     ("src/keeper/log.rs", &["std::fs"], "the log files of a run, written from the keeper's loop"),
     ("src/keeper/run_ids.rs", &["std::fs"], "one counter file, written before an id is used"),
@@ -49,6 +50,8 @@ const EFFECTS_ALLOWED: &[(&str, &[&str], &str)] = &[
     ("src/ssh/mod.rs", &["tokio::"], "names the stream traits that its front ends are given"),
     ("src/ssh/sftp.rs", &["tokio::", "std::fs"], "the file protocol of one channel, started by the driver"),
     ("src/ssh/stream.rs", &["tokio::"], "a channel as a byte stream: stream traits, no task"),
+    ("src/transport/calling.rs", &["tokio::"], "one client that is called, started by the driver"),
+    ("src/transport/keys.rs", &["std::fs"], "key files, read when a configuration names them"),
     ("src/viewer.rs", &["tokio::", "SystemTime::now"], "a command of its own: asks the keeper and prints"),
     ("src/viewer/seat.rs", &["tokio::"], "a command of its own: a terminal and a console's socket"),
 ];
@@ -62,6 +65,7 @@ const ABSENCES: &[(&str, &[&str])] = &[
             "appmgr",
             "container",
             "datastore",
+            "fleet",
             "keeper",
             "netconf",
             "northbound",
@@ -72,7 +76,22 @@ const ABSENCES: &[(&str, &[&str])] = &[
             "yang",
         ],
     ),
-    ("yang", &["agent", "appmgr", "container", "datastore", "keeper", "netconf", "script", "ssh", "store", "system"]),
+    (
+        "yang",
+        &[
+            "agent",
+            "appmgr",
+            "container",
+            "datastore",
+            "fleet",
+            "keeper",
+            "netconf",
+            "script",
+            "ssh",
+            "store",
+            "system",
+        ],
+    ),
     (
         "store",
         &[
@@ -80,6 +99,7 @@ const ABSENCES: &[(&str, &[&str])] = &[
             "appmgr",
             "container",
             "datastore",
+            "fleet",
             "keeper",
             "netconf",
             "northbound",
@@ -89,9 +109,12 @@ const ABSENCES: &[(&str, &[&str])] = &[
             "yang",
         ],
     ),
-    ("datastore", &["agent", "appmgr", "container", "keeper", "netconf", "script", "ssh", "sys", "system"]),
-    ("northbound", &["agent", "appmgr", "container", "keeper", "netconf", "script", "ssh", "sys", "system"]),
-    ("netconf", &["agent", "appmgr", "container", "keeper", "script", "ssh", "store", "sys", "system"]),
+    ("datastore", &["agent", "appmgr", "container", "fleet", "keeper", "netconf", "script", "ssh", "sys", "system"]),
+    (
+        "northbound",
+        &["agent", "appmgr", "container", "fleet", "keeper", "netconf", "script", "ssh", "sys", "system", "transport"],
+    ),
+    ("netconf", &["agent", "appmgr", "container", "fleet", "keeper", "script", "ssh", "store", "sys", "system"]),
     (
         "shell",
         &[
@@ -99,6 +122,7 @@ const ABSENCES: &[(&str, &[&str])] = &[
             "appmgr",
             "container",
             "datastore",
+            "fleet",
             "keeper",
             "lifecycle",
             "northbound",
@@ -108,14 +132,37 @@ const ABSENCES: &[(&str, &[&str])] = &[
             "system",
         ],
     ),
-    ("ssh", &["agent", "appmgr", "container", "datastore", "keeper", "script", "store", "system", "yang"]),
-    ("keeper", &["agent", "appmgr", "datastore", "netconf", "northbound", "script", "ssh", "store", "system", "yang"]),
+    (
+        "ssh",
+        &[
+            "agent",
+            "appmgr",
+            "container",
+            "datastore",
+            "fleet",
+            "keeper",
+            "script",
+            "store",
+            "system",
+            "transport",
+            "yang",
+        ],
+    ),
+    (
+        "keeper",
+        &["agent", "appmgr", "datastore", "fleet", "netconf", "northbound", "script", "ssh", "store", "system", "yang"],
+    ),
+    (
+        "transport",
+        &["agent", "appmgr", "container", "datastore", "fleet", "keeper", "netconf", "script", "store", "system"],
+    ),
     (
         "console",
         &[
             "agent",
             "appmgr",
             "datastore",
+            "fleet",
             "keeper",
             "netconf",
             "northbound",
@@ -127,11 +174,16 @@ const ABSENCES: &[(&str, &[&str])] = &[
             "yang",
         ],
     ),
-    ("container", &["agent", "appmgr", "datastore", "keeper", "netconf", "script", "ssh", "store", "system"]),
+    (
+        "moving",
+        &["agent", "appmgr", "datastore", "fleet", "netconf", "northbound", "script", "ssh", "store", "system", "yang"],
+    ),
+    ("container", &["agent", "appmgr", "datastore", "fleet", "keeper", "netconf", "script", "ssh", "store", "system"]),
 ];
 
 /// Providers know the front door and what is behind them, never each other.
-const PROVIDERS: &[&str] = &["appmgr", "eem", "lifecycle", "request", "script", "system"];
+const PROVIDERS: &[&str] =
+    &["alarms", "appmgr", "eem", "fleet", "lifecycle", "request", "script", "system", "transport"];
 
 /// Written in two pieces, so that this file does not hold them itself.
 const UNFINISHED: &[&str] = &[concat!("to", "do!("), concat!("unimple", "mented!("), concat!("un", "finished here")];

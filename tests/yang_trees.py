@@ -13,6 +13,7 @@ from pyang import context, repository
 
 HERE = pathlib.Path(__file__).resolve().parent.parent / "yang"
 STANDARD = [
+    "ietf-alarms",
     "iana-crypt-hash",
     "ietf-netconf",
     "ietf-netconf-acm",
@@ -20,6 +21,7 @@ STANDARD = [
     "ietf-netconf-notifications",
     "ietf-netconf-with-defaults",
     "ietf-system",
+    "ietf-x509-cert-to-name",
 ]
 PROSE = {"description", "reference", "organization", "contact", "_comment"}
 # Statements whose order carries meaning: where data nodes stand among their siblings.

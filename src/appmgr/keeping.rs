@@ -128,7 +128,11 @@ pub(super) fn observed(state: &ContainerState) -> Observed {
             Reason::ChecksumMismatch { expected, found } => {
                 Phase::Mismatch { expected: expected.map(|sum| sum.to_string()), found: found.to_string() }
             }
-            Reason::None | Reason::PolicyHolds | Reason::RetriesSpent { .. } | Reason::StartFailed { .. } => {
+            Reason::None
+            | Reason::PolicyHolds
+            | Reason::RetriesSpent { .. }
+            | Reason::StartLimit { .. }
+            | Reason::StartFailed { .. } => {
                 Phase::Mismatch { expected: Some("another checksum".to_owned()), found: "one".to_owned() }
             }
         },
@@ -148,7 +152,11 @@ pub(super) fn observed(state: &ContainerState) -> Observed {
         disk_differs: state.config_pending,
         why: match &state.reason {
             Reason::StartFailed { why } => Some(why.to_string()),
-            Reason::None | Reason::PolicyHolds | Reason::RetriesSpent { .. } | Reason::ChecksumMismatch { .. } => None,
+            Reason::None
+            | Reason::PolicyHolds
+            | Reason::RetriesSpent { .. }
+            | Reason::StartLimit { .. }
+            | Reason::ChecksumMismatch { .. } => None,
         },
     }
 }

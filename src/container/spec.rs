@@ -10,11 +10,20 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::console::{ConsoleSpec, InvalidConsole};
+use super::provision::{Provision, plain};
+use super::rules::{DELAYS_MAX, Rules, STARTS_MAX};
 
 pub const NAME_BYTES_MAX: usize = 255;
 /// Environment entries that the keeper sets: what a program is told of its descriptors must be true.
-pub const KEEPERS_OWN: [&str; 5] =
-    ["PROCYON_CONTAINER", "PROCYON_DOOR_FD", "PROCYON_LIBRARY", "PROCYON_REPOSITORY", "PROCYON_CHECKSUMS_FD"];
+pub const KEEPERS_OWN: [&str; 7] = [
+    "PROCYON_CONTAINER",
+    "PROCYON_DOOR_FD",
+    "PROCYON_LIBRARY",
+    "PROCYON_REPOSITORY",
+    "PROCYON_CHECKSUMS_FD",
+    "PROCYON_READY_FD",
+    "NOTIFY_SOCKET",
+];
 pub const LOG_BYTES_MAX_DEFAULT: u64 = 10 * 1024 * 1024;
 pub const LOG_FILES_MAX_DEFAULT: u8 = 5;
 
@@ -226,6 +235,8 @@ pub struct Rlimits {
     pub file_bytes: Option<u64>,
     pub processes: Option<u64>,
     pub cpu_seconds: Option<u64>,
+    pub stack_bytes: Option<u64>,
+    pub locked_bytes: Option<u64>,
 }
 
 impl Default for Rlimits {
@@ -238,6 +249,8 @@ impl Default for Rlimits {
             file_bytes: None,
             processes: None,
             cpu_seconds: None,
+            stack_bytes: None,
+            locked_bytes: None,
         }
     }
 }
@@ -277,6 +290,8 @@ pub struct ContainerSpec {
     pub restart: RestartPolicy,
     /// Least time from one start to the next automatic one.
     pub holdoff: Duration,
+    pub rules: Rules,
+    pub provision: Provision,
     /// Sent to the process group.
     pub stop_signal: i32,
     pub terminal: Terminal,
@@ -303,6 +318,12 @@ pub enum InvalidSpec {
     NoSuchSignal { number: i32 },
     #[error(transparent)]
     Console(#[from] InvalidConsole),
+    #[error("there are {count} {what}, at most {count_max} are allowed")]
+    TooMany { what: &'static str, count: usize, count_max: usize },
+    #[error("a start limit counts 1 to {STARTS_MAX} starts")]
+    StartLimit,
+    #[error("readiness cannot be told on descriptor {number}: choose one of 3 to 9")]
+    NoReadyNumber { number: i32 },
 }
 
 impl ContainerSpec {
@@ -319,6 +340,8 @@ impl ContainerSpec {
             no_new_privs: true,
             restart: RestartPolicy::default(),
             holdoff: Duration::ZERO,
+            rules: Rules::default(),
+            provision: Provision::default(),
             stop_signal: 15,
             terminal: Terminal::default(),
             logs,
@@ -341,6 +364,23 @@ impl ContainerSpec {
         }
     }
 
+    /// Whether a program that was started by the one definition is as one that the other would start. What they differ in
+    /// besides is of no concern to a program that runs.
+    pub fn starts_as(&self, other: &Self) -> bool {
+        let Provision { ready_timeout, folders, required, .. } = other.provision.clone();
+        let provision = Provision { ready_timeout, folders, required, ..self.provision.clone() };
+        self.program == other.program
+            && self.cwd == other.cwd
+            && self.env == other.env
+            && self.user == other.user
+            && self.umask == other.umask
+            && self.rlimits == other.rlimits
+            && self.no_new_privs == other.no_new_privs
+            && self.terminal == other.terminal
+            && self.logs.dir == other.logs.dir
+            && provision == other.provision
+    }
+
     pub fn check(&self) -> Result<(), InvalidSpec> {
         let (words, paths): (&[String], Vec<(&'static str, &PathBuf)>) = match &self.program {
             Program::Command { argv } => {
@@ -359,12 +399,15 @@ impl ContainerSpec {
         for (what, path) in
             paths.into_iter().chain([("the working folder", &self.cwd), ("the log folder", &self.logs.dir)])
         {
-            if !path.is_absolute() {
-                return Err(InvalidSpec::RelativePath { what, path: path.clone() });
-            }
-            if path.as_os_str().as_encoded_bytes().contains(&0) {
-                return Err(InvalidSpec::NulCharacter { what });
-            }
+            plain(what, path)?;
+        }
+        self.provision.check()?;
+        if self.rules.delays.len() > DELAYS_MAX {
+            let count = self.rules.delays.len();
+            return Err(InvalidSpec::TooMany { what: "restart delays", count, count_max: DELAYS_MAX });
+        }
+        if self.rules.start_limit.is_some_and(|limit| !(1..=STARTS_MAX).contains(&limit.starts)) {
+            return Err(InvalidSpec::StartLimit);
         }
         for (name, value) in &self.env {
             if name.is_empty() || name.contains(['=', '\0']) || KEEPERS_OWN.contains(&name.as_str()) {

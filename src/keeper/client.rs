@@ -18,8 +18,10 @@ use tokio::net::UnixStream;
 use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{debug, warn};
 
+use super::exits::ExitRecord;
 use super::protocol::{
-    Answer, ContainerState, Down, Entering, Entry, Event, Exited, MAGIC, Order, Stream, Up, VERSION, decode, encode,
+    Abilities, Answer, Asker, ContainerState, Down, Entering, Entry, Event, Exited, MAGIC, Member, Order, Stream, Up,
+    VERSION, Verb, decode, encode,
 };
 use super::refusal::KeeperRefusal;
 use crate::console::columns::Listed;
@@ -186,6 +188,39 @@ impl Keeper {
     pub async fn tail_log(&self, name: ContainerName, stream: Stream, lines: u32) -> Result<Vec<u8>, KeeperRefusal> {
         match self.call(Order::TailLog { name, stream, lines }).await? {
             (Answer::Log { bytes }, _) => Ok(bytes),
+            _ => Err(KeeperRefusal::WrongAnswer),
+        }
+    }
+
+    /// Returns when the order is taken, not when it has come about.
+    pub async fn ask(&self, name: ContainerName, verb: Verb, by: Asker) -> Result<(), KeeperRefusal> {
+        self.done(Order::Ask { name, verb, by }).await
+    }
+
+    /// Another definition for a container that is there.
+    pub async fn update(&self, spec: ContainerSpec) -> Result<(), KeeperRefusal> {
+        self.done(Order::Update { spec: Box::new(spec) }).await
+    }
+
+    /// How its latest runs ended, newest first.
+    pub async fn exits(&self, name: ContainerName, count: u32) -> Result<Vec<ExitRecord>, KeeperRefusal> {
+        match self.call(Order::Exits { name, count }).await? {
+            (Answer::Exits { records }, _) => Ok(records),
+            _ => Err(KeeperRefusal::WrongAnswer),
+        }
+    }
+
+    /// The processes of each, in the order of the names.
+    pub async fn members(&self, names: Vec<ContainerName>) -> Result<Vec<Vec<Member>>, KeeperRefusal> {
+        match self.call(Order::Members { names }).await? {
+            (Answer::Members { members }, _) => Ok(members),
+            _ => Err(KeeperRefusal::WrongAnswer),
+        }
+    }
+
+    pub async fn abilities(&self) -> Result<Abilities, KeeperRefusal> {
+        match self.call(Order::Abilities).await? {
+            (Answer::Abilities(abilities), _) => Ok(abilities),
             _ => Err(KeeperRefusal::WrongAnswer),
         }
     }

@@ -9,6 +9,7 @@ mod consoles;
 mod links;
 mod listeners;
 mod orders;
+mod readiness;
 mod runs;
 mod speaking;
 mod streams;
@@ -36,7 +37,10 @@ use super::run_ids::RunIds;
 use super::viewer::Viewer;
 use super::worker::Workers;
 use crate::container::machine::Input;
+use crate::container::provision::READY_NUMBERS;
 use crate::container::spec::{ContainerName, Sha256};
+use crate::sys::cgroup::Groups;
+use crate::sys::low::LowNumbers;
 use crate::sys::{memfd, process};
 
 /// Each container holds about ten descriptors.
@@ -72,6 +76,8 @@ enum Source {
     Viewer(u32),
     /// A listener of a console.
     Door(u32),
+    Notify(u32),
+    ReadyPipe(u32),
 }
 
 impl Source {
@@ -88,6 +94,8 @@ impl Source {
             Self::Pidfd(id) => (8, id),
             Self::Viewer(id) => (9, id),
             Self::Door(id) => (10, id),
+            Self::Notify(id) => (11, id),
+            Self::ReadyPipe(id) => (12, id),
         };
         kind << 32 | u64::from(id)
     }
@@ -106,6 +114,8 @@ impl Source {
             8 => Self::Pidfd(id),
             9 => Self::Viewer(id),
             10 => Self::Door(id),
+            11 => Self::Notify(id),
+            12 => Self::ReadyPipe(id),
             _ => return None,
         })
     }
@@ -125,8 +135,14 @@ struct Driver {
     root: RootId,
     root_path: PathBuf,
     host: String,
+    /// Kept free for what programs are given.
+    low: LowNumbers,
     /// When, in words.
     started: String,
+    /// Control groups for the containers, or why there are none.
+    groups: Result<Groups, String>,
+    /// Holds the numbers that readiness may be promised.
+    _reserved: Vec<OwnedFd>,
     epoll: Epoll,
     signals: SignalFd,
     listener: OwnedFd,
@@ -165,6 +181,10 @@ impl Driver {
         let system =
             |what: &'static str| move |error: nix::Error| KeeperError::System { what, reason: error.to_string() };
         process::raise_descriptor_limit().map_err(system("raising the limit of descriptors"))?;
+        let reserved = process::reserve_numbers_below(READY_NUMBERS.end() + 1)
+            .map_err(system("keeping descriptors for programs"))?;
+        // Before anything that lives long is opened.
+        let low = LowNumbers::new().map_err(system("keeping low descriptors free"))?;
         if alone {
             process::become_subreaper().map_err(system("becoming subreaper"))?;
         }
@@ -188,12 +208,24 @@ impl Driver {
         let run_ids = RunIds::open(state.join("run-ids"), unix_seconds(moment().unix_ms));
         let root_id =
             RootId::of(root).map_err(|error| KeeperError::Path { path: root.to_owned(), reason: error.to_string() })?;
+        let groups = Groups::probe(root_id.as_str());
+        match &groups {
+            Ok(groups) => info!(
+                memory = groups.can_limit_memory,
+                processes = groups.can_limit_processes,
+                "each container has a control group"
+            ),
+            Err(why) => info!(why, "containers have no control groups: their processes are known by their environment"),
+        }
         let driver = Self {
             root: root_id,
+            low,
             root_path: root.to_owned(),
             host: nix::unistd::gethostname()
                 .map_or_else(|_| "localhost".into(), |name| name.to_string_lossy().into_owned()),
             started: speaking::time_text(moment().unix_ms),
+            groups,
+            _reserved: reserved,
             epoll,
             signals,
             listener,
@@ -262,6 +294,8 @@ impl Driver {
             Source::Pidfd(slot) => self.adopted_may_have_ended(slot),
             Source::Viewer(id) => self.viewer_ready(id, flags),
             Source::Door(id) => self.somebody_knocks(id),
+            Source::Notify(slot) => self.notify_came(slot),
+            Source::ReadyPipe(slot) => self.ready_pipe_came(slot),
         }
     }
 
@@ -306,6 +340,8 @@ impl Driver {
             }
             self.kill_again_if_due(slot, now);
             self.look_again_if_due(slot, now);
+            self.checks_due(slot, now);
+            self.not_ready_in_time(slot, now);
             self.give(slot, Input::Deadline);
         }
     }
@@ -355,6 +391,9 @@ impl Driver {
         }
         if let Err(error) = fs::remove_file(&self.socket_path) {
             warn!(path = %self.socket_path.display(), %error, "the socket file stays behind");
+        }
+        if let Ok(groups) = &self.groups {
+            groups.remove_all();
         }
         info!("keeper has ended everything");
     }

@@ -12,6 +12,8 @@ use jiff::Zoned;
 
 use super::tape::Position;
 use crate::container::machine::RunId;
+use crate::container::spec::LogSpec;
+use crate::sys::low::high;
 
 #[derive(Debug)]
 pub struct LogFile {
@@ -33,6 +35,12 @@ struct Open {
 impl LogFile {
     pub fn new(path: PathBuf, bytes_max: u64, files_max: u8) -> Self {
         Self { path, bytes_max: bytes_max.max(1), files_max, open: None, dropped: 0 }
+    }
+
+    /// From the next rotation on.
+    pub fn set_limits(&mut self, spec: &LogSpec) {
+        self.bytes_max = spec.bytes_max.max(1);
+        self.files_max = spec.files_max;
     }
 
     pub fn path(&self) -> &Path {
@@ -156,7 +164,8 @@ impl LogFile {
 }
 
 fn open(path: &Path) -> io::Result<Open> {
-    let mut file = OpenOptions::new().create(true).append(true).read(true).mode(0o644).open(path)?;
+    let file = OpenOptions::new().create(true).append(true).read(true).mode(0o644).open(path)?;
+    let mut file = File::from(high(file.into()));
     let metadata = file.metadata()?;
     let (inode, bytes) = (metadata.ino(), metadata.len());
     let mut last = [b'\n'];

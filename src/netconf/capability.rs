@@ -20,6 +20,10 @@ pub const INTERLEAVE: &str = "urn:ietf:params:netconf:capability:interleave:1.0"
 pub const PRIVATE_CANDIDATE: &str = "urn:ietf:params:netconf:capability:private-candidate:1.0";
 /// ... and what we say, with the ways in which `update` settles conflicts.
 pub const PRIVATE_CANDIDATE_OURS: &str = "urn:ietf:params:netconf:capability:private-candidate:1.0?supported-resolution-modes=revert-on-conflict,prefer-candidate,prefer-running";
+pub const STARTUP: &str = "urn:ietf:params:netconf:capability:startup:1.0";
+pub const WRITABLE_RUNNING: &str = "urn:ietf:params:netconf:capability:writable-running:1.0";
+pub const URL: &str = "urn:ietf:params:netconf:capability:url:1.0";
+pub const PARTIAL_LOCK: &str = "urn:ietf:params:netconf:capability:partial-lock:1.0";
 /// RFC 6243: basic mode explicit, and the modes that a client may ask for.
 pub const WITH_DEFAULTS: &str = "urn:ietf:params:netconf:capability:with-defaults:1.0?basic-mode=explicit&also-supported=report-all,report-all-tagged,trim";
 

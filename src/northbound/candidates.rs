@@ -52,7 +52,7 @@ impl Northbound {
         let is_private = match caller.client {
             Client::Agent => false,
             Client::Shell | Client::Script { .. } => true,
-            Client::Netconf | Client::Local => {
+            Client::Netconf | Client::Tls | Client::Local => {
                 self.choice.usual == Candidates::Private || self.choice.asked.contains(&caller.session)
             }
         };

@@ -16,7 +16,7 @@ use super::history;
 use super::notifications::base;
 use super::provider::{Change, Proposal as Share};
 use super::router::ProviderIndex;
-use super::{Caller, Client, Kind, Refusal};
+use super::{Caller, Client, Datastore, Kind, Refusal};
 use crate::datastore::commit::{Action, Commit, Input, ProviderId};
 use crate::datastore::{Proposal, recovery};
 use crate::store::StoreError;
@@ -54,6 +54,9 @@ pub(super) struct Prepared {
 impl Northbound {
     /// RFC 8341 section 3.2.8: the caller must be allowed to make exactly the changes that running undergoes.
     pub(super) fn authorise_commit(&self, caller: &Caller, proposal: &Proposal) -> Result<(), Vec<Refusal>> {
+        if self.partial_locks.any_holder().is_some() {
+            self.partial_locks.may_change(caller.session, &proposal.diff.changes())?;
+        }
         let Some(writer) = self.access.writer(caller) else { return Ok(()) };
         let changes = proposal.diff.changes();
         let refusals: Vec<Refusal> = changes.iter().filter_map(|change| writer.may_change(change).err()).collect();
@@ -151,7 +154,10 @@ impl Northbound {
         match id {
             Some(id) => {
                 info!(id, user = %caller.user, client = client_name(&caller.client), "committed");
-                self.publish(&base::config_change(&caller, &proposal.diff.topmost_changes()), now());
+                self.publish(
+                    &base::config_change(&caller, Datastore::Running, &proposal.diff.topmost_changes()),
+                    now(),
+                );
                 (self.on_commit)(&Committed { id, user: caller.user });
                 self.snapshot_if_due();
             }
@@ -253,6 +259,8 @@ impl Northbound {
     }
 
     fn snapshot_taken(&mut self, outcome: Result<Snapshot, SnapshotError>) {
+        // Trees of the size of running were made for it, and are gone.
+        self.leftovers.is_large = true;
         let noted = match outcome {
             Ok(snapshot) => self.commits.snapshot_taken(Ok(snapshot)).map(|()| debug!(snapshot.id, "snapshot taken")),
             Err(SnapshotError::Disk(trouble)) => self.commits.snapshot_taken(Err(trouble)),
@@ -311,7 +319,7 @@ fn share<'a>(shares: &'a BTreeMap<ProviderIndex, Vec<Change>>, at: ProviderId, c
 
 pub(super) fn client_name(client: &Client) -> &'static str {
     match client {
-        Client::Netconf | Client::Local => "NETCONF",
+        Client::Netconf | Client::Tls | Client::Local => "NETCONF",
         Client::Shell => "CLI",
         Client::Script { .. } => "Script",
         Client::Agent => "Agent",

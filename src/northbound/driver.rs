@@ -15,6 +15,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::AbortHandle;
 use tracing::{debug, info, warn};
 
+use super::abilities::Abilities;
 use super::access::Access as AccessControl;
 use super::calling::PendingCall;
 use super::candidates::{Candidates, Choice};
@@ -31,10 +32,16 @@ use super::reading::PendingGet;
 use super::router::{Gap, Inventory, Router};
 use super::secrets::{HashClearText, Secrets};
 use super::sessions::Sessions;
-use super::{Answer, Caller, CommitOptions, Datastore, LeftOut, Request, Response, SessionEnd, SessionId};
+use super::startup::StartupStore;
+use super::urls::Places;
+use super::{
+    Answer, Caller, CommitOptions, Datastore, ErrorOption, LeftOut, Request, Response, SessionEnd, SessionId,
+    TestOption,
+};
 use crate::datastore::confirmed::BootTime;
 use crate::datastore::history::{History, Limits as HistoryLimits};
 use crate::datastore::lock::Locks;
+use crate::datastore::partial_lock::PartialLocks;
 use crate::datastore::{CandidateId, Datastores, Proposal as CommitProposal, Spent};
 use crate::store::commits::CommitStore;
 use crate::store::note::Note;
@@ -43,6 +50,12 @@ use crate::yang::tree::{Tree, release_memory};
 
 /// How long is waited without another look at the clock: it may be set, and a timer does not count while the host sleeps.
 const CLOCK_TRUSTED: Duration = Duration::from_secs(30);
+
+/// When so many sessions have ended, the memory that they took is given back.
+const SESSIONS_TIDIED: usize = 50;
+
+/// How long the buffers of a session may outlive it.
+const SESSION_END_TIME: Duration = Duration::from_secs(1);
 
 #[expect(clippy::large_enum_variant, reason = "it is moved once and not kept")]
 enum Heard {
@@ -63,10 +76,14 @@ pub struct Parts {
     pub confirmed_note: Note,
     /// Another one after each boot of the host.
     pub boot_id: String,
+    pub startup: StartupStore,
+    /// What URLs name.
+    pub places: Box<dyn Places>,
     pub providers: Vec<Box<dyn Provider>>,
     pub sessions_max: usize,
     /// What NETCONF sessions edit that ask for nothing else.
     pub candidates: Candidates,
+    pub sessions_per_user_max: usize,
     /// How long a provider may take to tell its state or to carry out a call.
     pub answer_time_max: Duration,
     pub runtime: runtime::Handle,
@@ -97,6 +114,10 @@ pub struct Northbound {
     pub(super) locks: Locks,
     /// When each lock was taken, in Unix seconds.
     pub(super) lock_times: BTreeMap<Datastore, i64>,
+    pub(super) partial_locks: PartialLocks,
+    pub(super) abilities: Abilities,
+    pub(super) startup_store: StartupStore,
+    pub(super) places: Box<dyn Places>,
     pub(super) sessions: Sessions,
     pub(super) choice: Choice,
     pub(super) access: AccessControl,
@@ -131,6 +152,7 @@ pub(super) struct Leftovers {
     pub(super) spent: Option<Spent>,
     /// So much that the memory is given back to the system.
     pub(super) is_large: bool,
+    sessions_closed: usize,
 }
 
 impl Northbound {
@@ -152,8 +174,12 @@ impl Northbound {
             schema: parts.schema,
             locks: Locks::default(),
             lock_times: BTreeMap::new(),
-            sessions: Sessions::new(parts.sessions_max),
             choice: Choice::new(parts.candidates),
+            partial_locks: PartialLocks::default(),
+            abilities: Abilities::of(parts.schema),
+            startup_store: parts.startup,
+            places: parts.places,
+            sessions: Sessions::new(parts.sessions_max, parts.sessions_per_user_max),
             access,
             history: history::load(&parts.commits, parts.history),
             confirming: Confirming::new(parts.confirmed_note, parts.boot_id),
@@ -233,10 +259,17 @@ impl Northbound {
 
     /// Whoever asked has the answer already.
     fn clear_up(&mut self) {
-        let Leftovers { proposal, spent, is_large } = std::mem::take(&mut self.leftovers);
-        drop((proposal, spent));
-        if is_large {
+        drop((self.leftovers.proposal.take(), self.leftovers.spent.take()));
+        if std::mem::take(&mut self.leftovers.is_large) {
             release_memory();
+        }
+        if self.leftovers.sessions_closed >= SESSIONS_TIDIED {
+            self.leftovers.sessions_closed = 0;
+            self.runtime.spawn(async {
+                // Their connections end a little after they do.
+                tokio::time::sleep(SESSION_END_TIME).await;
+                drop(tokio::task::spawn_blocking(release_memory).await);
+            });
         }
     }
 
@@ -283,6 +316,7 @@ impl Northbound {
                 self.datastores.discard(CandidateId::Shared);
             }
         }
+        self.partial_locks.release(session);
         self.datastores.discard(CandidateId::Private(session));
         self.choice.forget(session);
         self.end_of_committer(session);
@@ -291,6 +325,7 @@ impl Northbound {
             timer.abort();
         }
         self.publish(&base::session_end(&closed.caller, end), now());
+        self.leftovers.sessions_closed += 1;
         debug!(%session, user = %closed.caller.user, ?end, "session closed");
     }
 
@@ -299,7 +334,13 @@ impl Northbound {
             return refuse(caller, refusal, reply);
         }
         let answer = match request {
-            Request::Get { filter, with_defaults } => return self.get(caller, filter, with_defaults, reply),
+            Request::Get { filter, with_defaults } => return self.get(caller, filter, with_defaults, None, reply),
+            Request::GetData(asked) => return self.get_data(caller, asked, reply),
+            Request::EditData { target, default_operation, config } => {
+                // RFC 8526 section 3.1.2: wholly, or not at all.
+                let (test, error) = (TestOption::TestThenSet, ErrorOption::RollbackOnError);
+                self.edit_config(caller, target, default_operation, test, error, &config)
+            }
             Request::Invoke { operation } => return self.invoke(caller, &operation, reply),
             Request::CreateSubscription(wish) => return self.subscribe(caller, wish, reply),
             Request::Action { action } => return self.action(caller, &action, reply),
@@ -310,7 +351,12 @@ impl Northbound {
                 self.edit_config(caller, target, default_operation, test_option, error_option, &config)
             }
             Request::CopyConfig { target, source } => self.copy_config(caller, target, &source),
-            Request::DeleteConfig { target } => self.delete_config(target),
+            Request::DeleteConfig { target } => self.delete_config(caller, target),
+            Request::WithUrl { url, then } => return self.with_url(caller, url, *then, reply),
+            Request::CopyToUrl { url, source } => return self.copy_to_url(caller, &url, &source, reply),
+            Request::DeleteUrl { url } => return self.delete_url(caller, &url, reply),
+            Request::PartialLock { selects } => self.partial_lock(caller, &selects),
+            Request::PartialUnlock { id } => self.partial_unlock(caller, id),
             Request::Lock { target } => self.lock(caller, target),
             Request::Unlock { target } => self.unlock(caller, target),
             Request::Validate { source } => self.validate(caller, &source),

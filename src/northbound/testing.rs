@@ -12,6 +12,9 @@ use super::notifications::log::EventLog;
 use super::notifications::scribe::Scribe;
 use super::own_state::{Facts, Monitoring};
 use super::provider::{Call, Later, Proposal, Provider, StateQuery};
+use super::startup::StartupStore;
+use super::url::Url;
+use super::urls::Places;
 use super::{
     Answer, Caller, Client, CommitOptions, Datastore, DefaultOperation, ErrorOption, Fragment, Kind, Refusal, Request,
     Response, TestOption,
@@ -138,6 +141,26 @@ pub(super) struct Rig {
     _runtime: tokio::runtime::Runtime,
 }
 
+/// No URL leads anywhere.
+struct Nowhere;
+
+impl Places for Nowhere {
+    fn read(&self, url: &Url) -> Later<bytes::Bytes> {
+        let refusal = Refusal::new(Kind::DataMissing, format!("there is nothing at {url:?}"));
+        Box::pin(async move { Err(refusal) })
+    }
+
+    fn write(&self, url: &Url, _: bytes::Bytes) -> Later<()> {
+        let refusal = Refusal::new(Kind::AccessDenied, format!("nothing is written to {url:?}"));
+        Box::pin(async move { Err(refusal) })
+    }
+
+    fn delete(&self, url: &Url) -> Later<()> {
+        let refusal = Refusal::new(Kind::DataMissing, format!("there is nothing at {url:?}"));
+        Box::pin(async move { Err(refusal) })
+    }
+}
+
 impl Rig {
     pub(super) fn new(providers: Vec<Box<dyn Provider>>) -> Self {
         let disk = Arc::new(Simulated::default());
@@ -158,8 +181,15 @@ impl Rig {
             history: HistoryLimits { commits: 1000, bytes: 1 << 20 },
             confirmed_note: Note::at(on_disk(), PathBuf::from("/state/confirmed-commit")),
             boot_id: "boot".to_owned(),
+            startup: StartupStore {
+                content: Note::at(on_disk(), PathBuf::from("/state/startup")),
+                boot: Note::at(on_disk(), PathBuf::from("/state/startup-boot")),
+                boot_id: "boot".to_owned(),
+            },
+            places: Box::new(Nowhere),
             providers,
             sessions_max: 64,
+            sessions_per_user_max: 64,
             candidates: super::Candidates::Shared,
             answer_time_max: std::time::Duration::from_secs(1),
             runtime: runtime.handle().clone(),

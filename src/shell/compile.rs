@@ -138,7 +138,7 @@ impl Builder {
             typed,
         });
         let children: Vec<NodeId> = node.children().into_iter().flat_map(|child| self.add(child, Some(id))).collect();
-        let names: Vec<&str> = node.keys().iter().map(|key| key.name()).collect();
+        let names: Vec<&str> = node.keys().iter().copied().map(SchemaNode::name).collect();
         let keys = names
             .iter()
             .filter_map(|name| children.iter().copied().find(|child| self.grammar.node(*child).name == **name))

@@ -4,13 +4,18 @@
 //! descriptor is for.
 
 pub mod beneath;
+pub mod cgroup;
 pub mod daemon;
 pub mod fdpass;
 pub mod inherited;
 pub mod local_time;
+pub mod low;
 pub mod mapped;
 pub mod memfd;
+pub mod memory;
 pub mod process;
 pub mod pty;
 pub mod spawn;
+pub mod tcp;
 pub mod tree;
+mod vfork;

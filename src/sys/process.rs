@@ -76,6 +76,16 @@ pub fn pidfd_signal(pidfd: &impl AsFd, signal: i32) -> nix::Result<()> {
     Errno::result(result).map(drop)
 }
 
+/// Waits until the process has ended, whoever reaps it.
+pub async fn wait_for_end(pidfd: OwnedFd) -> std::io::Result<()> {
+    let interest = tokio::io::Interest::READABLE;
+    // SAFETY: the AsyncFd owns the descriptor, which stays open and the same until it is dropped.
+    #[expect(unsafe_code, reason = "tokio has no safe way to wait for a descriptor of its own kind")]
+    let pidfd = unsafe { tokio::io::unix::AsyncFd::register_with_interest(pidfd, interest) };
+    let pidfd = pidfd.map_err(std::io::Error::from)?;
+    pidfd.readable().await.map(drop)
+}
+
 /// The raw wait status of a process that somebody else has reaped. Kernels from 6.15 know it, others refuse; `EAGAIN`
 /// while it has not been reaped.
 pub fn pidfd_exit_status(pidfd: &impl AsFd) -> nix::Result<i32> {
@@ -103,6 +113,22 @@ pub fn pidfd_exit_status(pidfd: &impl AsFd) -> nix::Result<i32> {
 /// Orphans below this process become its children.
 pub fn become_subreaper() -> nix::Result<()> {
     nix::sys::prctl::set_child_subreaper(true)
+}
+
+/// Keeps every number below `end` in use from now on, so that it can be promised to children.
+pub fn reserve_numbers_below(end: i32) -> nix::Result<Vec<OwnedFd>> {
+    let mut reserved = Vec::new();
+    loop {
+        let null = nix::fcntl::open(
+            "/dev/null",
+            nix::fcntl::OFlag::O_RDONLY | nix::fcntl::OFlag::O_CLOEXEC,
+            nix::sys::stat::Mode::empty(),
+        )?;
+        if null.as_raw_fd() >= end {
+            return Ok(reserved);
+        }
+        reserved.push(null);
+    }
 }
 
 /// Lets this process hold as many descriptors as the administrator allows at all; tells how many.

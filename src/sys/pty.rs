@@ -1,6 +1,6 @@
 //! Pseudo terminals.
 
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl, open};
 use nix::pty::{grantpt, posix_openpt, ptsname_r, unlockpt};
@@ -21,6 +21,15 @@ pub fn open_master() -> nix::Result<(OwnedFd, String)> {
 /// The child's end of a terminal that [`open_master`] made.
 pub fn open_slave(path: &str) -> nix::Result<OwnedFd> {
     open(path, OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC, Mode::empty())
+}
+
+/// How many rows and columns the terminal has; programs on it are told of a change.
+pub fn set_window(terminal: &impl AsFd, rows: u16, columns: u16) -> nix::Result<()> {
+    let size = libc::winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
+    // SAFETY: TIOCSWINSZ reads one winsize through the pointer, which lives for the call.
+    #[expect(unsafe_code, reason = "no safe wrapper of TIOCSWINSZ on a plain descriptor")]
+    let result = unsafe { libc::ioctl(terminal.as_fd().as_raw_fd(), libc::TIOCSWINSZ, &raw const size) };
+    nix::errno::Errno::result(result).map(drop)
 }
 
 /// The path of the child's end, from our end.

@@ -1,16 +1,16 @@
 //! Starts a program in a clean process of its own: own session, fresh signals, only the named descriptors, limits, user.
 //!
-//! Everything that may allocate, look up or fail slowly is done before the fork; between fork and exec only calls that
-//! are safe there run.
+//! Everything that may allocate, look up or fail slowly is done before; in the new process only system calls run.
 
 use std::ffi::{CString, OsString};
 use std::io;
-use std::os::fd::{OwnedFd, RawFd};
-use std::os::unix::process::CommandExt;
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
 
 use nix::errno::Errno;
+
+use super::low::LOW_NUMBERS;
+use super::vfork;
 
 /// By the kernel's resource number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,28 +47,45 @@ pub struct Launch {
     pub controlling_terminal: bool,
     /// Stay open in the program under the numbers they have here.
     pub inherited: Vec<RawFd>,
+    /// Appears in the program under this number, which nothing of this process has.
+    pub placed: Option<(RawFd, RawFd)>,
     /// A memfd into which the child writes its process id before it becomes the program.
     pub record: Option<RawFd>,
     /// The `cgroup.procs` file that the child enters.
     pub cgroup: Option<RawFd>,
     pub account: Option<Account>,
     pub umask: u32,
+    pub nice: Option<i32>,
     pub limits: Vec<Limit>,
     pub no_new_privs: bool,
 }
 
 /// Starts it; the process id of the new session's leader. An error is the exec's own (`ENOENT`, `EACCES`, ...).
+///
+/// Where all that the program is given stands below [`LOW_NUMBERS`], nothing else of this process is even looked at.
 pub fn spawn(launch: Launch) -> io::Result<i32> {
-    let Some((name, arguments)) = launch.argv.split_first() else {
+    let Some(name) = launch.argv.first() else {
         return Err(io::Error::from(io::ErrorKind::InvalidInput));
     };
-    let mut command = Command::new(launch.program.as_ref().map_or(name.as_os_str(), |program| program.as_os_str()));
-    command.arg0(name).args(arguments).env_clear().envs(launch.env).current_dir(&launch.cwd);
-    command.stdin(launch.stdin.map_or_else(Stdio::null, Stdio::from));
-    command.stdout(launch.stdout).stderr(launch.stderr);
+    let program = launch.program.as_ref().map_or(name.as_os_str(), |program| program.as_os_str());
+    let argv = launch.argv.iter().map(OsString::as_os_str);
+    let env = launch.env.iter().map(|(name, value)| (name.as_os_str(), value.as_os_str()));
+    let image = vfork::Image::new(program, argv, env, launch.cwd.as_os_str())?;
+    let stdin = match launch.stdin {
+        Some(stdin) => stdin,
+        None => std::fs::File::open("/dev/null")?.into(),
+    };
+    let streams = [stdin.as_raw_fd(), launch.stdout.as_raw_fd(), launch.stderr.as_raw_fd()];
+    let given = streams.iter().chain(&launch.inherited).chain(&launch.record).chain(&launch.cgroup);
+    let given = given.chain(launch.placed.as_ref().map(|(from, _)| from));
+    let few = given.clone().all(|fd| *fd < LOW_NUMBERS);
+    // One that is where another is to be put would be lost.
+    let streams_are_apart = streams.iter().all(|fd| *fd > 2);
     let inside = Inside {
         controlling_terminal: launch.controlling_terminal,
         inherited: launch.inherited,
+        placed: launch.placed,
+        nice: launch.nice,
         record: launch.record,
         cgroup: launch.cgroup,
         // Without privileges one can only be who one is, and need not become it.
@@ -80,19 +97,24 @@ pub fn spawn(launch: Launch) -> io::Result<i32> {
         limits: launch.limits,
         no_new_privs: launch.no_new_privs,
     };
-    // SAFETY: `Inside::enter` only makes system calls that are async-signal-safe and neither allocates nor locks.
-    #[expect(unsafe_code, reason = "what must happen between fork and exec")]
-    unsafe {
-        command.pre_exec(move || inside.enter());
+    if streams_are_apart {
+        return vfork::start(&image, streams, few, &|| inside.enter());
     }
-    let child = command.spawn()?;
-    i32::try_from(child.id()).map_err(io::Error::other)
-    // `child` is dropped unwaited on purpose: the caller reaps it by SIGCHLD.
+    let apart = |fd: RawFd| -> io::Result<OwnedFd> {
+        // SAFETY: `launch` owns the descriptor and lives until the end of this function.
+        #[expect(unsafe_code, reason = "a copy of a descriptor known by its number")]
+        let fd = unsafe { std::os::fd::BorrowedFd::borrow_raw(fd) };
+        Ok(super::low::high(fd.try_clone_to_owned()?))
+    };
+    let copies = [apart(streams[0])?, apart(streams[1])?, apart(streams[2])?];
+    vfork::start(&image, copies.each_ref().map(AsRawFd::as_raw_fd), false, &|| inside.enter())
 }
 
 struct Inside {
     controlling_terminal: bool,
     inherited: Vec<RawFd>,
+    placed: Option<(RawFd, RawFd)>,
+    nice: Option<i32>,
     record: Option<RawFd>,
     cgroup: Option<RawFd>,
     account: Option<(u32, u32, Vec<u32>)>,
@@ -145,11 +167,19 @@ impl Inside {
             for fd in &self.inherited {
                 check(libc::fcntl(*fd, libc::F_SETFD, 0))?;
             }
+            if let Some((from, number)) = self.placed {
+                // dup2 clears close-on-exec.
+                check(libc::dup2(from, number))?;
+            }
+            if let Some(nice) = self.nice {
+                check(libc::setpriority(libc::PRIO_PROCESS, 0, nice))?;
+            }
             libc::umask(self.umask);
             if let Some((uid, gid, groups)) = &self.account {
-                check(libc::setgroups(groups.len(), groups.as_ptr()))?;
-                check(libc::setgid(*gid))?;
-                check(libc::setuid(*uid))?;
+                // Not the C library's: those change all threads of the process whose memory this is.
+                check_long(libc::syscall(libc::SYS_setgroups, groups.len(), groups.as_ptr()))?;
+                check_long(libc::syscall(libc::SYS_setresgid, *gid, *gid, *gid))?;
+                check_long(libc::syscall(libc::SYS_setresuid, *uid, *uid, *uid))?;
             }
             if self.no_new_privs {
                 check(libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))?;
@@ -160,6 +190,10 @@ impl Inside {
 }
 
 fn check(result: libc::c_int) -> io::Result<()> {
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+fn check_long(result: libc::c_long) -> io::Result<()> {
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
@@ -176,6 +210,16 @@ pub fn account(name: &str) -> Result<Option<Account>, Errno> {
         home: user.dir,
         shell: user.shell,
     }))
+}
+
+/// The number of a group.
+pub fn group(name: &str) -> Result<Option<u32>, Errno> {
+    Ok(nix::unistd::Group::from_name(name)?.map(|group| group.gid.as_raw()))
+}
+
+/// The name of the account that this process has.
+pub fn own_account() -> Result<Option<String>, Errno> {
+    Ok(nix::unistd::User::from_uid(nix::unistd::geteuid())?.map(|user| user.name))
 }
 
 /// Sends a signal to every process of a group.
@@ -219,10 +263,12 @@ mod tests {
             stderr,
             controlling_terminal: false,
             inherited: vec![],
+            placed: None,
             record: None,
             cgroup: None,
             account: None,
             umask: 0o027,
+            nice: None,
             limits: vec![Limit { resource: libc::RLIMIT_CORE, value: 0, soft_only: false }],
             no_new_privs: true,
         })

@@ -27,6 +27,7 @@ pub mod replay;
 pub mod rpc;
 pub mod schema;
 pub mod select;
+mod shape;
 mod transplant;
 pub mod tree;
 pub mod value;

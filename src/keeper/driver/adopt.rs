@@ -86,6 +86,7 @@ impl Driver {
             (State::Running { pid, .. } | State::StopRequested { pid, .. }, _) => self.watch_adopted(slot, pid),
             _ => {}
         }
+        self.watch_readiness(slot);
         self.publish(slot);
         self.set_timer(slot);
     }
