@@ -56,8 +56,10 @@ use crate::ssh::{self, SharedAccounts};
 use crate::store::driver::HostDisk;
 use crate::store::journal::Journal;
 use crate::store::note::Note;
+use crate::sys::memory;
 use crate::system::{self, System};
 use crate::systemd;
+use crate::transport;
 use crate::yang::schema::Schema;
 
 /// How long sessions have to end at a shutdown.
@@ -90,6 +92,7 @@ pub struct Options {
 /// # Errors
 /// What keeps it from serving: modules that do not load, a store that does not recover, an address in use.
 pub fn serve(options: Options) -> anyhow::Result<()> {
+    memory::keep_little();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .thread_name("procyon")
@@ -169,7 +172,9 @@ async fn run(options: Options) -> anyhow::Result<()> {
     });
 
     let accounts = SharedAccounts::new(ssh::Accounts::default());
+    let (transports, transport_driver) = transport::driver::new(layout.keys());
     let providers: Vec<Box<dyn Provider>> = vec![
+        Box::new(transports),
         Box::new(accounts::AccountsProvider::new(accounts.clone())),
         Box::new(system.provider),
         Box::new(request::provider::RequestProvider::new(requests.clone(), exec_shelf::shelf(scripts.clone()))),
@@ -194,6 +199,7 @@ async fn run(options: Options) -> anyhow::Result<()> {
         history: HistoryLimits { commits: settings.limits.history_commits, bytes: settings.limits.history_bytes },
         providers,
         sessions_max: settings.limits.sessions,
+        sessions_per_user_max: settings.limits.sessions_per_user,
         answer_time_max: settings.limits.answer_limit(),
         plain_modules: modules.iter().map(|module| module.name.clone()).collect(),
         monitoring: Arc::new(monitoring::Standard { counters: Arc::clone(&counters) }),
@@ -230,8 +236,10 @@ async fn run(options: Options) -> anyhow::Result<()> {
         keeper_socket: layout.keeper_socket(),
         northbound: northbound.clone(),
     };
-    let ssh_services =
-        Arc::new(services::Services { consoles, northbound: northbound.clone(), options: serve_options });
+    let limits = ssh_config.limits.clone();
+    let services =
+        Arc::new(services::Services { consoles, northbound: northbound.clone(), options: serve_options, closed: None });
+    let ssh = ssh::Server::new(ssh_config, accounts, services.clone(), stop.clone())?;
     let mut deposits = match &mut deposit {
         Some(client) => client.fetch().context("the custodian does not answer")?,
         None => Vec::new(),
@@ -242,10 +250,11 @@ async fn run(options: Options) -> anyhow::Result<()> {
             .with_context(|| format!("cannot listen for SSH on {address}"))?;
         let listener = tokio::net::TcpListener::from_std(listener)?;
         addresses.push(listener.local_addr()?);
-        let services = Arc::clone(&ssh_services) as Arc<dyn ssh::Services>;
-        let serving = ssh::serve(listener, ssh_config.clone(), accounts.clone(), services, stop.clone());
-        vitals.spawn("SSH", serving);
+        let ssh = ssh.clone();
+        vitals.spawn("SSH", async move { ssh.accept(listener).await });
     }
+    tasks.spawn(finish_ssh(ssh.clone(), stop.clone()));
+    vitals.spawn("transports", transport_driver.run(ssh, services, limits, stop.clone()));
     deposit::drop_listeners_left(&mut deposits, &mut deposit);
     if let Some(client) = deposit {
         tasks.spawn(services::watch_custodian(client, syslog.clone(), stop.clone()));
@@ -276,11 +285,18 @@ async fn run(options: Options) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Keeps the agent until the connections have ended.
+async fn finish_ssh(ssh: ssh::Server, stop: CancellationToken) {
+    stop.cancelled().await;
+    ssh.finish().await;
+}
+
 struct NorthboundParts {
     recover: recovery::Recovery,
     history: HistoryLimits,
     providers: Vec<Box<dyn Provider>>,
     sessions_max: usize,
+    sessions_per_user_max: usize,
     answer_time_max: Duration,
     plain_modules: Vec<String>,
     monitoring: Arc<dyn crate::northbound::own_state::Monitoring>,
@@ -326,6 +342,7 @@ fn build_northbound(
         history,
         providers,
         sessions_max,
+        sessions_per_user_max,
         answer_time_max,
         plain_modules,
         monitoring,
@@ -347,6 +364,7 @@ fn build_northbound(
         boot_id,
         providers,
         sessions_max,
+        sessions_per_user_max,
         answer_time_max,
         runtime,
         plain_modules,

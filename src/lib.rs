@@ -31,5 +31,6 @@ pub mod store;
 pub mod sys;
 pub mod system;
 pub mod systemd;
+pub mod transport;
 pub mod viewer;
 pub mod yang;

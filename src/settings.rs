@@ -16,7 +16,7 @@
 //! folder = "/usr/share/procyon/yang"  # our modules and the standard ones
 //!
 //! [limits]
-//! sessions = 1000                     # see `Limits` for each
+//! sessions = 1024                     # see `Limits` for each
 //! ```
 //! Every key has a default, so that the file may be absent. A key that does not exist is an error that names the
 //! nearest one that does. Must not know: what its readers do with the values.
@@ -91,6 +91,8 @@ pub struct Yang {
 pub struct Limits {
     /// NETCONF and shell sessions that are open at one time.
     pub sessions: usize,
+    /// Those of one user that come from elsewhere.
+    pub sessions_per_user: usize,
     /// SSH connections that have not yet shown who they are.
     pub unauthenticated_connections: usize,
     /// Seconds that a connection has to authenticate.
@@ -154,7 +156,8 @@ impl Default for Yang {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            sessions: 1000,
+            sessions: 1024,
+            sessions_per_user: 1000,
             unauthenticated_connections: 32,
             authentication_seconds: 60,
             message_bytes: 64 * 1024 * 1024,
@@ -257,10 +260,11 @@ impl Settings {
 }
 
 impl Limits {
-    fn as_pairs(&self) -> [(&'static str, u64); 12] {
+    fn as_pairs(&self) -> [(&'static str, u64); 13] {
         let wide = |value: usize| u64::try_from(value).unwrap_or(u64::MAX);
         [
             ("sessions", wide(self.sessions)),
+            ("sessions_per_user", wide(self.sessions_per_user)),
             ("unauthenticated_connections", wide(self.unauthenticated_connections)),
             ("authentication_seconds", self.authentication_seconds),
             ("message_bytes", wide(self.message_bytes)),
@@ -277,7 +281,7 @@ impl Limits {
 }
 
 /// Every key there is, by its whole name. A test holds it equal to the types.
-const KEYS: [&str; 23] = [
+const KEYS: [&str; 24] = [
     "listen_ssh",
     "node",
     "python",
@@ -290,6 +294,7 @@ const KEYS: [&str; 23] = [
     "yang.folder",
     "limits",
     "limits.sessions",
+    "limits.sessions_per_user",
     "limits.unauthenticated_connections",
     "limits.authentication_seconds",
     "limits.message_bytes",

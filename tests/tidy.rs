@@ -50,6 +50,8 @@ const EFFECTS_ALLOWED: &[(&str, &[&str], &str)] = &[
     ("src/ssh/mod.rs", &["tokio::"], "names the stream traits that its front ends are given"),
     ("src/ssh/sftp.rs", &["tokio::", "std::fs"], "the file protocol of one channel, started by the driver"),
     ("src/ssh/stream.rs", &["tokio::"], "a channel as a byte stream: stream traits, no task"),
+    ("src/transport/calling.rs", &["tokio::"], "one client that is called, started by the driver"),
+    ("src/transport/keys.rs", &["std::fs"], "key files, read when a configuration names them"),
     ("src/viewer.rs", &["tokio::", "SystemTime::now"], "a command of its own: asks the keeper and prints"),
     ("src/viewer/seat.rs", &["tokio::"], "a command of its own: a terminal and a console's socket"),
 ];
@@ -91,7 +93,10 @@ const ABSENCES: &[(&str, &[&str])] = &[
         ],
     ),
     ("datastore", &["agent", "appmgr", "container", "keeper", "netconf", "script", "ssh", "sys", "system"]),
-    ("northbound", &["agent", "appmgr", "container", "keeper", "netconf", "script", "ssh", "sys", "system"]),
+    (
+        "northbound",
+        &["agent", "appmgr", "container", "keeper", "netconf", "script", "ssh", "sys", "system", "transport"],
+    ),
     ("netconf", &["agent", "appmgr", "container", "keeper", "script", "ssh", "store", "sys", "system"]),
     (
         "shell",
@@ -109,8 +114,9 @@ const ABSENCES: &[(&str, &[&str])] = &[
             "system",
         ],
     ),
-    ("ssh", &["agent", "appmgr", "container", "datastore", "keeper", "script", "store", "system", "yang"]),
+    ("ssh", &["agent", "appmgr", "container", "datastore", "keeper", "script", "store", "system", "transport", "yang"]),
     ("keeper", &["agent", "appmgr", "datastore", "netconf", "northbound", "script", "ssh", "store", "system", "yang"]),
+    ("transport", &["agent", "appmgr", "container", "datastore", "keeper", "netconf", "script", "store", "system"]),
     (
         "console",
         &[
@@ -132,7 +138,7 @@ const ABSENCES: &[(&str, &[&str])] = &[
 ];
 
 /// Providers know the front door and what is behind them, never each other.
-const PROVIDERS: &[&str] = &["appmgr", "eem", "lifecycle", "request", "script", "system"];
+const PROVIDERS: &[&str] = &["appmgr", "eem", "lifecycle", "request", "script", "system", "transport"];
 
 /// Written in two pieces, so that this file does not hold them itself.
 const UNFINISHED: &[&str] = &[concat!("to", "do!("), concat!("unimple", "mented!("), concat!("un", "finished here")];

@@ -20,6 +20,7 @@ STANDARD = [
     "ietf-netconf-notifications",
     "ietf-netconf-with-defaults",
     "ietf-system",
+    "ietf-x509-cert-to-name",
 ]
 PROSE = {"description", "reference", "organization", "contact", "_comment"}
 # Statements whose order carries meaning: where data nodes stand among their siblings.

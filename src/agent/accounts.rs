@@ -1,11 +1,13 @@
 //! The accounts of ietf-system, handed to SSH: it watches what the system provider owns, because neither the host nor a
 //! transport should know of the other.
 
+use std::time::Duration;
+
 use tracing::warn;
 
 use crate::northbound::provider::{Call, Later, Proposal, Provider, StateQuery};
 use crate::northbound::{Kind, Refusal};
-use crate::ssh::{Account, Accounts, AuthorizedKey, CryptHash, SharedAccounts};
+use crate::ssh::{Account, Accounts, AuthorizedKey, CryptHash, LoginPolicy, SharedAccounts};
 use crate::system::users;
 use crate::yang::value::Element;
 
@@ -23,9 +25,10 @@ impl AccountsProvider {
 
 /// The accounts as configured; a key that cannot be read is left out, and said.
 fn read(proposal: &Proposal<'_>) -> (Accounts, Vec<Refusal>) {
-    let mut accounts = Accounts::default();
+    let system = proposal.config.subtree(ROOT);
+    let mut accounts = Accounts { login: login_policy(system.as_ref()), ..Accounts::default() };
     let mut refusals = Vec::new();
-    let entries = users::users_of(proposal.config.subtree(ROOT).as_ref());
+    let entries = users::users_of(system.as_ref());
     for entry in entries {
         let mut keys = Vec::new();
         for (algorithm, data) in &entry.keys {
@@ -45,6 +48,15 @@ fn read(proposal: &Proposal<'_>) -> (Accounts, Vec<Refusal>) {
         accounts.users.insert(entry.name, account);
     }
     (accounts, refusals)
+}
+
+/// `procyon-login`, below the system.
+fn login_policy(system: Option<&Element>) -> LoginPolicy {
+    let Some(login) = system.and_then(|system| system.child("login")) else { return LoginPolicy::default() };
+    LoginPolicy {
+        banner: login.text_of("banner").map(str::to_owned),
+        grace: login.text_of("grace-time").and_then(|seconds| seconds.parse().ok()).map(Duration::from_secs),
+    }
 }
 
 impl Provider for AccountsProvider {

@@ -65,6 +65,7 @@ impl Standard {
                 session: caller.session,
                 transport: match caller.client {
                     Client::Netconf => monitoring::SSH.to_owned(),
+                    Client::Tls => monitoring::TLS.to_owned(),
                     Client::Shell | Client::Script { .. } | Client::Local | Client::Agent => {
                         "procyon-agent:local".to_owned()
                     }

@@ -4,8 +4,9 @@ use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::os::fd::AsFd;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use tokio::io::Interest;
+use tokio::io::{AsyncRead, AsyncWrite, Interest};
 use tokio::net::UnixStream;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
@@ -19,21 +20,57 @@ use crate::appmgr::driver::Usage;
 use crate::keeper::deposit::DepositClient;
 use crate::netconf::driver::{ServeOptions, serve as serve_netconf};
 use crate::northbound::handle::{Access, Handle, Opening};
-use crate::northbound::{Caller, Client, SessionId};
+use crate::northbound::{Caller, Client, SessionEnd, SessionId};
 use crate::script;
 use crate::script::name::{ScriptName, ScriptType};
 use crate::script::repository::ScriptEvent;
 use crate::ssh::{ChannelStream, ServiceFuture, ShellCall, no_shell};
 use crate::system::SystemLog;
 use crate::system::users;
+use crate::transport::{Front, Manner, TlsStream};
 
 /// The NACM handle of the files that sftp serves.
 const FILES: &str = "/procyon-files:harddisk";
 
+/// What is behind every connection.
+#[derive(Clone)]
 pub(super) struct Services {
     pub consoles: Consoles,
     pub northbound: Handle,
     pub options: ServeOptions,
+    /// Set when a client has closed its session of its own accord.
+    pub closed: Option<Arc<AtomicBool>>,
+}
+
+impl Services {
+    fn serving<S>(&self, stream: S, opening: Opening) -> ServiceFuture<()>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let Self { northbound, options, closed, .. } = self.clone();
+        Box::pin(async move {
+            let end = serve_netconf(stream, northbound, opening, options).await;
+            if let Some(closed) = closed.filter(|_| end == SessionEnd::Closed) {
+                closed.store(true, Ordering::Relaxed);
+            }
+        })
+    }
+
+    fn in_manner(&self, manner: Manner) -> Self {
+        let options = ServeOptions { idle_timeout: manner.idle, ..self.options.clone() };
+        Self { consoles: self.consoles.clone(), options, closed: manner.closed, northbound: self.northbound.clone() }
+    }
+}
+
+impl Front for Services {
+    fn services(&self, manner: Manner) -> Arc<dyn crate::ssh::Services> {
+        Arc::new(self.in_manner(manner))
+    }
+
+    fn netconf(&self, stream: TlsStream, user: String, peer: SocketAddr, manner: Manner) -> ServiceFuture<()> {
+        let opening = Opening { user, groups: Vec::new(), client: Client::Tls, origin: peer.to_string() };
+        self.in_manner(manner).serving(stream, opening)
+    }
 }
 
 impl crate::ssh::Services for Services {
@@ -49,10 +86,7 @@ impl crate::ssh::Services for Services {
 
     fn netconf(&self, stream: ChannelStream, user: String, peer: SocketAddr) -> ServiceFuture<()> {
         let opening = Opening { user, groups: Vec::new(), client: Client::Netconf, origin: peer.to_string() };
-        let (northbound, options) = (self.northbound.clone(), self.options.clone());
-        Box::pin(async move {
-            serve_netconf(stream, northbound, opening, options).await;
-        })
+        self.serving(stream, opening)
     }
 
     fn file_access(&self, user: &str, _: &str, access: Access) -> ServiceFuture<Result<(), String>> {

@@ -42,6 +42,8 @@ pub struct ServeOptions {
     pub message_bytes_max: usize,
     pub hello_timeout: Duration,
     pub stalled_timeout: Duration,
+    /// How long a session without a subscription may ask nothing; for ever where there is none.
+    pub idle_timeout: Option<Duration>,
     pub names: Arc<dyn Namespaces>,
     pub counters: Arc<Counters>,
 }
@@ -54,6 +56,7 @@ impl ServeOptions {
             message_bytes_max: MESSAGE_BYTES_MAX,
             hello_timeout: HELLO_TIMEOUT,
             stalled_timeout: STALLED_TIMEOUT,
+            idle_timeout: None,
             names,
             counters,
         }
@@ -100,7 +103,7 @@ where
         let (northbound, caller) = (northbound.clone(), caller.clone());
         Box::pin(async move { northbound.ask(&caller, request).await })
     };
-    let end = served.run(ask, options.hello_timeout, options.stalled_timeout).await;
+    let end = served.run(ask, options.hello_timeout, options.stalled_timeout, options.idle_timeout).await;
     if !matches!(end, SessionEnd::Closed | SessionEnd::Killed { .. } | SessionEnd::BadHello) {
         served.machine.counters().dropped();
     }
@@ -134,10 +137,12 @@ impl<S: AsyncRead + AsyncWrite> Served<S> {
         ask: impl Fn(crate::northbound::Request) -> Asked,
         hello_timeout: Duration,
         stalled_timeout: Duration,
+        idle_timeout: Option<Duration>,
     ) -> SessionEnd {
         let mut buffer = vec![0; READ_BYTES];
         let mut under_way: Option<Asked> = None;
         let mut deadline = pin!(sleep(hello_timeout));
+        let mut silence = pin!(sleep(idle_timeout.unwrap_or_default()));
         loop {
             let timed = self.machine.awaits_hello() || (self.machine.is_draining() && under_way.is_none());
             let listens = self.machine.listens(&self.outbox);
@@ -173,12 +178,16 @@ impl<S: AsyncRead + AsyncWrite> Served<S> {
                     Input::Notice(&notice)
                 }
                 () = deadline.as_mut(), if timed => Input::Timeout,
+                () = silence.as_mut(), if idle_timeout.is_some() && self.machine.is_idle() => Input::Idle,
             };
             let progressed = !matches!(input, Input::Bytes(_)) || !self.machine.is_draining();
             match self.machine.on(input, &mut self.outbox) {
                 Some(Action::Deliver(request)) => under_way = Some(ask(request)),
                 Some(Action::End(end)) => return end,
                 None => {}
+            }
+            if let Some(idle_timeout) = idle_timeout {
+                silence.as_mut().reset(Instant::now() + idle_timeout);
             }
             if progressed && self.machine.is_draining() {
                 deadline.as_mut().reset(Instant::now() + stalled_timeout);

@@ -48,7 +48,7 @@ pub struct Schema {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SessionState {
     pub session: SessionId,
-    /// An identity of base `transport`, as `module:name`; [`SSH`] for NETCONF over SSH.
+    /// An identity of base `transport`, as `module:name`; [`SSH`] for NETCONF over SSH, [`TLS`] for NETCONF over TLS.
     pub transport: String,
     pub user: String,
     pub source_host: Option<String>,
@@ -57,6 +57,7 @@ pub struct SessionState {
 }
 
 pub const SSH: &str = "ietf-netconf-monitoring:netconf-ssh";
+pub const TLS: &str = "ietf-netconf-monitoring:netconf-tls";
 
 /// The state as its one top element.
 pub fn state(server: &Server) -> Vec<Element> {

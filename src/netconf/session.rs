@@ -59,6 +59,8 @@ pub enum Input<'a> {
     PeerClosed,
     /// No hello in time, or a half-closed client that does not read.
     Timeout,
+    /// Nothing was asked for as long as the session may be silent; only while [`Session::is_idle`].
+    Idle,
 }
 
 #[derive(Debug, PartialEq)]
@@ -144,6 +146,14 @@ impl Session {
         self.state == State::Open && self.subscription == Subscription::There && outbox.len() <= UNWRITTEN_BYTES_MAX
     }
 
+    /// Whether nobody waits for anything: nothing is under way, and no notification is to come.
+    pub fn is_idle(&self) -> bool {
+        self.state == State::Open
+            && self.under_way.is_none()
+            && self.waiting.is_empty()
+            && self.subscription == Subscription::None
+    }
+
     pub fn counters(&self) -> &SessionCounters {
         &self.setup.counters
     }
@@ -164,6 +174,7 @@ impl Session {
                 self.advance(outbox)
             }
             (State::Draining { end }, Input::Timeout) => Some(self.end(end)),
+            (State::Open, Input::Idle) if self.is_idle() => Some(self.end(SessionEnd::Timeout)),
             (State::Open | State::Draining { .. }, Input::Answer(answer)) => {
                 if let Subscription::UnderWay { had_one } = self.subscription {
                     let is_there = had_one || answer.is_ok();
@@ -184,9 +195,9 @@ impl Session {
             }
             (State::Open | State::Draining { .. }, Input::Room) => self.advance(outbox),
             // Bytes after the stream has lost its boundaries mean nothing.
-            (State::Draining { .. }, Input::Bytes(_) | Input::PeerClosed | Input::Notice(_))
-            | (State::AwaitHello, Input::Answer(_) | Input::Notice(_) | Input::Room)
-            | (State::Open, Input::Timeout) => None,
+            (State::Draining { .. }, Input::Bytes(_) | Input::PeerClosed | Input::Notice(_) | Input::Idle)
+            | (State::AwaitHello, Input::Answer(_) | Input::Notice(_) | Input::Room | Input::Idle)
+            | (State::Open, Input::Timeout | Input::Idle) => None,
         }
     }
 

@@ -63,6 +63,8 @@ pub struct Caller {
 pub enum Client {
     /// NETCONF over SSH.
     Netconf,
+    /// NETCONF over TLS.
+    Tls,
     /// The commit-based shell.
     Shell,
     /// A script on the box, named by the app (or request) it runs for.

@@ -124,7 +124,7 @@ impl Admission {
 
 /// Who counts as one source. An IPv4 client is the same whichever kind of socket it came in by; an IPv6 host may take
 /// any address of its /64.
-fn neighbourhood(source: IpAddr) -> IpAddr {
+pub(super) fn neighbourhood(source: IpAddr) -> IpAddr {
     match source.to_canonical() {
         IpAddr::V6(address) => IpAddr::from((u128::from(address) >> 64 << 64).to_be_bytes()),
         v4 => v4,

@@ -6,12 +6,14 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
+use std::time::Duration;
 
 use russh::keys::{Algorithm, PublicKey};
 use russh::server::Auth;
 use russh::{MethodKind, MethodSet};
 use sha_crypt::{Params, PasswordHasher, PasswordVerifier, ShaCrypt};
+use tokio::sync::watch;
 
 /// Longer names belong to nobody.
 pub const USER_BYTES_MAX: usize = 64;
@@ -30,26 +32,41 @@ const DECOY: &str =
     "$6$saltstring$svn8UoSVapNtMuq1ukKS4tPQd8iKwSMHWjl/O817G3uBnIFNjnQJuesI68u4OTLiBFdcbYEdFCoEOfaS35inz1";
 
 /// The accounts as the configuration has them, swapped whole when it changes; a login reads the state of its moment.
-#[derive(Debug, Clone, Default)]
-pub struct SharedAccounts(Arc<RwLock<Arc<Accounts>>>);
+#[derive(Debug, Clone)]
+pub struct SharedAccounts(Arc<watch::Sender<Arc<Accounts>>>);
 
 impl SharedAccounts {
     pub fn new(accounts: Accounts) -> Self {
-        Self(Arc::new(RwLock::new(Arc::new(accounts))))
+        Self(Arc::new(watch::Sender::new(Arc::new(accounts))))
     }
 
     pub fn replace(&self, accounts: Accounts) {
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(accounts);
+        self.0.send_replace(Arc::new(accounts));
     }
 
     pub fn current(&self) -> Arc<Accounts> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.0.borrow().clone()
+    }
+
+    /// Tells of each replacement from now on.
+    pub(super) fn changes(&self) -> watch::Receiver<Arc<Accounts>> {
+        self.0.subscribe()
     }
 }
 
 #[derive(Debug, Clone, Default)]
 pub struct Accounts {
     pub users: BTreeMap<String, Account>,
+    pub login: LoginPolicy,
+}
+
+/// What holds for every login.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct LoginPolicy {
+    /// Shown to whoever connects, before they prove anything.
+    pub banner: Option<String>,
+    /// From accept to a proven user; the limit of the settings where it is not configured.
+    pub grace: Option<Duration>,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -58,7 +75,29 @@ pub struct Account {
     pub password: Option<CryptHash>,
 }
 
+/// What a client has shown to get in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Proven {
+    pub(super) user: String,
+    pub(super) by: Proof,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Proof {
+    Key(PublicKey),
+    Password,
+}
+
 impl Accounts {
+    /// Whether what let somebody in is still there. A password that is another now does not count as gone: whoever
+    /// changes his own sees the answer.
+    pub(super) fn still_lets_in(&self, proven: &Proven) -> bool {
+        match &proven.by {
+            Proof::Key(key) => self.knows_key(&proven.user, key),
+            Proof::Password => self.users.get(&proven.user).is_some_and(|account| account.password.is_some()),
+        }
+    }
+
     /// Whether `key` is one of the keys of `user`.
     pub fn knows_key(&self, user: &str, key: &PublicKey) -> bool {
         self.users.get(user).is_some_and(|account| {
@@ -248,7 +287,7 @@ mod tests {
     fn accounts(password: &str) -> Accounts {
         let key = AuthorizedKey::new("ssh-ed25519", KEY).unwrap();
         let account = Account { keys: vec![key], password: Some(CryptHash::new(password)) };
-        Accounts { users: BTreeMap::from([("alice".to_owned(), account)]) }
+        Accounts { users: BTreeMap::from([("alice".to_owned(), account)]), ..Accounts::default() }
     }
 
     #[test]
@@ -260,6 +299,23 @@ mod tests {
         assert!(!accounts.knows_key("alice", &other.0));
         assert!(!accounts.knows_key("bob", &key.0));
         assert_eq!(key.data(), KEY);
+    }
+
+    #[test]
+    fn who_came_in_stays_as_long_as_what_let_him_in_is_there() {
+        let before = accounts(DECOY);
+        let key: AuthorizedKey = format!("ssh-ed25519 {KEY}").parse().unwrap();
+        let proven = |by| Proven { user: "alice".to_owned(), by };
+        let (by_key, by_password) = (proven(Proof::Key(key.0)), proven(Proof::Password));
+        assert!(before.still_lets_in(&by_key) && before.still_lets_in(&by_password));
+        let another = accounts("$5$saltstring$5B8vYYiY.CVt1RlTTf8KbXBH3hsxY/GNooZaBBGWEc5");
+        assert!(another.still_lets_in(&by_password));
+        let mut bare = before;
+        bare.users.get_mut("alice").unwrap().keys.clear();
+        assert!(!bare.still_lets_in(&by_key) && bare.still_lets_in(&by_password));
+        bare.users.get_mut("alice").unwrap().password = None;
+        assert!(!bare.still_lets_in(&by_password));
+        assert!(!Accounts::default().still_lets_in(&by_key));
     }
 
     #[test]

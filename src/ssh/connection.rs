@@ -21,7 +21,9 @@ use tokio::sync::{Semaphore, watch};
 use tokio_util::task::TaskTracker;
 use tracing::{debug, error, info, warn};
 
-use super::auth::{SharedAccounts, USER_BYTES_MAX, reject};
+use super::auth::{Proof, Proven, SharedAccounts, USER_BYTES_MAX, reject};
+use super::backoff::Backoff;
+use super::driver::now;
 use super::flow::Inbox;
 use super::gate::{Gate, lock};
 use super::stream::{ChannelStream, ErrorStream};
@@ -43,15 +45,16 @@ pub(super) struct Shared {
     pub(super) accounts: SharedAccounts,
     pub(super) services: Arc<dyn Services>,
     pub(super) root: Arc<Root>,
-    pub(super) password_checks: Semaphore,
+    pub(super) password_checks: Arc<Semaphore>,
+    pub(super) backoff: Arc<Mutex<Backoff>>,
     pub(super) tasks: TaskTracker,
 }
 
 /// How far a login has come, for those who watch from outside.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Login {
     Asked,
-    Proven,
+    Proven(Arc<Proven>),
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -71,7 +74,7 @@ pub(super) struct Connection {
     gate: Arc<Gate>,
     progress: watch::Sender<Option<Login>>,
     keys_refused: usize,
-    user: Option<String>,
+    proven: Option<Arc<Proven>>,
     channels: Channels,
 }
 
@@ -92,16 +95,16 @@ impl Connection {
     ) -> (Self, watch::Receiver<Option<Login>>) {
         let (progress, watched) = watch::channel(None);
         let channels = Channels::default();
-        (Self { peer, shared, gate, progress, keys_refused: 0, user: None, channels }, watched)
+        (Self { peer, shared, gate, progress, keys_refused: 0, proven: None, channels }, watched)
     }
 
     fn knows(&self, user: &str, key: &PublicKey) -> bool {
         user.len() <= USER_BYTES_MAX && self.shared.accounts.current().knows_key(user, key)
     }
 
-    fn proven(&mut self, user: &str, method: &str) -> Auth {
+    fn proven(&mut self, user: &str, by: Proof, method: &str) -> Auth {
         info!(user, peer = %self.peer, method, "logged in");
-        self.user = Some(user.to_owned());
+        self.proven = Some(Arc::new(Proven { user: user.to_owned(), by }));
         Auth::Accept
     }
 
@@ -127,14 +130,18 @@ impl Connection {
         let (start, write, inbox) = {
             let mut channels = lock(&self.channels);
             let taken = channels.get_mut(&id).and_then(|opened| opened.write.take().map(|write| (write, opened)));
-            let (Some((write, opened)), Some(user)) = (taken, self.user.clone()) else {
+            let (Some((write, opened)), Some(proven)) = (taken, &self.proven) else {
                 drop(channels);
                 return Ok(session.channel_failure(id)?);
             };
             let stream = ChannelStream::new(opened.inbox.clone(), Box::pin(write.make_writer()));
             let errors = ErrorStream::new(opened.inbox.clone(), Box::pin(write.make_writer_ext(Some(1))));
             let terminal = opened.terminal.as_ref().map(watch::Sender::subscribe);
-            (Start { user, peer: self.peer, stream, errors, terminal }, write, opened.inbox.clone())
+            (
+                Start { user: proven.user.clone(), peer: self.peer, stream, errors, terminal },
+                write,
+                opened.inbox.clone(),
+            )
         };
         session.channel_success(id)?;
         // A task of its own, so that even a service that panics ends with a status.
@@ -192,6 +199,12 @@ impl Drop for Connection {
 impl Handler for Connection {
     type Error = ConnectionError;
 
+    async fn authentication_banner(&mut self) -> Result<Option<String>, Self::Error> {
+        let banner = self.shared.accounts.current().login.banner.clone();
+        // RFC 4252 section 5.4: lines end with CR LF, and clients print it as it comes.
+        Ok(banner.map(|text| text.lines().flat_map(|line| [line, "\r\n"]).collect()))
+    }
+
     async fn auth_none(&mut self, _user: &str) -> Result<Auth, Self::Error> {
         self.asked();
         Ok(reject())
@@ -212,7 +225,8 @@ impl Handler for Connection {
     async fn auth_publickey(&mut self, user: &str, key: VerifiedPublicKey<'_>) -> Result<Auth, Self::Error> {
         // Asked again: the offer may be older than the configuration.
         if self.knows(user, key.public_key) {
-            Ok(self.proven(user, "publickey"))
+            let by = Proof::Key(key.public_key.clone());
+            Ok(self.proven(user, by, "publickey"))
         } else {
             Ok(self.refused(user, "publickey"))
         }
@@ -228,14 +242,25 @@ impl Handler for Connection {
             );
         }
         let check = accounts.password_check(user, password);
+        let source = self.peer.ip();
+        let wait = lock(&self.shared.backoff).wait(source, now().into_std());
+        let Some(wait) = wait else {
+            info!(peer = %self.peer, "a password was not looked at: too many of this source wait");
+            return Ok(self.refused(user, "password"));
+        };
+        tokio::time::sleep(wait).await;
         let place = self.shared.password_checks.acquire().await;
         let matches = tokio::task::spawn_blocking(move || check.matches()).await.unwrap_or(false);
         drop(place);
-        if matches { Ok(self.proven(user, "password")) } else { Ok(self.refused(user, "password")) }
+        if matches {
+            return Ok(self.proven(user, Proof::Password, "password"));
+        }
+        lock(&self.shared.backoff).failed(source, now().into_std());
+        Ok(self.refused(user, "password"))
     }
 
     async fn auth_succeeded(&mut self, _session: &mut Session) -> Result<(), Self::Error> {
-        self.progress.send_replace(Some(Login::Proven));
+        self.progress.send_replace(self.proven.clone().map(Login::Proven));
         Ok(())
     }
 
@@ -269,7 +294,7 @@ impl Handler for Connection {
         let Some(inbox) = serving else { return Ok(()) };
         let max = self.shared.limits.unread_max;
         inbox.push(data).map_err(|_| {
-            warn!(peer = %self.peer, user = self.user, max, "connection ended: the client sends and does not read");
+            warn!(peer = %self.peer, user = self.proven.as_ref().map(|proven| &*proven.user), max, "connection ended: the client sends and does not read");
             ConnectionError::Overflow(max)
         })
     }

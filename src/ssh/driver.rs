@@ -12,7 +12,7 @@ use russh::keys::PrivateKey;
 use russh::server::Config;
 use russh::{Disconnect, Preferred, SshId, cipher, kex};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, oneshot};
 use tokio::time::{interval_at, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -70,38 +70,135 @@ pub async fn serve(
     services: Arc<dyn Services>,
     shutdown: CancellationToken,
 ) -> Result<(), SshError> {
-    if config.host_keys.is_empty() {
-        return Err(SshError::NoHostKeys);
-    }
-    let root =
-        Root::open(&config.harddisk).map_err(|source| SshError::Harddisk { path: config.harddisk.clone(), source })?;
-    let limits = config.limits;
-    let listening = Arc::new(Listening {
-        ssh: Arc::new(ssh_config(config.host_keys, &limits)),
-        door: Mutex::new(Door { admission: Admission::new(&limits), waiting: BTreeMap::new() }),
-        shared: Arc::new(Shared {
-            password_checks: Semaphore::new(limits.password_checks),
-            accounts,
-            services,
-            root: Arc::new(root),
-            tasks: TaskTracker::new(),
-            limits,
-        }),
-        shutdown,
-    });
-    listening.accept(listener).await;
-    let tasks = &listening.shared.tasks;
-    tasks.close();
-    if timeout(listening.shared.limits.shutdown_grace * 2, tasks.wait()).await.is_err() {
-        warn!(tasks = tasks.len(), "ssh services are still running at shutdown");
-    }
+    let server = Server::new(config, accounts, services, shutdown)?;
+    server.accept(listener).await;
+    server.finish().await;
     Ok(())
+}
+
+/// Speaks SSH on connections, whoever has opened them.
+#[derive(Clone)]
+pub struct Server(Arc<Listening>);
+
+impl Server {
+    pub fn new(
+        config: SshConfig,
+        accounts: SharedAccounts,
+        services: Arc<dyn Services>,
+        shutdown: CancellationToken,
+    ) -> Result<Self, SshError> {
+        if config.host_keys.is_empty() {
+            return Err(SshError::NoHostKeys);
+        }
+        let root = Root::open(&config.harddisk)
+            .map_err(|source| SshError::Harddisk { path: config.harddisk.clone(), source })?;
+        let limits = config.limits;
+        Ok(Self(Arc::new(Listening {
+            ssh: Arc::new(ssh_config(config.host_keys, &limits)),
+            door: Arc::new(Mutex::new(Door { admission: Admission::new(&limits), waiting: BTreeMap::new() })),
+            shared: Arc::new(Shared {
+                password_checks: Arc::new(Semaphore::new(limits.password_checks)),
+                backoff: Arc::default(),
+                accounts,
+                services,
+                root: Arc::new(root),
+                tasks: TaskTracker::new(),
+                limits,
+            }),
+            shutdown,
+        })))
+    }
+
+    /// The same door, accounts and bounds, with other host keys and services. `keepalive` is the silence after which a
+    /// client is asked whether it is there, and how many questions it may leave unanswered.
+    #[must_use]
+    pub fn variant(
+        &self,
+        host_keys: Vec<PrivateKey>,
+        keepalive: Option<(Duration, usize)>,
+        services: Arc<dyn Services>,
+    ) -> Self {
+        let Listening { shared, door, shutdown, .. } = &*self.0;
+        let mut limits = shared.limits.clone();
+        if let Some((silence, missed)) = keepalive {
+            limits.keepalive_interval = silence;
+            limits.keepalive_missed = missed;
+        }
+        Self(Arc::new(Listening {
+            ssh: Arc::new(ssh_config(host_keys, &limits)),
+            door: door.clone(),
+            shared: Arc::new(Shared {
+                password_checks: shared.password_checks.clone(),
+                backoff: shared.backoff.clone(),
+                accounts: shared.accounts.clone(),
+                services,
+                root: shared.root.clone(),
+                tasks: shared.tasks.clone(),
+                limits,
+            }),
+            shutdown: shutdown.clone(),
+        }))
+    }
+
+    /// Accepts until shutdown.
+    pub async fn accept(&self, listener: TcpListener) {
+        self.0.accept(listener).await;
+    }
+
+    /// Serves a connection that somebody else has accepted.
+    pub fn receive(&self, stream: TcpStream, peer: SocketAddr) {
+        self.0.receive(stream, peer);
+    }
+
+    /// Serves a connection that this side has opened (RFC 8071), to its end. `established` hears when its user is known.
+    pub async fn attend(&self, stream: TcpStream, peer: SocketAddr, established: oneshot::Sender<()>) {
+        self.0.clone().serve(stream, peer, Arc::default(), Caller::Called(Some(established))).await;
+    }
+
+    /// Waits for connections to end, once shutdown has begun.
+    pub async fn finish(&self) {
+        let Shared { tasks, limits, .. } = &*self.0.shared;
+        tasks.close();
+        if timeout(limits.shutdown_grace * 2, tasks.wait()).await.is_err() {
+            warn!(tasks = tasks.len(), "ssh services are still running at shutdown");
+        }
+    }
+}
+
+/// Who has opened a connection.
+enum Caller {
+    /// The client, through the door.
+    Came(Place),
+    /// The device: nobody can flood it with these.
+    Called(Option<oneshot::Sender<()>>),
+}
+
+impl Caller {
+    fn asked(&self) {
+        if let Self::Came(place) = self {
+            place.asked();
+        }
+    }
+
+    /// False when the connection has had to give way.
+    fn proven(&mut self) -> bool {
+        match self {
+            Self::Came(place) => place.proven(),
+            Self::Called(established) => {
+                if let Some(established) = established.take() {
+                    // Whoever waited for it may have gone.
+                    let _ = established.send(());
+                }
+                true
+            }
+        }
+    }
 }
 
 struct Listening {
     ssh: Arc<Config>,
     shared: Arc<Shared>,
-    door: Mutex<Door>,
+    door: Arc<Mutex<Door>>,
     shutdown: CancellationToken,
 }
 
@@ -148,16 +245,17 @@ impl Listening {
     fn receive(self: &Arc<Self>, stream: TcpStream, peer: SocketAddr) {
         let gate = Arc::new(Gate::default());
         let Some(place) = self.place(peer, &gate) else { return };
+        self.shared.tasks.spawn(self.clone().serve(stream, peer, gate, Caller::Came(place)));
+    }
+
+    async fn serve(self: Arc<Self>, stream: TcpStream, peer: SocketAddr, gate: Arc<Gate>, caller: Caller) {
         if let Err(error) = stream.set_nodelay(true) {
             debug!(%peer, %error, "no TCP_NODELAY");
         }
-        self.shared.tasks.spawn(async move {
-            let outcome = place.listening.clone().connection(stream, peer, gate, &place).await;
-            match outcome {
-                Ok(()) => debug!(%peer, "ssh connection closed"),
-                Err(error) => debug!(%peer, %error, "ssh connection ended"),
-            }
-        });
+        match self.connection(stream, peer, gate, caller).await {
+            Ok(()) => debug!(%peer, "ssh connection closed"),
+            Err(error) => debug!(%peer, %error, "ssh connection ended"),
+        }
     }
 
     fn place(self: &Arc<Self>, peer: SocketAddr, gate: &Arc<Gate>) -> Option<Place> {
@@ -178,18 +276,20 @@ impl Listening {
             }
         };
         waiting.insert(id, Waiting { gate: gate.clone(), asked: false });
-        Some(Place { listening: self.clone(), id })
+        Some(Place { door: self.door.clone(), id })
     }
 
     async fn connection(
-        self: Arc<Self>,
+        &self,
         stream: TcpStream,
         peer: SocketAddr,
         gate: Arc<Gate>,
-        place: &Place,
+        mut caller: Caller,
     ) -> Result<(), ConnectionError> {
         let limits = &self.shared.limits;
-        let deadline = now() + limits.authentication_time;
+        let mut accounts = self.shared.accounts.changes();
+        let grace = accounts.borrow_and_update().login.grace.unwrap_or(limits.authentication_time);
+        let deadline = now() + grace;
         let (handler, mut progress) = Connection::new(peer, self.shared.clone(), gate.clone());
         let starting = russh::server::run_stream(self.ssh.clone(), Transport::new(stream, gate.clone()), handler);
         let mut session = tokio::select! {
@@ -201,18 +301,31 @@ impl Listening {
             () = self.shutdown.cancelled() => return Ok(()),
         };
         let mut waiting = true;
+        let mut proven = None;
         let mut pulse = Pulse::default();
         let mut checks = interval_at(now() + limits.keepalive_interval, limits.keepalive_interval);
-        loop {
+        let farewell = loop {
             tokio::select! {
                 outcome = &mut session => return outcome,
-                changed = progress.changed(), if waiting => match (changed.is_ok(), *progress.borrow()) {
-                    (true, Some(Login::Asked)) => place.asked(),
-                    // Sent away while it logged in: the gate is closed already.
-                    (true, Some(Login::Proven)) => waiting = !place.proven(),
+                changed = progress.changed(), if waiting => match (changed.is_ok(), &*progress.borrow()) {
+                    (true, Some(Login::Asked)) => caller.asked(),
+                    (true, Some(Login::Proven(who))) => {
+                        // Sent away while it logged in: the gate is closed already.
+                        waiting = !caller.proven();
+                        proven = Some(who.clone());
+                    }
                     (true, None) => {}
                     (false, _) => waiting = false,
                 },
+                Ok(()) = accounts.changed(), if proven.is_some() => {
+                    let accounts = accounts.borrow_and_update().clone();
+                    let Some(proven) = proven.as_ref().filter(|proven| !accounts.still_lets_in(proven)) else { continue };
+                    info!(%peer, user = proven.user, "access withdrawn: what let this user in is no longer configured");
+                    match timeout(limits.withdrawal_grace, &mut session).await {
+                        Ok(outcome) => return outcome,
+                        Err(_) => break "your access has been withdrawn",
+                    }
+                }
                 () = sleep_until(deadline), if waiting => {
                     info!(%peer, "ssh connection ended: no login in time");
                     gate.end();
@@ -224,15 +337,12 @@ impl Listening {
                         gate.end();
                     }
                 }
-                () = self.shutdown.cancelled() => break,
+                () = self.shutdown.cancelled() => break "the agent is shutting down",
             }
-        }
-        let farewell = session.handle();
-        let _ = timeout(
-            FAREWELL_TIME,
-            farewell.disconnect(Disconnect::ByApplication, "the agent is shutting down".to_owned(), "en".to_owned()),
-        )
-        .await;
+        };
+        let client = session.handle();
+        let disconnect = client.disconnect(Disconnect::ByApplication, farewell.to_owned(), "en".to_owned());
+        let _ = timeout(FAREWELL_TIME, disconnect).await;
         if timeout(limits.shutdown_grace, &mut session).await.is_err() {
             gate.end();
         }
@@ -268,20 +378,20 @@ impl Pulse {
 
 /// A connection's entry at the door; gone with it, however it ends.
 struct Place {
-    listening: Arc<Listening>,
+    door: Arc<Mutex<Door>>,
     id: ConnectionId,
 }
 
 impl Place {
     fn asked(&self) {
-        if let Some(waiting) = lock(&self.listening.door).waiting.get_mut(&self.id) {
+        if let Some(waiting) = lock(&self.door).waiting.get_mut(&self.id) {
             waiting.asked = true;
         }
     }
 
     /// False when the connection has had to give way.
     fn proven(&self) -> bool {
-        let mut door = lock(&self.listening.door);
+        let mut door = lock(&self.door);
         door.waiting.remove(&self.id);
         door.admission.prove(self.id)
     }
@@ -289,7 +399,7 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let mut door = lock(&self.listening.door);
+        let mut door = lock(&self.door);
         door.waiting.remove(&self.id);
         door.admission.leave(self.id);
     }
@@ -325,6 +435,6 @@ fn ssh_config(keys: Vec<PrivateKey>, limits: &Limits) -> Config {
 }
 
 #[expect(clippy::disallowed_methods, reason = "drivers read the clock")]
-fn now() -> tokio::time::Instant {
+pub(super) fn now() -> tokio::time::Instant {
     tokio::time::Instant::from_std(std::time::Instant::now())
 }

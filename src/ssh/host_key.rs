@@ -83,6 +83,11 @@ pub fn generate(dir: &Path) -> Result<Vec<HostKey>, HostKeyError> {
     Ok(keys)
 }
 
+/// Loads the key that is called `name` in `dir`, whatever that name is.
+pub fn load_named(dir: &Path, name: &str) -> Result<PrivateKey, HostKeyError> {
+    load_one(&dir.join(name))
+}
+
 fn load_one(path: &Path) -> Result<PrivateKey, HostKeyError> {
     let at = |source| HostKeyError::Io { path: path.to_owned(), source };
     let file = File::open(path).map_err(at)?;

@@ -8,8 +8,8 @@
 //!                       +----------------------+---------------------+-----------------------------+--> gone
 //! ```
 //!
-//! * `admission.rs`, `auth.rs`, `jail.rs`, `sftp_wire.rs` decide in values: who may connect, who is who, what a path
-//!   means, what a packet says.
+//! * `admission.rs`, `auth.rs`, `backoff.rs`, `jail.rs`, `sftp_wire.rs` decide in values: who may connect, who is who, how
+//!   long a guesser waits, what a path means, what a packet says.
 //! * `gate.rs`, `flow.rs` and `stream.rs` keep a connection's bytes within bounds, `connection.rs` answers one client's
 //!   requests, `sftp.rs` serves files, `driver.rs` accepts and ends connections.
 //!
@@ -17,6 +17,7 @@
 
 pub mod admission;
 pub mod auth;
+pub mod backoff;
 mod connection;
 pub mod driver;
 mod flow;
@@ -37,8 +38,8 @@ use std::time::Duration;
 use tokio::io::AsyncWriteExt;
 use tokio::sync::watch;
 
-pub use self::auth::{Account, Accounts, AuthorizedKey, CryptHash, SharedAccounts};
-pub use self::driver::serve;
+pub use self::auth::{Account, Accounts, AuthorizedKey, CryptHash, LoginPolicy, SharedAccounts};
+pub use self::driver::{Server, serve};
 pub use self::stream::{ChannelStream, ErrorStream};
 pub use crate::northbound::handle::Access;
 
@@ -128,6 +129,8 @@ pub struct Limits {
     pub keepalive_interval: Duration,
     /// So many unanswered questions mean that the client is gone, or takes nothing any more.
     pub keepalive_missed: usize,
+    /// How long a client whose access has been withdrawn is still served: the answer to the commit that did so is under way.
+    pub withdrawal_grace: Duration,
     /// Bytes in one direction after which new keys are agreed.
     pub rekey_bytes: usize,
     /// Bytes a service has not read yet, from which on its connection is no longer read.
@@ -152,6 +155,7 @@ impl Default for Limits {
             channels_per_connection: 16,
             keepalive_interval: Duration::from_secs(30),
             keepalive_missed: 4,
+            withdrawal_grace: Duration::from_secs(1),
             rekey_bytes: 1 << 30,
             unread_pause: 1 << 20,
             unread_max: 16 << 20,

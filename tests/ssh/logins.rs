@@ -3,13 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use procyon::ssh::{Accounts, Limits};
+use procyon::ssh::{Accounts, Limits, LoginPolicy};
 use russh::MethodKind;
 use russh::client::AuthResult;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::support::{PASSWORD, Server, Temper, echoes, fresh_key, offer, within};
+use crate::support::{Client, PASSWORD, Server, Temper, echoes, fresh_key, offer, within};
 
 #[tokio::test]
 async fn a_configured_key_logs_in_and_another_does_not() {
@@ -55,6 +55,80 @@ async fn a_key_that_is_no_longer_configured_opens_nothing() {
     server.accounts.replace(Accounts::default());
     let mut client = server.connect().await;
     assert!(!offer(&mut client, "alice", &server.key).await);
+}
+
+#[tokio::test]
+async fn whose_key_is_withdrawn_is_sent_away_and_others_stay() {
+    let limits = Limits { withdrawal_grace: Duration::from_millis(50), ..Limits::default() };
+    let server = Server::with_limits(Temper::Echo, limits).await;
+    let by_key = server.login().await;
+    let mut by_password = server.connect().await;
+    assert!(within(by_password.authenticate_password("alice", PASSWORD)).await.unwrap().success());
+    let mut accounts = Accounts::clone(&server.accounts.current());
+    accounts.users.get_mut("alice").unwrap().keys.clear();
+    server.accounts.replace(accounts.clone());
+    gone(&by_key).await;
+    let mut stream = server.netconf(&by_password).await.into_stream();
+    within(stream.write_all(b"hello")).await.unwrap();
+    within(stream.read_exact(&mut [0; 5])).await.unwrap();
+    accounts.users.clear();
+    server.accounts.replace(accounts);
+    gone(&by_password).await;
+}
+
+#[tokio::test]
+async fn what_is_under_way_when_access_is_withdrawn_is_still_answered() {
+    let server = Server::start(Temper::Echo).await;
+    let client = server.login().await;
+    let mut stream = server.netconf(&client).await.into_stream();
+    server.accounts.replace(Accounts::default());
+    within(stream.write_all(b"hello")).await.unwrap();
+    within(stream.read_exact(&mut [0; 5])).await.unwrap();
+    gone(&client).await;
+}
+
+#[tokio::test]
+async fn the_banner_is_shown_before_anything_is_proven() {
+    let server = Server::start(Temper::Echo).await;
+    let banner = Some("authorised users only\nall else is logged".to_owned());
+    let login = LoginPolicy { banner, ..LoginPolicy::default() };
+    server.accounts.replace(Accounts { login, ..Accounts::default() });
+    let mut ssh = server.program("ssh", "-p");
+    let refused = within(ssh.args(["-v", "-s", "alice@127.0.0.1", "netconf"]).output()).await.unwrap();
+    let said = String::from_utf8(refused.stderr).unwrap();
+    assert!(said.contains("authorised users only\r\nall else is logged\r\n"), "{said}");
+}
+
+#[tokio::test]
+async fn a_configured_grace_time_takes_the_place_of_the_limit() {
+    let server = Server::start(Temper::Echo).await;
+    let login = LoginPolicy { grace: Some(Duration::from_millis(100)), ..LoginPolicy::default() };
+    server.accounts.replace(Accounts { login, ..Accounts::default() });
+    gone(&server.connect().await).await;
+}
+
+#[tokio::test]
+async fn a_guesser_waits_even_with_the_right_password_and_a_key_does_not() {
+    let server = Server::start(Temper::Echo).await;
+    let mut guesser = server.connect().await;
+    for _ in 0..5 {
+        assert!(!within(guesser.authenticate_password("alice", "guess")).await.unwrap().success());
+    }
+    let begun = tokio::time::Instant::now();
+    let guessing = tokio::spawn(async move { guesser.authenticate_password("alice", PASSWORD).await });
+    // A key is no guess: it does not wait behind one, even of the same source.
+    echoes(&server).await;
+    assert!(within(guessing).await.unwrap().unwrap().success());
+    assert!(begun.elapsed() >= Duration::from_millis(500));
+}
+
+async fn gone(client: &russh::client::Handle<Client>) {
+    within(async {
+        while !client.is_closed() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
 }
 
 #[tokio::test]

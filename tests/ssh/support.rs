@@ -119,7 +119,10 @@ impl Server {
             keys: vec![key.public_key().to_openssh().unwrap().parse::<AuthorizedKey>().unwrap()],
             password: Some(CryptHash::of_password(PASSWORD).unwrap()),
         };
-        let accounts = SharedAccounts::new(Accounts { users: BTreeMap::from([("alice".to_owned(), account)]) });
+        let accounts = SharedAccounts::new(Accounts {
+            users: BTreeMap::from([("alice".to_owned(), account)]),
+            ..Accounts::default()
+        });
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let limits = Limits { refusal_time: Duration::from_millis(10), ..limits };

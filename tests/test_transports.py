@@ -1,0 +1,395 @@
+"""NETCONF over TLS, endpoints as configuration, and call home: on real binaries, with certificates of openssl.
+
+PROCYON_BIN names the folder of the binaries, target/debug unless told.
+"""
+
+import base64
+import hashlib
+import os
+import socket
+import ssl
+import subprocess
+
+import pytest
+from ncclient import manager
+
+from test_hostile import NACM, config, group_config
+from test_main_job import box, boxes, one_box, pytestmark, refusal, session  # noqa: F401
+
+SERVER = "urn:ietf:params:xml:ns:yang:ietf-netconf-server"
+KEYSTORE = "urn:ietf:params:xml:ns:yang:ietf-keystore"
+TRUSTSTORE = "urn:ietf:params:xml:ns:yang:ietf-truststore"
+NAMES = "urn:ietf:params:xml:ns:yang:ietf-x509-cert-to-name"
+END = b"]]>]]>"
+SECONDS = 20
+
+
+class Certificates:
+    """An authority, one for the device, and clients."""
+
+    def __init__(self, folder):
+        self.folder = str(folder)
+        self.authority("ca")
+        self.authority("other-ca")
+        self.make("device", "ca", "device", "DNS:localhost,IP:127.0.0.1")
+        self.make("fred", "ca", "fred", "DNS:Fred.Example,email:admin@example.org")
+        self.make("mallory", "other-ca", "fred")
+
+    def path(self, name):
+        return os.path.join(self.folder, name)
+
+    def openssl(self, *arguments):
+        subprocess.run(["openssl", *arguments], check=True, capture_output=True, stdin=subprocess.DEVNULL, cwd=self.folder)
+
+    def authority(self, name):
+        self.openssl("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "30", "-subj", "/CN=" + name, "-keyout", name + ".key", "-out", name + ".pem")
+
+    def make(self, name, by, common, alternatives="DNS:x"):
+        with open(self.path(name + ".ext"), "w", encoding="ascii") as handle:
+            handle.write("subjectAltName=" + alternatives)
+        self.openssl("req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj", "/CN=" + common, "-keyout", name + ".key", "-out", name + ".csr")
+        self.openssl("x509", "-req", "-in", name + ".csr", "-CA", by + ".pem", "-CAkey", by + ".key", "-CAcreateserial", "-days", "30", "-extfile", name + ".ext", "-out", name + ".pem")
+
+    def der(self, name):
+        with open(self.path(name + ".pem"), encoding="ascii") as handle:
+            return ssl.PEM_cert_to_DER_cert(handle.read())
+
+    def bare(self, name):
+        return base64.b64encode(self.der(name)).decode()
+
+    def cms(self, name):
+        self.openssl("crl2pkcs7", "-nocrl", "-certfile", name + ".pem", "-outform", "der", "-out", name + ".p7b")
+        with open(self.path(name + ".p7b"), "rb") as handle:
+            return base64.b64encode(handle.read()).decode()
+
+    def fingerprint(self, name):
+        return "04:" + ":".join("%02x" % byte for byte in hashlib.sha256(self.der(name)).digest())
+
+
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory):
+    return Certificates(tmp_path_factory.mktemp("certificates"))
+
+
+@pytest.fixture(scope="module")
+def stores(box, certificates):  # noqa: F811
+    """Keystore and truststore with all of it, and an account for the user of the certificate."""
+    key = os.path.join(box.root, "keys", "tls-key")
+    with open(certificates.path("device.key"), "rb") as source, open(os.open(key, os.O_CREAT | os.O_WRONLY, 0o600), "wb") as target:
+        target.write(source.read())
+
+    def asymmetric(name, inside=""):
+        return "<asymmetric-key><name>{}</name><hidden-private-key/>{}</asymmetric-key>".format(name, inside)
+
+    def bag(name, data):
+        return "<certificate-bag><name>{0}</name><certificate><name>{0}</name><cert-data>{1}</cert-data></certificate></certificate-bag>".format(name, data)
+
+    device = "<certificates><certificate><name>device</name><cert-data>{}</cert-data></certificate></certificates>".format(certificates.cms("device"))
+    with box.connect() as admin:
+        box.configure(
+            admin,
+            config(
+                '<keystore xmlns="{}"><asymmetric-keys>{}{}</asymmetric-keys></keystore>'.format(
+                    KEYSTORE, asymmetric("tls-key", device), asymmetric("ssh_host_ed25519_key")
+                )
+            ),
+            config(
+                '<truststore xmlns="{}"><certificate-bags>{}{}</certificate-bags></truststore>'.format(
+                    TRUSTSTORE, bag("authorities", certificates.cms("ca")), bag("fred", certificates.bare("fred"))
+                )
+            ),
+            group_config("admin", "fred"),
+        )
+    return certificates
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def entry(number, kind, more=""):
+    return '<cert-to-name><id>{}</id>{}<map-type xmlns:n="{}">n:{}</map-type></cert-to-name>'.format(number, more, NAMES, kind)
+
+
+def tls_side(trust="<ca-certs><central-truststore-reference>authorities</central-truststore-reference></ca-certs>", mappings=None, key="tls-key"):
+    return (
+        "<tls-server-parameters><server-identity><certificate><central-keystore-reference><asymmetric-key>{}</asymmetric-key>"
+        "<certificate>device</certificate></central-keystore-reference></certificate></server-identity>"
+        "<client-authentication>{}</client-authentication></tls-server-parameters>"
+        "<netconf-server-parameters><client-identity-mappings>{}</client-identity-mappings></netconf-server-parameters>"
+    ).format(key, trust, mappings or entry(1, "common-name"))
+
+
+SSH_SIDE = (
+    "<ssh-server-parameters><server-identity><host-key><name>only</name><public-key>"
+    "<central-keystore-reference>ssh_host_ed25519_key</central-keystore-reference></public-key></host-key></server-identity></ssh-server-parameters>"
+)
+
+
+def listen(name, port, side, transport="tls", idle=0, operation="replace"):
+    return config(
+        '<netconf-server xmlns="{}"><listen><idle-timeout>{}</idle-timeout><endpoints><endpoint nc:operation="{}"><name>{}</name><{t}>'
+        "<tcp-server-parameters><local-bind><local-address>127.0.0.1</local-address><local-port>{}</local-port></local-bind>"
+        "</tcp-server-parameters>{}</{t}></endpoint></endpoints></listen></netconf-server>".format(
+            SERVER, idle, operation, name, port, side, t=transport
+        )
+    )
+
+
+def no_server():
+    return config('<netconf-server xmlns="{}" nc:operation="remove"/>'.format(SERVER))
+
+
+@pytest.fixture
+def clean(box):  # noqa: F811
+    yield
+    with box.connect() as last:
+        box.configure(last, no_server())
+
+
+class Client:
+    """NETCONF 1.0 over a stream, as little of it as a test needs."""
+
+    def __init__(self, stream):
+        self.stream = stream
+        self.waiting = b""
+        self.send(
+            '<hello xmlns="{}"><capabilities><capability>urn:ietf:params:netconf:base:1.0</capability></capabilities></hello>'.format(
+                boxes.NETCONF
+            )
+        )
+        self.hello = self.receive()
+
+    def send(self, text):
+        self.stream.sendall(text.encode() + END)
+
+    def receive(self):
+        while END not in self.waiting:
+            more = self.stream.recv(65536)
+            if not more:
+                raise EOFError(self.waiting)
+            self.waiting += more
+        message, _, self.waiting = self.waiting.partition(END)
+        return message.decode()
+
+    def ask(self, operation):
+        self.send('<rpc xmlns="{}" message-id="1">{}</rpc>'.format(boxes.NETCONF, operation))
+        return self.receive()
+
+    def sessions(self):
+        return self.ask(
+            '<get><filter type="subtree"><netconf-state xmlns="urn:ietf:params:xml:ns:yang:ietf-netconf-monitoring"><sessions/></netconf-state></filter></get>'
+        )
+
+
+def context(certificates, name):
+    made = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    made.load_verify_locations(certificates.path("ca.pem"))
+    if name:
+        made.load_cert_chain(certificates.path(name + ".pem"), certificates.path(name + ".key"))
+    return made
+
+
+def over_tls(certificates, port, name="fred", version=None):
+    made = context(certificates, name)
+    if version:
+        made.maximum_version = version
+    return made.wrap_socket(socket.create_connection(("127.0.0.1", port), SECONDS), server_hostname="localhost")
+
+
+def test_a_certificate_is_a_user_and_is_told_as_one(box, session, stores, clean):
+    port = free_port()
+    box.configure(session, listen("tls", port, tls_side()))
+    for version in (None, ssl.TLSVersion.TLSv1_2):
+        with over_tls(stores, port, version=version) as stream:
+            client = Client(stream)
+            assert "base:1.1" in client.hello
+            told = client.sessions()
+            assert "<username>fred</username>" in told and "netconf-tls" in told
+            assert "<ok/>" in client.ask("<close-session/>")
+
+
+@pytest.mark.parametrize("who", [None, "mallory"])
+def test_whoever_is_not_certified_gets_nothing(box, session, stores, clean, who):
+    port = free_port()
+    box.configure(session, listen("tls", port, tls_side()))
+    with pytest.raises((ssl.SSLError, EOFError, ConnectionError)):
+        with over_tls(stores, port, who) as stream:
+            Client(stream)
+
+
+def test_a_certificate_that_means_nobody_gets_nothing(box, session, stores, clean):
+    port = free_port()
+    box.configure(session, listen("tls", port, tls_side(mappings=entry(1, "san-ip-address"))))
+    with pytest.raises((ssl.SSLError, EOFError, ConnectionError)):
+        with over_tls(stores, port) as stream:
+            Client(stream)
+
+
+def test_entries_fingerprints_and_alternative_names_decide_who_it_is(box, session, stores, clean):
+    port = free_port()
+    of = lambda name: "<fingerprint>{}</fingerprint>".format(stores.fingerprint(name))
+    for mappings, user in (
+        (entry(7, "san-dns-name"), "fred.example"),
+        (entry(1, "common-name", of("mallory")) + entry(2, "san-rfc822-name", of("ca")), "admin@example.org"),
+        (entry(1, "specified", of("fred")).replace("</cert-to-name>", "<name>somebody</name></cert-to-name>"), "somebody"),
+    ):
+        box.configure(session, listen("tls", port, tls_side(mappings=mappings)), group_config("admin", user))
+        with over_tls(stores, port) as stream:
+            assert "<username>{}</username>".format(user) in Client(stream).sessions()
+
+
+def test_a_session_ends_when_its_certificate_means_somebody_else(box, session, stores, clean):
+    port = free_port()
+    pinned = "<ee-certs><central-truststore-reference>fred</central-truststore-reference></ee-certs>"
+    box.configure(session, listen("tls", port, tls_side(pinned)))
+    with over_tls(stores, port) as stream:
+        client = Client(stream)
+        # The same configuration once more ends nothing.
+        box.configure(session, listen("tls", port, tls_side(pinned, entry(3, "common-name"))))
+        assert "fred" in client.sessions()
+        box.configure(session, listen("tls", port, tls_side(pinned, entry(3, "san-dns-name"))))
+        with pytest.raises((EOFError, ConnectionError, ssl.SSLError)):
+            while True:
+                client.receive()
+
+
+def test_a_silent_session_ends_and_a_busy_one_does_not(box, session, stores, clean):
+    port = free_port()
+    box.configure(session, listen("tls", port, tls_side(), idle=1))
+    with over_tls(stores, port) as silent, over_tls(stores, port) as subscribed:
+        client = Client(subscribed)
+        assert "<ok/>" in client.ask('<create-subscription xmlns="urn:ietf:params:xml:ns:netconf:notification:1.0"/>')
+        other = Client(silent)
+        with pytest.raises((EOFError, ssl.SSLError)):
+            other.receive()
+        assert "netconf-session-end" in client.receive() or "netconf-session-end" in client.receive()
+
+
+def test_an_endpoint_by_ssh_serves_the_same_users(box, session, stores, clean):
+    port = free_port()
+    box.configure(session, listen("second", port, SSH_SIDE, transport="ssh"))
+    with box.connect(port=port) as other:
+        assert other.get_config("running").data_xml
+        box.configure(session, listen("second", free_port(), SSH_SIDE, transport="ssh"))
+        # The port has moved; who is in stays in.
+        assert other.get_config("running").data_xml
+    with pytest.raises(OSError):
+        socket.create_connection(("127.0.0.1", port), SECONDS)
+
+
+def test_endpoints_are_there_again_after_the_agent_was_killed(box, stores, clean):
+    port = free_port()
+    with box.connect() as first:
+        box.configure(first, listen("tls", port, tls_side()))
+    known = len(box.readies)
+    os.kill(box.ready.pid, 9)
+    box.wait_ready(known)
+
+    def served():
+        try:
+            with over_tls(stores, port) as stream:
+                return "base:1.0" in Client(stream).hello
+        except OSError:
+            return False
+
+    boxes.wait_for("the endpoint", served)
+
+
+def test_what_cannot_be_served_is_refused_before_it_is_committed(box, session, stores, clean):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        error = refusal(lambda: box.configure(session, listen("tls", taken.getsockname()[1], tls_side())))
+        assert "cannot listen on 127.0.0.1" in error.message
+    error = refusal(lambda: box.configure(session, listen("tls", free_port(), tls_side(key="ssh_host_ed25519_key"))))
+    assert error.tag in ("data-missing", "invalid-value")
+    absent = '<keystore xmlns="{}"><asymmetric-keys><asymmetric-key><name>absent</name><hidden-private-key/><certificates><certificate><name>device</name><cert-data>{}</cert-data></certificate></certificates></asymmetric-key></asymmetric-keys></keystore>'
+    error = refusal(lambda: box.configure(session, config(absent.format(KEYSTORE, stores.bare("device"))), listen("tls", free_port(), tls_side(key="absent"))))
+    assert "is not there; make one with `openssl" in error.message
+    wrong = absent.format(KEYSTORE, "AAAA").replace("absent", "tls-key").replace(">device<", ">noise<")
+    error = refusal(lambda: box.configure(session, config(wrong)))
+    assert "the certificate `noise` cannot be used" in error.message
+
+
+# Call home
+
+
+def call(name, ports, side, transport="ssh", connection="<persistent/>", strategy=""):
+    endpoints = "".join(
+        "<endpoint><name>e{n}</name><{t}><tcp-client-parameters><remote-address>127.0.0.1</remote-address><remote-port>{port}</remote-port>"
+        "</tcp-client-parameters>{side}</{t}></endpoint>".format(n=number, port=port, side=side, t=transport)
+        for number, port in enumerate(ports)
+    )
+    return config(
+        '<netconf-server xmlns="{}"><call-home><netconf-client nc:operation="replace"><name>{}</name><endpoints>{}</endpoints>'
+        "<connection-type>{}</connection-type><reconnect-strategy>{}</reconnect-strategy></netconf-client></call-home></netconf-server>".format(
+            SERVER, name, endpoints, connection, strategy
+        )
+    )
+
+
+def home(port=0):
+    server = socket.socket()
+    server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    server.bind(("127.0.0.1", port))
+    server.listen()
+    server.settimeout(SECONDS)
+    return server
+
+
+def options_of(box):  # noqa: F811
+    return dict(username=box.admin, key_filename=box.key, hostkey_verify=False, allow_agent=False, look_for_keys=False, timeout=SECONDS)
+
+
+def test_ncclient_is_called(box, session, stores, clean):
+    port = free_port()
+    box.configure(session, call("noc", [port], SSH_SIDE))
+    with manager.call_home(host="127.0.0.1", port=port, **options_of(box)) as called:
+        assert called.get_config("running").data_xml
+
+
+def test_a_client_that_has_gone_is_called_again(box, session, stores, clean):
+    with home() as server:
+        box.configure(session, call("noc", [server.getsockname()[1]], SSH_SIDE))
+        for _ in range(2):
+            connection, _ = server.accept()
+            with manager.connect_ssh(host="127.0.0.1", sock=connection, **options_of(box)) as called:
+                assert called.get_config("running").data_xml
+
+
+def test_the_next_endpoint_is_called_where_nobody_is_home(box, session, stores, clean):
+    with home() as server:
+        nobody = free_port()
+        box.configure(
+            session,
+            call("noc", [nobody, server.getsockname()[1]], tls_side(), transport="tls", strategy="<max-attempts>1</max-attempts>"),
+        )
+        connection, _ = server.accept()
+        with context(stores, "fred").wrap_socket(connection, server_hostname="localhost") as stream:
+            assert "<username>fred</username>" in Client(stream).sessions()
+
+
+def test_a_client_that_is_no_longer_configured_is_hung_up_on(box, session, stores, clean):
+    with home() as server:
+        box.configure(session, call("noc", [server.getsockname()[1]], tls_side(), transport="tls"))
+        connection, _ = server.accept()
+        with context(stores, "fred").wrap_socket(connection, server_hostname="localhost") as stream:
+            client = Client(stream)
+            box.configure(session, no_server())
+            with pytest.raises((EOFError, ConnectionError, ssl.SSLError)):
+                client.receive()
+
+
+def test_a_periodic_call_that_is_closed_in_order_is_not_made_again_at_once(box, session, stores, clean):
+    with home() as server:
+        periodic = "<periodic><period>60</period></periodic>"
+        box.configure(session, call("noc", [server.getsockname()[1]], tls_side(), transport="tls", connection=periodic))
+        connection, _ = server.accept()
+        with context(stores, "fred").wrap_socket(connection, server_hostname="localhost") as stream:
+            assert "<ok/>" in Client(stream).ask("<close-session/>")
+        server.settimeout(3)
+        with pytest.raises(socket.timeout):
+            server.accept()
