@@ -58,7 +58,7 @@ impl Services {
 
     fn in_manner(&self, manner: Manner) -> Self {
         let options = ServeOptions { idle_timeout: manner.idle, ..self.options.clone() };
-        Self { consoles: self.consoles.clone(), options, closed: manner.closed, northbound: self.northbound.clone() }
+        Self { options, closed: manner.closed, consoles: self.consoles.clone(), northbound: self.northbound.clone() }
     }
 }
 
