@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Kills keepers and agents at random moments while programs print, and counts what is lost or doubled.
+"""Kills keepers at random moments while programs print, and counts what is lost or doubled.
 
-  kills.py [--kills 1000] [--houses 25] [--agents 4]
+  kills.py [--kills 1000] [--houses 25]
 
 A house is a custodian with its keeper, two programs that count aloud (on a terminal and on a pipe) and somebody who watches
-one of them; some have an agent too. The custodian waits up to 5 s before it starts one that was killed again and again,
+one of them. The custodian waits up to 5 s before it starts one that was killed again and again,
 so many houses are worked on in turn. Prints one line of JSON; the exit status says whether everything was exact.
 """
 
@@ -31,11 +31,8 @@ COUNTER = (
 
 
 class Worked(House):
-    def __init__(self, root, has_agent, seed):
-        self.has_agent = has_agent
+    def __init__(self, root, seed):
         super().__init__(root)
-        if has_agent:
-            self.start_agent()
         for name, pty in (("tty", ["--pty"]), ("pipe", [])):
             self.fleet("--name", name, *pty, "--log-bytes", "10000000000", "--", "/bin/bash", "-c", COUNTER.format(1 + seed % 9))
         self.shown = open(self.path("shown"), "wb")
@@ -45,31 +42,18 @@ class Worked(House):
             stdout=self.shown,
         )
         self.pids = self.programs()
-        self.killed = {"keeper": 0, "agent": 0}
-
-    def start_agent(self):
-        """The custodian that is there is told to start it; what it says is of no interest here."""
-        self.launcher = subprocess.Popen(
-            [os.path.join(BINARIES, "procyon"), "agent", "--root", self.root, "--listen-ssh", "127.0.0.1:0"],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        wait_for("the agent", self.agent)
-
-    def agent(self):
-        return self.ward(b"--serve")
+        self.killed = 0
 
     def programs(self):
         return re.findall(r":/bin/bash[^:]*,(\d+),", self.console("-i"))
 
-    def kill(self, which):
-        pid = self.keeper() if which == "keeper" else self.agent()
-        if pid is None:
-            return False
-        os.kill(pid, signal.SIGKILL)
-        self.killed[which] += 1
-        return True
+    def kill(self):
+        """Whether there was one to be killed."""
+        pid = self.keeper()
+        if pid is not None:
+            os.kill(pid, signal.SIGKILL)
+            self.killed += 1
+        return pid is not None
 
     def finish(self):
         """What is wrong, after all of it is written."""
@@ -106,7 +90,6 @@ def main():
     arguments = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     arguments.add_argument("--kills", type=int, default=1000)
     arguments.add_argument("--houses", type=int, default=25)
-    arguments.add_argument("--agents", type=int, default=4)
     arguments.add_argument("--seed", type=int, default=1)
     asked = arguments.parse_args()
     chance = random.Random(asked.seed)
@@ -114,12 +97,10 @@ def main():
     begin, houses, wrong = time.monotonic(), [], {}
     try:
         for number in range(asked.houses):
-            houses.append(Worked(os.path.join(folder, str(number)), number < asked.agents, number))
+            houses.append(Worked(os.path.join(folder, str(number)), number))
         kills = 0
         while kills < asked.kills:
-            house = chance.choice(houses)
-            which = "agent" if house.has_agent and chance.random() < 0.5 else "keeper"
-            kills += house.kill(which)
+            kills += chance.choice(houses).kill()
             time.sleep(chance.random() * 0.1)
         for house in houses:
             for what, count in house.finish().items():
@@ -127,11 +108,9 @@ def main():
     finally:
         for house in houses:
             house.close()
-            if house.has_agent:
-                house.launcher.wait()
         shutil.rmtree(folder, ignore_errors=True)
     row = {
-        "kills": {which: sum(house.killed[which] for house in houses) for which in ("keeper", "agent")},
+        "kills": sum(house.killed for house in houses),
         "lines": sum(house.lines for house in houses),
         "wrong": wrong,
         "seconds": round(time.monotonic() - begin),
