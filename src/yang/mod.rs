@@ -28,6 +28,7 @@ pub mod schema;
 pub mod select;
 mod transplant;
 pub mod tree;
+mod validity;
 pub mod value;
 pub mod xml;
 
