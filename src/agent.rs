@@ -7,17 +7,21 @@
 //! ```
 
 mod accounts;
+mod console;
 mod doors;
 mod event_log;
 mod events;
 mod exec_shelf;
+mod fleet;
 mod library;
+mod lifecycle;
 mod lines;
 mod local;
 mod monitoring;
 mod news;
 mod recovery;
 mod services;
+mod urls;
 mod vitals;
 
 use std::io::Write as _;
@@ -33,6 +37,7 @@ use tracing::{error, info, warn};
 
 use self::vitals::Vitals;
 
+use crate::alarms::provider::{AlarmProvider, Desk};
 use crate::appmgr;
 use crate::container::spec::Floor;
 use crate::datastore::history::Limits as HistoryLimits;
@@ -47,6 +52,8 @@ use crate::northbound::handle::Handle;
 use crate::northbound::notifications::log::EventLog;
 use crate::northbound::notifications::scribe::Scribe;
 use crate::northbound::provider::Provider;
+use crate::northbound::startup::StartupStore;
+use crate::northbound::urls::Places;
 use crate::request;
 use crate::script;
 pub use crate::settings::ModuleSpec;
@@ -142,6 +149,8 @@ async fn run(options: Options) -> anyhow::Result<()> {
         usage: Arc::clone(&usage),
     };
 
+    let containers = fleet::build(&layout, &settings)?;
+
     let (request_heard, request_hearing) = mpsc::channel(HEARD_WAITING_MAX);
     let (journal, recorded) =
         Journal::open(Arc::new(HostDisk), layout.state().join("requests.journal"), request::driver::JOURNAL_BYTES_MAX)
@@ -169,6 +178,8 @@ async fn run(options: Options) -> anyhow::Result<()> {
         boot_note: layout.state().join("eem-boot"),
         boot_id: std::fs::read_to_string(BOOT_ID).with_context(|| format!("{BOOT_ID} cannot be read"))?,
     });
+    let lifecycle = lifecycle::open(&layout, &settings)?;
+    let alarms = Desk::default();
 
     let accounts = SharedAccounts::new(ssh::Accounts::default());
     let (transports, transport_driver) = transport::driver::new(layout.keys());
@@ -183,7 +194,10 @@ async fn run(options: Options) -> anyhow::Result<()> {
             exec_shelf::executions(requests, layout.logs()),
         )),
         Box::new(appmgr::provider::AppManager::new(app_messages, commits)),
+        Box::new(containers.provider),
         Box::new(event_manager),
+        Box::new(lifecycle.provider),
+        Box::new(AlarmProvider::new(alarms.clone(), news::now)),
     ];
     let commit_log = syslog.clone();
     let events = event_log::open(&event_log::file(&layout.state()))?;
@@ -205,6 +219,7 @@ async fn run(options: Options) -> anyhow::Result<()> {
         event_log: events.log,
         scribe: events.scribe,
         hash_clear_text: Box::new(services::hash_clear_text),
+        places: Box::new(urls::Urls::new(&layout, &settings)),
         on_commit: Box::new(move |committed| commit_log.log(lines::committed(&committed.user, committed.id))),
     };
     let (thread, northbound_ended) = start_northbound(parts, northbound.clone(), inputs).await?;
@@ -214,6 +229,10 @@ async fn run(options: Options) -> anyhow::Result<()> {
     tasks.spawn(services::script_events(script_events, northbound.clone(), syslog.clone()));
     tasks.spawn(events.writer.run());
     vitals.spawn("app manager", app_driver.run());
+    vitals.spawn("lifecycle", lifecycle.driver.run());
+    tasks.spawn(lifecycle::hear(lifecycle.heard, northbound.clone(), syslog.clone(), alarms));
+    vitals.spawn("containers", containers.driver.run());
+    tasks.spawn(fleet::tell(containers.heard, northbound.clone(), syslog.clone()));
     let serve_options = ServeOptions {
         message_bytes_max: settings.limits.message_bytes,
         ..ServeOptions::new(names, Arc::clone(&counters))
@@ -231,8 +250,13 @@ async fn run(options: Options) -> anyhow::Result<()> {
 
     let ssh_config = ssh_config(&layout, &settings)?;
     let limits = ssh_config.limits.clone();
+    let consoles = console::Consoles {
+        keeper: keeper_pid.clone(),
+        keeper_socket: layout.keeper_socket(),
+        northbound: northbound.clone(),
+    };
     let services =
-        Arc::new(services::Services { northbound: northbound.clone(), options: serve_options, closed: None });
+        Arc::new(services::Services { consoles, northbound: northbound.clone(), options: serve_options, closed: None });
     let ssh = ssh::Server::new(ssh_config, accounts, services.clone(), stop.clone())?;
     let mut deposits = match &mut deposit {
         Some(client) => client.fetch().context("the custodian does not answer")?,
@@ -297,6 +321,7 @@ struct NorthboundParts {
     event_log: EventLog,
     scribe: Scribe,
     hash_clear_text: HashClearText,
+    places: Box<dyn Places>,
     on_commit: Box<dyn Fn(&Committed) + Send>,
 }
 
@@ -343,9 +368,12 @@ fn build_northbound(
         event_log,
         scribe,
         hash_clear_text,
+        places,
         on_commit,
     } = parts;
     let confirmed_note = recover.layout.confirmed_commit();
+    let note = |path| Note::at(Arc::new(HostDisk), path);
+    let (startup, startup_boot) = (note(recover.layout.startup()), note(recover.layout.startup_boot()));
     let boot_id = std::fs::read_to_string(BOOT_ID).with_context(|| format!("{BOOT_ID} cannot be read"))?;
     let schema: &'static Schema = recover.schema;
     let recovered = recover.run()?;
@@ -355,6 +383,8 @@ fn build_northbound(
         commits: recovered.commits,
         history,
         confirmed_note: Note::at(Arc::new(HostDisk), confirmed_note),
+        startup: StartupStore { content: startup, boot: startup_boot, boot_id: boot_id.clone() },
+        places,
         boot_id,
         providers,
         sessions_max,
@@ -373,6 +403,7 @@ fn build_northbound(
         anyhow::anyhow!("the modules and the code do not fit: {}", said.join("; "))
     })?;
     northbound.settle_confirmed()?;
+    northbound.boot()?;
     northbound.apply_all();
     if let Some(initial) = recovered.initial {
         northbound.commit_initial(initial)?;

@@ -10,16 +10,19 @@
 //! `driver.rs` awaits or touches the operating system. `docs/architecture.md` is the map.
 
 pub mod agent;
+pub mod alarms;
 pub mod appmgr;
 pub mod console;
 pub mod container;
 pub mod datastore;
 pub mod eem;
+pub mod fleet;
 pub mod init;
 pub mod keeper;
 pub mod launcher;
 pub mod lifecycle;
 pub mod logging;
+pub mod moving;
 pub mod netconf;
 pub mod northbound;
 pub mod request;

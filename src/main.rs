@@ -11,6 +11,7 @@ use procyon::init;
 use procyon::keeper::custodian::lock::Lock;
 use procyon::keeper::deposit::DepositClient;
 use procyon::launcher::{self, Launch};
+use procyon::moving;
 use procyon::settings::{Layout, Settings};
 use procyon::viewer;
 
@@ -33,6 +34,8 @@ enum Command {
     Agent(AgentArguments),
     /// Sit at a console: read what a program prints, and type to it; without a name, list the consoles.
     Console(ConsoleArguments),
+    /// Read files of procServ, conserver or supervisord: print the containers that they describe, and what does not fit.
+    Import(ImportArguments),
 }
 
 #[derive(Args)]
@@ -42,6 +45,13 @@ struct ConsoleArguments {
     root: PathBuf,
     #[command(flatten)]
     asked: viewer::Asked,
+}
+
+#[derive(Args)]
+struct ImportArguments {
+    /// NAME.service, procServ.conf, conserver.cf, conserver.passwd, supervisord.conf.
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
 }
 
 #[derive(Args)]
@@ -93,6 +103,7 @@ fn main() -> ExitCode {
     let done = match arguments.command {
         Command::Init(arguments) => make_root(arguments).map(|()| ExitCode::SUCCESS),
         Command::Agent(arguments) => run_agent(arguments),
+        Command::Import(arguments) => moving::driver::import(&arguments.files).map(|()| ExitCode::SUCCESS),
         Command::Console(arguments) => show_console(arguments),
     };
     done.unwrap_or_else(|error| {

@@ -65,6 +65,7 @@ const ABSENCES: &[(&str, &[&str])] = &[
             "appmgr",
             "container",
             "datastore",
+            "fleet",
             "keeper",
             "netconf",
             "northbound",
@@ -75,7 +76,22 @@ const ABSENCES: &[(&str, &[&str])] = &[
             "yang",
         ],
     ),
-    ("yang", &["agent", "appmgr", "container", "datastore", "keeper", "netconf", "script", "ssh", "store", "system"]),
+    (
+        "yang",
+        &[
+            "agent",
+            "appmgr",
+            "container",
+            "datastore",
+            "fleet",
+            "keeper",
+            "netconf",
+            "script",
+            "ssh",
+            "store",
+            "system",
+        ],
+    ),
     (
         "store",
         &[
@@ -83,6 +99,7 @@ const ABSENCES: &[(&str, &[&str])] = &[
             "appmgr",
             "container",
             "datastore",
+            "fleet",
             "keeper",
             "netconf",
             "northbound",
@@ -92,12 +109,12 @@ const ABSENCES: &[(&str, &[&str])] = &[
             "yang",
         ],
     ),
-    ("datastore", &["agent", "appmgr", "container", "keeper", "netconf", "script", "ssh", "sys", "system"]),
+    ("datastore", &["agent", "appmgr", "container", "fleet", "keeper", "netconf", "script", "ssh", "sys", "system"]),
     (
         "northbound",
-        &["agent", "appmgr", "container", "keeper", "netconf", "script", "ssh", "sys", "system", "transport"],
+        &["agent", "appmgr", "container", "fleet", "keeper", "netconf", "script", "ssh", "sys", "system", "transport"],
     ),
-    ("netconf", &["agent", "appmgr", "container", "keeper", "script", "ssh", "store", "sys", "system"]),
+    ("netconf", &["agent", "appmgr", "container", "fleet", "keeper", "script", "ssh", "store", "sys", "system"]),
     (
         "shell",
         &[
@@ -105,6 +122,7 @@ const ABSENCES: &[(&str, &[&str])] = &[
             "appmgr",
             "container",
             "datastore",
+            "fleet",
             "keeper",
             "lifecycle",
             "northbound",
@@ -114,15 +132,37 @@ const ABSENCES: &[(&str, &[&str])] = &[
             "system",
         ],
     ),
-    ("ssh", &["agent", "appmgr", "container", "datastore", "keeper", "script", "store", "system", "transport", "yang"]),
-    ("keeper", &["agent", "appmgr", "datastore", "netconf", "northbound", "script", "ssh", "store", "system", "yang"]),
-    ("transport", &["agent", "appmgr", "container", "datastore", "keeper", "netconf", "script", "store", "system"]),
+    (
+        "ssh",
+        &[
+            "agent",
+            "appmgr",
+            "container",
+            "datastore",
+            "fleet",
+            "keeper",
+            "script",
+            "store",
+            "system",
+            "transport",
+            "yang",
+        ],
+    ),
+    (
+        "keeper",
+        &["agent", "appmgr", "datastore", "fleet", "netconf", "northbound", "script", "ssh", "store", "system", "yang"],
+    ),
+    (
+        "transport",
+        &["agent", "appmgr", "container", "datastore", "fleet", "keeper", "netconf", "script", "store", "system"],
+    ),
     (
         "console",
         &[
             "agent",
             "appmgr",
             "datastore",
+            "fleet",
             "keeper",
             "netconf",
             "northbound",
@@ -134,11 +174,16 @@ const ABSENCES: &[(&str, &[&str])] = &[
             "yang",
         ],
     ),
-    ("container", &["agent", "appmgr", "datastore", "keeper", "netconf", "script", "ssh", "store", "system"]),
+    (
+        "moving",
+        &["agent", "appmgr", "datastore", "fleet", "netconf", "northbound", "script", "ssh", "store", "system", "yang"],
+    ),
+    ("container", &["agent", "appmgr", "datastore", "fleet", "keeper", "netconf", "script", "ssh", "store", "system"]),
 ];
 
 /// Providers know the front door and what is behind them, never each other.
-const PROVIDERS: &[&str] = &["appmgr", "eem", "lifecycle", "request", "script", "system", "transport"];
+const PROVIDERS: &[&str] =
+    &["alarms", "appmgr", "eem", "fleet", "lifecycle", "request", "script", "system", "transport"];
 
 /// Written in two pieces, so that this file does not hold them itself.
 const UNFINISHED: &[&str] = &[concat!("to", "do!("), concat!("unimple", "mented!("), concat!("un", "finished here")];

@@ -31,6 +31,15 @@ pub(super) fn app_changed(app: &str, status: &str, why: Option<&str>) -> Record 
     line("appmgr", ("OS", "APPMGR"), severity, "APP_STATE", text)
 }
 
+pub(super) fn container_changed(name: &str, state: &str, why: Option<&str>) -> Record {
+    let text = match why {
+        Some(why) => format!("container {name} is {state}: {why}"),
+        None => format!("container {name} is {state}"),
+    };
+    let severity = if state == "failed" { Severity::Error } else { Severity::Informational };
+    line("keeper", ("OS", "CONTAINER"), severity, "CONTAINER_STATE", text)
+}
+
 pub(super) fn request_changed(run: &Request) -> Record {
     let last = run.events.last().map(|event| event.description.as_str()).unwrap_or_default();
     let (script, id, user) = (&run.order.script, run.id, &run.order.account.user);
@@ -43,6 +52,16 @@ pub(super) fn request_changed(run: &Request) -> Record {
 pub(super) fn event_manager(text: String, is_trouble: bool) -> Record {
     let severity = if is_trouble { Severity::Error } else { Severity::Informational };
     line(EVENT_MANAGER, ("OS", "EEM"), severity, "POLICY", text)
+}
+
+pub(super) fn process_changed(text: String, is_trouble: bool) -> Record {
+    let severity = if is_trouble { Severity::Warning } else { Severity::Informational };
+    line("procmgr", ("OS", "PROCMGR"), severity, "PROCESS_STATE", text)
+}
+
+pub(super) fn process_alarm(text: String, is_critical: bool) -> Record {
+    let severity = if is_critical { Severity::Critical } else { Severity::Warning };
+    line("procmgr", ("OS", "PROCMGR"), severity, "PROCESS_ALARM", text)
 }
 
 pub(super) fn script(text: String, is_trouble: bool) -> Record {

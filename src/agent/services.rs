@@ -13,6 +13,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
+use super::console::{self, Consoles};
 use super::{lines, news};
 
 use crate::appmgr::driver::Usage;
@@ -23,7 +24,7 @@ use crate::northbound::{Caller, Client, SessionEnd, SessionId};
 use crate::script;
 use crate::script::name::{ScriptName, ScriptType};
 use crate::script::repository::ScriptEvent;
-use crate::ssh::{ChannelStream, ServiceFuture};
+use crate::ssh::{ChannelStream, ServiceFuture, ShellCall, no_shell};
 use crate::system::SystemLog;
 use crate::system::users;
 use crate::transport::{Front, Manner, TlsStream};
@@ -34,6 +35,7 @@ const FILES: &str = "/procyon-files:harddisk";
 /// What is behind every connection.
 #[derive(Clone)]
 pub(super) struct Services {
+    pub consoles: Consoles,
     pub northbound: Handle,
     pub options: ServeOptions,
     /// Set when a client has closed its session of its own accord.
@@ -45,7 +47,7 @@ impl Services {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let Self { northbound, options, closed } = self.clone();
+        let Self { northbound, options, closed, .. } = self.clone();
         Box::pin(async move {
             let end = serve_netconf(stream, northbound, opening, options).await;
             if let Some(closed) = closed.filter(|_| end == SessionEnd::Closed) {
@@ -56,7 +58,7 @@ impl Services {
 
     fn in_manner(&self, manner: Manner) -> Self {
         let options = ServeOptions { idle_timeout: manner.idle, ..self.options.clone() };
-        Self { options, closed: manner.closed, northbound: self.northbound.clone() }
+        Self { options, closed: manner.closed, consoles: self.consoles.clone(), northbound: self.northbound.clone() }
     }
 }
 
@@ -72,6 +74,16 @@ impl Front for Services {
 }
 
 impl crate::ssh::Services for Services {
+    fn shell(&self, call: ShellCall) -> ServiceFuture<u32> {
+        match call.command.as_deref().and_then(console::words) {
+            Some(words) => {
+                let words = words.to_owned();
+                Box::pin(self.consoles.clone().serve(call, words))
+            }
+            None => no_shell(call),
+        }
+    }
+
     fn netconf(&self, stream: ChannelStream, user: String, peer: SocketAddr) -> ServiceFuture<()> {
         let opening = Opening { user, groups: Vec::new(), client: Client::Netconf, origin: peer.to_string() };
         self.serving(stream, opening)
