@@ -268,7 +268,7 @@ impl Datastores {
     /// A validated copy: what would run.
     pub fn validated(&self, tree: &Tree) -> Result<Tree, Vec<Refusal>> {
         let mut next = tree.duplicate();
-        next.validate_config()?;
+        next.validate_change(&self.running)?;
         Ok(next)
     }
 
@@ -293,7 +293,7 @@ impl Datastores {
 
     /// What putting `next` in the place of running would mean: copy-config to running, rollback, an edit of running.
     pub fn propose_tree(&self, mut next: Tree, from: Option<CandidateId>) -> Result<Proposal, Vec<Refusal>> {
-        next.validate_config()?;
+        next.validate_change(&self.running)?;
         let diff = Diff::between(&self.running, &next);
         let changes = diff::changes(&self.running, &next);
         Ok(Proposal { diff, changes, next: Next::Whole(Rc::new(next)), base: self.version, from })

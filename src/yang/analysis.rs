@@ -25,6 +25,10 @@ pub struct Analysis {
     may_lose_lists: bool,
     /// Where one of these is, a far `when` decides about a child of it.
     under_far_when: HashSet<SchemaNode>,
+    /// Nodes with a `when`, of their own or of a choice or case around them.
+    with_when: HashSet<SchemaNode>,
+    /// Inner nodes with one of those somewhere below.
+    around_whens: HashSet<SchemaNode>,
     /// The first constraint that may look at anything; then nothing is judged by a fragment.
     everything: Option<String>,
 }
@@ -80,6 +84,14 @@ impl Analysis {
         self.under_far_when.contains(&present)
     }
 
+    pub(super) fn has_when(&self, node: SchemaNode) -> bool {
+        self.with_when.contains(&node)
+    }
+
+    pub(super) fn is_around_whens(&self, node: SchemaNode) -> bool {
+        self.around_whens.contains(&node)
+    }
+
     /// The constraint that makes every commit look at everything, if there is one.
     pub fn sees_everything(&self) -> Option<&str> {
         self.everything.as_deref()
@@ -96,6 +108,14 @@ impl Analysis {
             above = node.data_parent();
         }
         self.around_lists.insert(list);
+    }
+
+    fn note_when(&mut self, node: SchemaNode) {
+        self.with_when.insert(node);
+        let mut above = node.data_parent();
+        while let Some(node) = above.filter(|node| self.around_whens.insert(*node)) {
+            above = node.data_parent();
+        }
     }
 
     fn judge(&mut self, node: SchemaNode) {
@@ -120,6 +140,9 @@ impl Analysis {
         while let Some(at) = bearer {
             let whens = at.whens();
             self.may_lose_lists |= self.around_lists.contains(&node) && (is_in_case || !whens.is_empty());
+            if !whens.is_empty() {
+                self.note_when(node);
+            }
             for when in whens {
                 match self.sight(when.condition, when.context) {
                     Some(sight) if sight.into_lists => {

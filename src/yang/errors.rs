@@ -24,6 +24,24 @@ pub(super) fn from_validation(schema: &Schema, faults: Vec<Fault>) -> Vec<Refusa
     refusals
 }
 
+/// Where a node is whose `when` is false.
+pub(super) fn false_when(fault: &Fault) -> Option<&str> {
+    fault.data_path.as_deref().filter(|_| fault.message.starts_with("When condition \""))
+}
+
+/// libyang looks for these where something is new, and takes nothing for new that it has looked at before.
+pub(super) fn is_told_once(fault: &Fault) -> bool {
+    fault.message.starts_with("Duplicate instance of \"") || fault.message.starts_with("Data for both cases \"")
+}
+
+/// A `must` that could not be decided because a node it looks at should not be there is no mistake of its own.
+pub(super) fn drop_undecided(faults: &mut Vec<Fault>) {
+    let is_decided = |fault: &Fault| !fault.message.contains("which has not been evaluated");
+    if faults.iter().any(is_decided) {
+        faults.retain(is_decided);
+    }
+}
+
 /// The same for the input of an rpc or action: what is missing there is a parameter (RFC 6241 appendix A).
 pub(super) fn from_input(schema: &Schema, faults: Vec<Fault>) -> Vec<Refusal> {
     let mut refusals = from_validation(schema, faults);

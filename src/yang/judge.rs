@@ -24,7 +24,7 @@ pub fn judge(old: &Tree, edited: &Tree) -> Option<Judged> {
         return None;
     }
     let mut new = edited.duplicate();
-    new.validate_config().ok()?;
+    new.validate_change(old).ok()?;
     let is_around_lists = |node| analysis.is_around_lists(node);
     // What validation takes away by itself may be there in part only: the record would lack the rest.
     if analysis.may_lose_lists() && Effective::between(edited, &new).any_deleted(&is_around_lists) {

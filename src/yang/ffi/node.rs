@@ -197,6 +197,12 @@ impl<'t> Node<'t> {
         self.get().flags
     }
 
+    /// The flags with libyang's mark of a `when` that was true, or without.
+    pub(in crate::yang) fn flags_with_when(self, was_true: bool) -> u32 {
+        let flags = self.flags() & !sys::LYD_WHEN_TRUE;
+        if was_true { flags | sys::LYD_WHEN_TRUE } else { flags }
+    }
+
     /// The same value, origin and state of validation: a node that was made anew is not like the one before it.
     pub(in crate::yang) fn is_like(self, other: Node<'_>) -> bool {
         self.flags() == other.flags()
