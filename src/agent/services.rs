@@ -6,13 +6,14 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use tokio::io::{AsyncRead, AsyncWrite, Interest};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, Interest};
 use tokio::net::UnixStream;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
+use super::shells::{Call, Shells};
 use super::{lines, news};
 
 use crate::appmgr::driver::Usage;
@@ -23,7 +24,8 @@ use crate::northbound::{Caller, Client, SessionEnd, SessionId};
 use crate::script;
 use crate::script::name::{ScriptName, ScriptType};
 use crate::script::repository::ScriptEvent;
-use crate::ssh::{ChannelStream, ServiceFuture};
+use crate::shell::relay::Window;
+use crate::ssh::{ChannelStream, ServiceFuture, ShellCall, Terminal};
 use crate::system::SystemLog;
 use crate::system::users;
 use crate::transport::{Front, Manner, TlsStream};
@@ -36,6 +38,7 @@ const FILES: &str = "/procyon-files:harddisk";
 pub(super) struct Services {
     pub northbound: Handle,
     pub options: ServeOptions,
+    pub shells: Shells,
     /// Set when a client has closed its session of its own accord.
     pub closed: Option<Arc<AtomicBool>>,
 }
@@ -45,7 +48,7 @@ impl Services {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let Self { northbound, options, closed } = self.clone();
+        let Self { northbound, options, closed, .. } = self.clone();
         Box::pin(async move {
             let end = serve_netconf(stream, northbound, opening, options).await;
             if let Some(closed) = closed.filter(|_| end == SessionEnd::Closed) {
@@ -56,7 +59,7 @@ impl Services {
 
     fn in_manner(&self, manner: Manner) -> Self {
         let options = ServeOptions { idle_timeout: manner.idle, ..self.options.clone() };
-        Self { options, closed: manner.closed, northbound: self.northbound.clone() }
+        Self { options, closed: manner.closed, northbound: self.northbound.clone(), shells: self.shells.clone() }
     }
 }
 
@@ -77,6 +80,27 @@ impl crate::ssh::Services for Services {
         self.serving(stream, opening)
     }
 
+    fn shell(&self, mut call: ShellCall) -> ServiceFuture<u32> {
+        let is_old_scp = call.command.as_deref().is_some_and(|command| command.starts_with("scp "));
+        let shells = self.shells.clone();
+        Box::pin(async move {
+            if is_old_scp {
+                let why = b"error: the old scp protocol is not served; use `scp` without `-O`, or `sftp`\n";
+                // A client that does not want to read the reason still gets the exit status.
+                let _ = call.errors.write_all(why).await;
+                return 1;
+            }
+            let opening =
+                Opening { user: call.user, groups: Vec::new(), client: Client::Shell, origin: call.peer.to_string() };
+            let (input, output) = tokio::io::split(call.stream);
+            let (input, output) = (Box::new(input), Box::new(output));
+            let window = call.terminal.map(windows);
+            shells
+                .run(Call { opening, commands: call.command, window, input, output, errors: Box::new(call.errors) })
+                .await
+        })
+    }
+
     fn file_access(&self, user: &str, _: &str, access: Access) -> ServiceFuture<Result<(), String>> {
         // A file transfer is no NETCONF session: it has no number, and holds no lock.
         let caller = Caller {
@@ -89,6 +113,27 @@ impl crate::ssh::Services for Services {
         let northbound = self.northbound.clone();
         Box::pin(async move { northbound.permits(&caller, FILES, access).await.map_err(|refusal| refusal.to_string()) })
     }
+}
+
+/// The client's window as a shell wants it.
+fn windows(mut terminal: watch::Receiver<Terminal>) -> watch::Receiver<Window> {
+    let of =
+        |terminal: &Terminal| Window { kind: terminal.kind.clone(), columns: terminal.columns, rows: terminal.rows };
+    let (sender, window) = watch::channel(of(&terminal.borrow_and_update()));
+    tokio::spawn(async move {
+        // Ends with the channel, or with the shell that looks at it.
+        loop {
+            tokio::select! {
+                changed = terminal.changed() => match changed {
+                    Ok(()) => drop(sender.send(of(&terminal.borrow_and_update()))),
+                    // The window stays as it was; what has ended is told by the streams.
+                    Err(_) => return sender.closed().await,
+                },
+                () = sender.closed() => return,
+            }
+        }
+    });
+    window
 }
 
 /// Until SIGTERM or SIGINT.

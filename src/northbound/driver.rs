@@ -297,7 +297,7 @@ impl Northbound {
     pub(super) fn candidate_of(caller: &Caller) -> CandidateId {
         match caller.client {
             Client::Netconf | Client::Tls | Client::Local | Client::Agent => CandidateId::Shared,
-            Client::Shell | Client::Script { .. } => CandidateId::Private(caller.session),
+            Client::Shell | Client::LocalShell | Client::Script { .. } => CandidateId::Private(caller.session),
         }
     }
 

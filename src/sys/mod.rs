@@ -15,4 +15,5 @@ pub mod process;
 pub mod pty;
 pub mod spawn;
 pub mod tcp;
+pub mod terminal;
 pub mod tree;
