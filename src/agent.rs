@@ -7,10 +7,12 @@
 //! ```
 
 mod accounts;
+mod console;
 mod doors;
 mod event_log;
 mod events;
 mod exec_shelf;
+mod fleet;
 mod library;
 mod lines;
 mod local;
@@ -57,6 +59,7 @@ use crate::ssh::{self, SharedAccounts};
 use crate::store::driver::HostDisk;
 use crate::store::journal::Journal;
 use crate::store::note::Note;
+use crate::sys::memory;
 use crate::system::{self, System};
 use crate::systemd;
 use crate::transport;
@@ -92,6 +95,7 @@ pub struct Options {
 /// # Errors
 /// What keeps it from serving: modules that do not load, a store that does not recover, an address in use.
 pub fn serve(options: Options) -> anyhow::Result<()> {
+    memory::keep_little();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .thread_name("procyon")
@@ -142,6 +146,8 @@ async fn run(options: Options) -> anyhow::Result<()> {
         usage: Arc::clone(&usage),
     };
 
+    let containers = fleet::build(&layout, &settings)?;
+
     let (request_heard, request_hearing) = mpsc::channel(HEARD_WAITING_MAX);
     let (journal, recorded) =
         Journal::open(Arc::new(HostDisk), layout.state().join("requests.journal"), request::driver::JOURNAL_BYTES_MAX)
@@ -183,6 +189,7 @@ async fn run(options: Options) -> anyhow::Result<()> {
             exec_shelf::executions(requests, layout.logs()),
         )),
         Box::new(appmgr::provider::AppManager::new(app_messages, commits)),
+        Box::new(containers.provider),
         Box::new(event_manager),
     ];
     let commit_log = syslog.clone();
@@ -214,6 +221,8 @@ async fn run(options: Options) -> anyhow::Result<()> {
     tasks.spawn(services::script_events(script_events, northbound.clone(), syslog.clone()));
     tasks.spawn(events.writer.run());
     vitals.spawn("app manager", app_driver.run());
+    vitals.spawn("containers", containers.driver.run());
+    tasks.spawn(fleet::tell(containers.heard, northbound.clone(), syslog.clone()));
     let serve_options = ServeOptions {
         message_bytes_max: settings.limits.message_bytes,
         ..ServeOptions::new(names, Arc::clone(&counters))
@@ -243,8 +252,18 @@ async fn run(options: Options) -> anyhow::Result<()> {
         local::listen(&shell_socket).with_context(|| format!("{} cannot be opened", shell_socket.display()))?;
     vitals.spawn("shell socket", shell_socket::serve(shell_listener, shells.clone(), stop.clone()));
     let limits = ssh_config.limits.clone();
-    let services =
-        Arc::new(services::Services { northbound: northbound.clone(), options: serve_options, shells, closed: None });
+    let consoles = console::Consoles {
+        keeper: keeper_pid.clone(),
+        keeper_socket: layout.keeper_socket(),
+        northbound: northbound.clone(),
+    };
+    let services = Arc::new(services::Services {
+        consoles,
+        northbound: northbound.clone(),
+        options: serve_options,
+        shells,
+        closed: None,
+    });
     let ssh = ssh::Server::new(ssh_config, accounts, services.clone(), stop.clone())?;
     let mut deposits = match &mut deposit {
         Some(client) => client.fetch().context("the custodian does not answer")?,

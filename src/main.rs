@@ -11,6 +11,7 @@ use procyon::init;
 use procyon::keeper::custodian::lock::Lock;
 use procyon::keeper::deposit::DepositClient;
 use procyon::launcher::{self, Launch};
+use procyon::moving;
 use procyon::settings::{Layout, Settings};
 use procyon::shell_command;
 use procyon::viewer;
@@ -36,6 +37,8 @@ enum Command {
     Console(ConsoleArguments),
     /// The device's command line: on a terminal, or lines from -c, a file or standard input; the exit status tells.
     Shell(ShellArguments),
+    /// Read files of procServ, conserver or supervisord: print the containers that they describe, and what does not fit.
+    Import(ImportArguments),
 }
 
 #[derive(Args)]
@@ -57,6 +60,13 @@ struct ConsoleArguments {
     root: PathBuf,
     #[command(flatten)]
     asked: viewer::Asked,
+}
+
+#[derive(Args)]
+struct ImportArguments {
+    /// NAME.service, procServ.conf, conserver.cf, conserver.passwd, supervisord.conf.
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
 }
 
 #[derive(Args)]
@@ -108,6 +118,7 @@ fn main() -> ExitCode {
     let done = match arguments.command {
         Command::Init(arguments) => make_root(arguments).map(|()| ExitCode::SUCCESS),
         Command::Agent(arguments) => run_agent(arguments),
+        Command::Import(arguments) => moving::driver::import(&arguments.files).map(|()| ExitCode::SUCCESS),
         Command::Console(arguments) => show_console(arguments),
         Command::Shell(arguments) => run_shell(&arguments),
     };

@@ -11,7 +11,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::bail;
-use clap::Args;
+use clap::{Args, Parser};
 
 use crate::console::columns::{self, Listed};
 use crate::console::conserver::{self, REPLAY_LINES};
@@ -76,6 +76,22 @@ pub struct Asked {
     user: Option<String>,
     /// The console, or an unambiguous beginning of its name.
     pub name: Option<String>,
+}
+
+/// Words as they come over SSH, separated by blanks.
+///
+/// # Errors
+/// What is wrong with them, or what help says.
+pub fn parse(words: &str) -> Result<Asked, clap::Error> {
+    let words = std::iter::once("console").chain(words.split_whitespace());
+    Line::try_parse_from(words).map(|line| line.asked)
+}
+
+#[derive(Parser)]
+#[command(name = "console")]
+struct Line {
+    #[command(flatten)]
+    asked: Asked,
 }
 
 /// What is to be done.
@@ -171,7 +187,7 @@ pub fn run(layout: &Layout, asked: &Asked) -> anyhow::Result<()> {
                 escape,
                 quiet: false,
             };
-            seat::sit(&runtime, &keeper, name, entering)
+            seat::sit(&runtime, &keeper, &socket, name, entering)
         }
         What::List(list) => {
             let consoles = runtime.block_on(keeper.consoles())?;
@@ -259,19 +275,10 @@ pub(crate) fn now_unix_s() -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use clap::Parser;
-
     use super::*;
 
-    #[derive(Parser)]
-    struct Line {
-        #[command(flatten)]
-        asked: Asked,
-    }
-
     fn asked(words: &str) -> Option<What> {
-        let line = Line::try_parse_from(std::iter::once("console").chain(words.split_whitespace())).ok()?;
-        Some(line.asked.what())
+        Some(parse(words).ok()?.what())
     }
 
     #[test]

@@ -76,3 +76,44 @@ def test_a_console_that_is_not_there_is_said(own_box):  # noqa: F811
     done = own_box.command("console", "--root", own_box.root, "nobody", check=False)
     assert done.returncode == 1
     assert "there is no console `nobody`" in done.stderr
+
+
+def ssh(box, *words):
+    host, port = box.ready.ssh
+    options = ["-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR"]
+    return ["ssh", "-i", box.key, "-p", str(port), *options, "{}@{}".format(box.admin, host), *words]
+
+
+def test_consoles_over_ssh(own_box):  # noqa: F811
+    with open(own_box.repository + "/talker.py", "wb") as script:
+        script.write(TALKER)
+    with own_box.connect() as session:
+        boxes.wait_for("the script on its shelf", lambda: own_box.script_state(session, "talker.py"))
+        own_box.configure(
+            session, own_box.checksum_config("talker.py", boxes.sha256(TALKER)), own_box.app_config("talker", "talker.py")
+        )
+        own_box.act(session, "activate", "talker")
+        own_box.wait_app(session, "talker", status="started")
+
+    def said(*words):
+        return subprocess.run(ssh(own_box, *words), stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=20)
+
+    assert said("console", "-u").stdout.split() == ["talker", "up", "<none>"]
+    wrong = said("console", "nobody")
+    assert (wrong.returncode, wrong.stdout) == (1, "")
+    assert wrong.stderr.startswith("error: there is no console `nobody`")
+    assert "unexpected argument" in said("console", "--nonsense").stderr
+
+    watching = subprocess.Popen(
+        ssh(own_box, "console", "-S", "talk"), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        read_until(watching, "[spying]")
+        assert said("console", "-w").stdout.split()[0] == "{}@127.0.0.1".format(own_box.admin)
+        boxes.os.kill(own_box.ready.keeper, signal.SIGKILL)
+        rest = read_until(watching, "line 60").splitlines()
+        shown = [int(line.split()[1]) for line in rest if line.startswith("line ")]
+        assert shown == list(range(shown[0], 61))
+    finally:
+        watching.kill()
+        watching.wait()

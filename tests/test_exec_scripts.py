@@ -136,6 +136,25 @@ def test_what_cannot_run_is_refused_with_its_remedy(box, session, name):
     boxes.wait_for("refusal of the changed script", refused)
 
 
+def test_a_script_imports_a_checked_neighbour_by_its_file_name(box, session, name):
+    importing = (
+        b"from cisco.script_mgmt.xr_utils import secure_import\n"
+        b"print(secure_import(module_file_name='exec_neighbour.py').ANSWER)\n"
+        b"for other in ('exec_stranger.py', '../x.py'):\n"
+        b"    try:\n        secure_import(module_file_name=other)\n    except ImportError as error:\n        print(error)\n"
+    )
+    Exec(box, session, "exec_neighbour.py", b"ANSWER = 42\n")
+    stranger = os.path.join(os.path.dirname(box.repository), "exec", "exec_stranger.py")
+    with open(stranger, "wb") as handle:
+        handle.write(b"raise SystemExit('ran unchecked')\n")
+    script = Exec(box, session, name, importing)
+    request = script.run()
+    script.wait(request, "Executed")
+    lines = script.view(request, "output")["output-file-content"][0].splitlines()
+    assert lines[0] == "42" and "script exec exec_stranger.py checksum SHA256 " in lines[1], lines
+    assert "is no module file of the script repository" in lines[2]
+
+
 def test_a_run_goes_on_when_the_agent_is_killed_and_is_known_to_the_next(own_box):
     source = b"import os, time\nprint('begun', flush=True)\nwhile not os.path.exists('go'):\n    time.sleep(0.01)\nprint('done')\n"
     with own_box.connect() as session:

@@ -66,6 +66,7 @@ const ABSENCES: &[(&str, &[&str])] = &[
             "appmgr",
             "container",
             "datastore",
+            "fleet",
             "keeper",
             "netconf",
             "northbound",
@@ -76,7 +77,22 @@ const ABSENCES: &[(&str, &[&str])] = &[
             "yang",
         ],
     ),
-    ("yang", &["agent", "appmgr", "container", "datastore", "keeper", "netconf", "script", "ssh", "store", "system"]),
+    (
+        "yang",
+        &[
+            "agent",
+            "appmgr",
+            "container",
+            "datastore",
+            "fleet",
+            "keeper",
+            "netconf",
+            "script",
+            "ssh",
+            "store",
+            "system",
+        ],
+    ),
     (
         "store",
         &[
@@ -84,6 +100,7 @@ const ABSENCES: &[(&str, &[&str])] = &[
             "appmgr",
             "container",
             "datastore",
+            "fleet",
             "keeper",
             "netconf",
             "northbound",
@@ -93,12 +110,12 @@ const ABSENCES: &[(&str, &[&str])] = &[
             "yang",
         ],
     ),
-    ("datastore", &["agent", "appmgr", "container", "keeper", "netconf", "script", "ssh", "sys", "system"]),
+    ("datastore", &["agent", "appmgr", "container", "fleet", "keeper", "netconf", "script", "ssh", "sys", "system"]),
     (
         "northbound",
-        &["agent", "appmgr", "container", "keeper", "netconf", "script", "ssh", "sys", "system", "transport"],
+        &["agent", "appmgr", "container", "fleet", "keeper", "netconf", "script", "ssh", "sys", "system", "transport"],
     ),
-    ("netconf", &["agent", "appmgr", "container", "keeper", "script", "ssh", "store", "sys", "system"]),
+    ("netconf", &["agent", "appmgr", "container", "fleet", "keeper", "script", "ssh", "store", "sys", "system"]),
     (
         "shell",
         &[
@@ -106,6 +123,7 @@ const ABSENCES: &[(&str, &[&str])] = &[
             "appmgr",
             "container",
             "datastore",
+            "fleet",
             "keeper",
             "lifecycle",
             "northbound",
@@ -115,15 +133,37 @@ const ABSENCES: &[(&str, &[&str])] = &[
             "system",
         ],
     ),
-    ("ssh", &["agent", "appmgr", "container", "datastore", "keeper", "script", "store", "system", "transport", "yang"]),
-    ("keeper", &["agent", "appmgr", "datastore", "netconf", "northbound", "script", "ssh", "store", "system", "yang"]),
-    ("transport", &["agent", "appmgr", "container", "datastore", "keeper", "netconf", "script", "store", "system"]),
+    (
+        "ssh",
+        &[
+            "agent",
+            "appmgr",
+            "container",
+            "datastore",
+            "fleet",
+            "keeper",
+            "script",
+            "store",
+            "system",
+            "transport",
+            "yang",
+        ],
+    ),
+    (
+        "keeper",
+        &["agent", "appmgr", "datastore", "fleet", "netconf", "northbound", "script", "ssh", "store", "system", "yang"],
+    ),
+    (
+        "transport",
+        &["agent", "appmgr", "container", "datastore", "fleet", "keeper", "netconf", "script", "store", "system"],
+    ),
     (
         "console",
         &[
             "agent",
             "appmgr",
             "datastore",
+            "fleet",
             "keeper",
             "netconf",
             "northbound",
@@ -135,11 +175,15 @@ const ABSENCES: &[(&str, &[&str])] = &[
             "yang",
         ],
     ),
-    ("container", &["agent", "appmgr", "datastore", "keeper", "netconf", "script", "ssh", "store", "system"]),
+    (
+        "moving",
+        &["agent", "appmgr", "datastore", "fleet", "netconf", "northbound", "script", "ssh", "store", "system", "yang"],
+    ),
+    ("container", &["agent", "appmgr", "datastore", "fleet", "keeper", "netconf", "script", "ssh", "store", "system"]),
 ];
 
 /// Providers know the front door and what is behind them, never each other.
-const PROVIDERS: &[&str] = &["appmgr", "eem", "lifecycle", "request", "script", "system", "transport"];
+const PROVIDERS: &[&str] = &["appmgr", "eem", "fleet", "lifecycle", "request", "script", "system", "transport"];
 
 /// Written in two pieces, so that this file does not hold them itself.
 const UNFINISHED: &[&str] = &[concat!("to", "do!("), concat!("unimple", "mented!("), concat!("un", "finished here")];

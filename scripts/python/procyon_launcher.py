@@ -105,8 +105,8 @@ class Repository(object):
         if found != str(wanted).lower():
             return (
                 "{} in the script repository has the checksum {}, configured is {}: restore the file, or, if the new one "
-                "is meant, configure: script process {} checksum SHA256 {}"
-            ).format(name, found, wanted, name, found)
+                "is meant, configure: script {} {} checksum SHA256 {}"
+            ).format(name, found, wanted, self.shelf(), name, found)
         path = os.path.join(os.path.dirname(self.run.path), name)
         loader = SourceInMemory(fullname, path, source)
         spec = ModuleSpec(fullname, loader, origin=path)
@@ -125,8 +125,12 @@ class Repository(object):
         if source is None:
             return None
         return (
-            "{} is in the script repository but has no checksum, configure: script process {} checksum SHA256 {}"
-        ).format(name, name, self.sha256(source))
+            "{} is in the script repository but has no checksum, configure: script {} {} checksum SHA256 {}"
+        ).format(name, self.shelf(), name, self.sha256(source))
+
+    def shelf(self):
+        """The type of scripts that the folder holds, as the configuration calls it."""
+        return os.path.basename(os.path.dirname(self.run.path)) or "process"
 
     def configured(self):
         if self.sums is None:

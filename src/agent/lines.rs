@@ -31,6 +31,15 @@ pub(super) fn app_changed(app: &str, status: &str, why: Option<&str>) -> Record 
     line("appmgr", ("OS", "APPMGR"), severity, "APP_STATE", text)
 }
 
+pub(super) fn container_changed(name: &str, state: &str, why: Option<&str>) -> Record {
+    let text = match why {
+        Some(why) => format!("container {name} is {state}: {why}"),
+        None => format!("container {name} is {state}"),
+    };
+    let severity = if state == "failed" { Severity::Error } else { Severity::Informational };
+    line("keeper", ("OS", "CONTAINER"), severity, "CONTAINER_STATE", text)
+}
+
 pub(super) fn request_changed(run: &Request) -> Record {
     let last = run.events.last().map(|event| event.description.as_str()).unwrap_or_default();
     let (script, id, user) = (&run.order.script, run.id, &run.order.account.user);

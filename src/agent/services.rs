@@ -6,13 +6,14 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, Interest};
+use tokio::io::{AsyncRead, AsyncWrite, Interest};
 use tokio::net::UnixStream;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
+use super::console::{self, Consoles};
 use super::shells::{Call, Shells};
 use super::{lines, news};
 
@@ -25,7 +26,7 @@ use crate::script;
 use crate::script::name::{ScriptName, ScriptType};
 use crate::script::repository::ScriptEvent;
 use crate::shell::relay::Window;
-use crate::ssh::{ChannelStream, ServiceFuture, ShellCall, Terminal};
+use crate::ssh::{ChannelStream, ServiceFuture, ShellCall, Terminal, no_shell};
 use crate::system::SystemLog;
 use crate::system::users;
 use crate::transport::{Front, Manner, TlsStream};
@@ -36,6 +37,7 @@ const FILES: &str = "/procyon-files:harddisk";
 /// What is behind every connection.
 #[derive(Clone)]
 pub(super) struct Services {
+    pub consoles: Consoles,
     pub northbound: Handle,
     pub options: ServeOptions,
     pub shells: Shells,
@@ -59,7 +61,13 @@ impl Services {
 
     fn in_manner(&self, manner: Manner) -> Self {
         let options = ServeOptions { idle_timeout: manner.idle, ..self.options.clone() };
-        Self { options, closed: manner.closed, northbound: self.northbound.clone(), shells: self.shells.clone() }
+        Self {
+            options,
+            closed: manner.closed,
+            consoles: self.consoles.clone(),
+            northbound: self.northbound.clone(),
+            shells: self.shells.clone(),
+        }
     }
 }
 
@@ -80,24 +88,22 @@ impl crate::ssh::Services for Services {
         self.serving(stream, opening)
     }
 
-    fn shell(&self, mut call: ShellCall) -> ServiceFuture<u32> {
-        let is_old_scp = call.command.as_deref().is_some_and(|command| command.starts_with("scp "));
+    fn shell(&self, call: ShellCall) -> ServiceFuture<u32> {
+        if let Some(words) = call.command.as_deref().and_then(console::words) {
+            let words = words.to_owned();
+            return Box::pin(self.consoles.clone().serve(call, words));
+        }
+        if call.command.as_deref().is_some_and(|command| command.starts_with("scp ")) {
+            return no_shell(call);
+        }
         let shells = self.shells.clone();
         Box::pin(async move {
-            if is_old_scp {
-                let why = b"error: the old scp protocol is not served; use `scp` without `-O`, or `sftp`\n";
-                // A client that does not want to read the reason still gets the exit status.
-                let _ = call.errors.write_all(why).await;
-                return 1;
-            }
             let opening =
                 Opening { user: call.user, groups: Vec::new(), client: Client::Shell, origin: call.peer.to_string() };
             let (input, output) = tokio::io::split(call.stream);
-            let (input, output) = (Box::new(input), Box::new(output));
+            let (input, output, errors) = (Box::new(input), Box::new(output), Box::new(call.errors));
             let window = call.terminal.map(windows);
-            shells
-                .run(Call { opening, commands: call.command, window, input, output, errors: Box::new(call.errors) })
-                .await
+            shells.run(Call { opening, commands: call.command, window, input, output, errors }).await
         })
     }
 

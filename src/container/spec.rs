@@ -218,24 +218,11 @@ pub struct LogSpec {
     pub dir: PathBuf,
     pub bytes_max: u64,
     pub files_max: u8,
-    /// A file that was begun so long ago is renamed too, and a renamed one that is older goes.
-    pub age_max: Option<Duration>,
-    /// Renamed files are compressed: `.1.gz`.
-    pub compress: bool,
-    /// Each line begins with the time it came.
-    pub stamps: bool,
 }
 
 impl LogSpec {
     pub fn in_dir(dir: impl Into<PathBuf>) -> Self {
-        Self {
-            dir: dir.into(),
-            bytes_max: LOG_BYTES_MAX_DEFAULT,
-            files_max: LOG_FILES_MAX_DEFAULT,
-            age_max: None,
-            compress: false,
-            stamps: false,
-        }
+        Self { dir: dir.into(), bytes_max: LOG_BYTES_MAX_DEFAULT, files_max: LOG_FILES_MAX_DEFAULT }
     }
 }
 

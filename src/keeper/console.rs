@@ -17,6 +17,9 @@ const INPUT_BYTES_MAX: usize = 64 * 1024;
 /// For so long after the kill key the quit key still means what it meant while the program was down.
 const QUIT_WINDOW: Duration = Duration::from_secs(15);
 
+/// So long a successor keeps what comes for those who watched.
+const RETURN_TIME_MAX: Duration = Duration::from_secs(5);
+
 #[derive(Debug)]
 pub struct Console {
     /// Made with the first byte, or for the first who attaches.
@@ -30,6 +33,8 @@ pub struct Console {
     pub mode: RestartMode,
     /// When somebody pressed the kill key.
     pub killed_at: Option<Instant>,
+    /// Somebody watched when the predecessor died: what stands from that offset on is kept for it until then.
+    pub awaited: Option<(u64, Instant)>,
     /// Epoll looks for room in the terminal too.
     pub terminal_awaited: bool,
 }
@@ -46,6 +51,7 @@ impl Console {
             input_lost: false,
             mode: RestartMode::On,
             killed_at: None,
+            awaited: None,
             terminal_awaited: false,
         }
     }
@@ -56,8 +62,19 @@ impl Console {
         (self.tape.get_or_insert_with(Tape::new), is_new)
     }
 
-    pub fn end(&self) -> u64 {
-        self.tape.as_ref().map_or(0, |tape| tape.ring().end())
+    /// What a predecessor has left.
+    pub fn adopt(&mut self, tape: Tape, was_watched: bool, now: Instant) {
+        let first = tape.ring().first();
+        self.awaited = was_watched.then(|| now.checked_add(RETURN_TIME_MAX).map(|until| (first, until))).flatten();
+        self.tape = Some(tape);
+    }
+
+    /// The offset from which on somebody, present or awaited, still wants what came.
+    pub fn awaited_from(&mut self, now: Instant) -> Option<u64> {
+        if self.awaited.is_some_and(|(_, until)| until <= now) {
+            self.awaited = None;
+        }
+        self.awaited.map(|(offset, _)| offset)
     }
 
     /// Whether anything of it found no room.

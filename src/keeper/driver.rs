@@ -40,6 +40,7 @@ use crate::container::machine::Input;
 use crate::container::provision::READY_NUMBERS;
 use crate::container::spec::{ContainerName, Sha256};
 use crate::sys::cgroup::Groups;
+use crate::sys::low::LowNumbers;
 use crate::sys::{memfd, process};
 
 /// Each container holds about ten descriptors.
@@ -134,6 +135,8 @@ struct Driver {
     root: RootId,
     root_path: PathBuf,
     host: String,
+    /// Kept free for what programs are given.
+    low: LowNumbers,
     /// When, in words.
     started: String,
     /// Control groups for the containers, or why there are none.
@@ -180,6 +183,8 @@ impl Driver {
         process::raise_descriptor_limit().map_err(system("raising the limit of descriptors"))?;
         let reserved = process::reserve_numbers_below(READY_NUMBERS.end() + 1)
             .map_err(system("keeping descriptors for programs"))?;
+        // Before anything that lives long is opened.
+        let low = LowNumbers::new().map_err(system("keeping low descriptors free"))?;
         if alone {
             process::become_subreaper().map_err(system("becoming subreaper"))?;
         }
@@ -214,6 +219,7 @@ impl Driver {
         }
         let driver = Self {
             root: root_id,
+            low,
             root_path: root.to_owned(),
             host: nix::unistd::gethostname()
                 .map_or_else(|_| "localhost".into(), |name| name.to_string_lossy().into_owned()),

@@ -344,7 +344,7 @@ impl Held {
         held.place = record.place;
         held.last = record.last;
         if let Some((tape, unlogged)) = take(Role::Tape).and_then(Tape::adopt) {
-            held.console.tape = Some(tape);
+            held.console.adopt(tape, unlogged.was_watched, moment.now);
             held.complete_the_log(&unlogged);
         }
         held.console.listeners = std::iter::from_fn(|| take(Role::ConsoleListener)).collect();

@@ -13,6 +13,7 @@ use jiff::Zoned;
 use super::tape::Position;
 use crate::container::machine::RunId;
 use crate::container::spec::LogSpec;
+use crate::sys::low::high;
 
 #[derive(Debug)]
 pub struct LogFile {
@@ -163,7 +164,8 @@ impl LogFile {
 }
 
 fn open(path: &Path) -> io::Result<Open> {
-    let mut file = OpenOptions::new().create(true).append(true).read(true).mode(0o644).open(path)?;
+    let file = OpenOptions::new().create(true).append(true).read(true).mode(0o644).open(path)?;
+    let mut file = File::from(high(file.into()));
     let metadata = file.metadata()?;
     let (inode, bytes) = (metadata.ino(), metadata.len());
     let mut last = [b'\n'];

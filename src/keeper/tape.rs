@@ -39,7 +39,9 @@ const W_AHEAD: usize = 3;
 const W_NOTE: usize = 4;
 const W_NOTES: usize = 5;
 const NOTE_WORDS: usize = 4;
-const _: () = assert!(W_NOTES + 2 * NOTE_WORDS <= WORDS);
+/// Whether somebody watches.
+const W_WATCHED: usize = W_NOTES + 2 * NOTE_WORDS;
+const _: () = assert!(W_WATCHED < WORDS);
 
 /// Where bytes come from, and so which log they belong to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,6 +73,8 @@ pub struct Unlogged {
     /// The log as it was before any of these.
     pub log: Position,
     pub bytes: Vec<u8>,
+    /// Somebody watched, and will want to go on.
+    pub was_watched: bool,
 }
 
 #[derive(Debug)]
@@ -116,6 +120,7 @@ pub struct Tape {
     side: u64,
     /// All bytes of programs that ever came.
     taken: u64,
+    is_watched: bool,
 }
 
 impl Tape {
@@ -123,7 +128,8 @@ impl Tape {
         let memory = Memory::new(TAPE_BYTES_FIRST);
         let ahead = ahead_of(memory.bytes().len());
         let note = Note { logged: 0, origin: Origin::Server, log: Position::default() };
-        let mut tape = Self { ring: Ring::in_store(memory, 0, 0, ahead), note, side: 0, taken: 0 };
+        let ring = Ring::in_store(memory, 0, 0, ahead);
+        let mut tape = Self { ring, note, side: 0, taken: 0, is_watched: false };
         tape.lay_out();
         tape
     }
@@ -139,7 +145,9 @@ impl Tape {
         let side = mapped.word(W_NOTE) & 1;
         let note = read_note(&mapped, side)?;
         let kept = usize::try_from(end.checked_sub(floor)?).unwrap_or(usize::MAX);
-        let mut tape = Self { ring: Ring::in_store(Memory::Shared(mapped), end, kept, ahead), note, side, taken: end };
+        let is_watched = mapped.word(W_WATCHED) != 0;
+        let ring = Ring::in_store(Memory::Shared(mapped), end, kept, ahead);
+        let mut tape = Self { ring, note, side, taken: end, is_watched };
         // The read that the predecessor did not come back from. Its own words it may say again.
         if tape.note.origin != Origin::Server {
             let came = tape.ring.room().iter().rposition(|byte| *byte != CLEAR).map_or(0, |last| last + 1);
@@ -148,7 +156,9 @@ impl Tape {
         let end = tape.ring.end();
         tape.ring.fill(end, tape.ring.ahead(), CLEAR);
         let bytes = tape.ring.copy_from(tape.note.logged);
-        let unlogged = Unlogged { origin: tape.note.origin, log: tape.note.log, bytes };
+        let was_watched = tape.is_watched;
+        tape.set_watched(false);
+        let unlogged = Unlogged { origin: tape.note.origin, log: tape.note.log, bytes, was_watched };
         Some((tape, unlogged))
     }
 
@@ -170,6 +180,12 @@ impl Tape {
 
     pub fn taken(&self) -> u64 {
         self.taken
+    }
+
+    /// So that a successor knows whether somebody will come back.
+    pub fn set_watched(&mut self, is_watched: bool) {
+        self.is_watched = is_watched;
+        self.ring.store().set(W_WATCHED, u64::from(is_watched));
     }
 
     /// From here on bytes come from there, and its log is so long.
@@ -233,6 +249,7 @@ impl Tape {
         memory.set(W_END, end);
         memory.set(W_FLOOR, self.ring.first());
         memory.set(W_AHEAD, self.ring.ahead() as u64);
+        memory.set(W_WATCHED, u64::from(self.is_watched));
         self.set_note(self.note);
         self.ring.store().set(W_MAGIC, MAGIC);
     }
@@ -313,9 +330,13 @@ mod tests {
         read_into(&mut tape, b"first\n");
         tape.logged(6, at(106));
         read_into(&mut tape, b"second\n");
+        tape.set_watched(true);
         let (tape, unlogged) = successor(tape);
         assert_eq!(tape.ring().copy_from(0), b"first\nsecond\n");
-        assert_eq!(unlogged, Unlogged { origin: Origin::Output, log: at(106), bytes: b"second\n".to_vec() });
+        assert_eq!(
+            unlogged,
+            Unlogged { origin: Origin::Output, log: at(106), bytes: b"second\n".to_vec(), was_watched: true }
+        );
     }
 
     #[test]

@@ -186,6 +186,8 @@ impl Northbound {
     }
 
     fn snapshot_taken(&mut self, outcome: Result<Snapshot, SnapshotError>) {
+        // Trees of the size of running were made for it, and are gone.
+        self.leftovers.is_large = true;
         let noted = match outcome {
             Ok(snapshot) => self.commits.snapshot_taken(Ok(snapshot)).map(|()| debug!(snapshot.id, "snapshot taken")),
             Err(SnapshotError::Disk(trouble)) => self.commits.snapshot_taken(Err(trouble)),

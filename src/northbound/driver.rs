@@ -42,6 +42,12 @@ use crate::yang::tree::{Tree, release_memory};
 /// How long is waited without another look at the clock: it may be set, and a timer does not count while the host sleeps.
 const CLOCK_TRUSTED: Duration = Duration::from_secs(30);
 
+/// When so many sessions have ended, the memory that they took is given back.
+const SESSIONS_TIDIED: usize = 50;
+
+/// How long the buffers of a session may outlive it.
+const SESSION_END_TIME: Duration = Duration::from_secs(1);
+
 #[expect(clippy::large_enum_variant, reason = "it is moved once and not kept")]
 enum Heard {
     Input(Input),
@@ -124,6 +130,7 @@ pub(super) struct Leftovers {
     pub(super) spent: Option<Spent>,
     /// So much that the memory is given back to the system.
     pub(super) is_large: bool,
+    sessions_closed: usize,
 }
 
 impl Northbound {
@@ -205,10 +212,17 @@ impl Northbound {
 
     /// Whoever asked has the answer already.
     fn clear_up(&mut self) {
-        let Leftovers { proposal, spent, is_large } = std::mem::take(&mut self.leftovers);
-        drop((proposal, spent));
-        if is_large {
+        drop((self.leftovers.proposal.take(), self.leftovers.spent.take()));
+        if std::mem::take(&mut self.leftovers.is_large) {
             release_memory();
+        }
+        if self.leftovers.sessions_closed >= SESSIONS_TIDIED {
+            self.leftovers.sessions_closed = 0;
+            self.runtime.spawn(async {
+                // Their connections end a little after they do.
+                tokio::time::sleep(SESSION_END_TIME).await;
+                drop(tokio::task::spawn_blocking(release_memory).await);
+            });
         }
     }
 
@@ -248,6 +262,7 @@ impl Northbound {
             timer.abort();
         }
         self.publish(&base::session_end(&closed.caller, end), now());
+        self.leftovers.sessions_closed += 1;
         debug!(%session, user = %closed.caller.user, ?end, "session closed");
     }
 

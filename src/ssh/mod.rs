@@ -57,19 +57,24 @@ pub trait Services: Send + Sync + 'static {
     fn file_access(&self, user: &str, path: &str, access: Access) -> ServiceFuture<Result<(), String>>;
 
     /// A login shell or one command; gives the exit status.
-    fn shell(&self, mut call: ShellCall) -> ServiceFuture<u32> {
-        Box::pin(async move {
-            let old_scp = call.command.as_deref().is_some_and(|command| command.starts_with("scp "));
-            let message: &[u8] = if old_scp {
-                b"error: the old scp protocol is not served; use `scp` without `-O`, or `sftp`\n"
-            } else {
-                b"error: no shell on this agent yet; use `ssh -s HOST netconf`, `scp` or `sftp`\n"
-            };
-            // A client that does not want to read the reason still gets the exit status.
-            let _ = call.errors.write_all(message).await;
-            1
-        })
+    fn shell(&self, call: ShellCall) -> ServiceFuture<u32> {
+        no_shell(call)
     }
+}
+
+/// Says what there is in the place of a shell.
+pub fn no_shell(mut call: ShellCall) -> ServiceFuture<u32> {
+    Box::pin(async move {
+        let old_scp = call.command.as_deref().is_some_and(|command| command.starts_with("scp "));
+        let message: &[u8] = if old_scp {
+            b"error: the old scp protocol is not served; use `scp` without `-O`, or `sftp`\n"
+        } else {
+            b"error: no shell on this agent yet; use `ssh -s HOST netconf`, `ssh HOST console NAME`, `scp` or `sftp`\n"
+        };
+        // A client that does not want to read the reason still gets the exit status.
+        let _ = call.errors.write_all(message).await;
+        1
+    })
 }
 
 /// A request for a shell, or for one command.

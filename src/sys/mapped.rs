@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering, compiler_fence};
 
 use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap};
 
+use super::low::high;
 use super::memfd;
 
 /// Words at the beginning; the bytes stand behind them.
@@ -26,7 +27,7 @@ pub struct Mapped {
 impl Mapped {
     /// A new one, all zero; `length` counts the words too.
     pub fn new(name: &str, length: usize) -> io::Result<Self> {
-        Self::of(memfd::zeroed(name, length as u64)?)
+        Self::of(high(memfd::zeroed(name, length as u64)?))
     }
 
     /// One that somebody else has made.

@@ -1,16 +1,16 @@
 //! Starts a program in a clean process of its own: own session, fresh signals, only the named descriptors, limits, user.
 //!
-//! Everything that may allocate, look up or fail slowly is done before the fork; between fork and exec only calls that
-//! are safe there run.
+//! Everything that may allocate, look up or fail slowly is done before; in the new process only system calls run.
 
 use std::ffi::{CString, OsString};
 use std::io;
-use std::os::fd::{OwnedFd, RawFd};
-use std::os::unix::process::CommandExt;
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
 
 use nix::errno::Errno;
+
+use super::low::LOW_NUMBERS;
+use super::vfork;
 
 /// By the kernel's resource number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,14 +61,26 @@ pub struct Launch {
 }
 
 /// Starts it; the process id of the new session's leader. An error is the exec's own (`ENOENT`, `EACCES`, ...).
+///
+/// Where all that the program is given stands below [`LOW_NUMBERS`], nothing else of this process is even looked at.
 pub fn spawn(launch: Launch) -> io::Result<i32> {
-    let Some((name, arguments)) = launch.argv.split_first() else {
+    let Some(name) = launch.argv.first() else {
         return Err(io::Error::from(io::ErrorKind::InvalidInput));
     };
-    let mut command = Command::new(launch.program.as_ref().map_or(name.as_os_str(), |program| program.as_os_str()));
-    command.arg0(name).args(arguments).env_clear().envs(launch.env).current_dir(&launch.cwd);
-    command.stdin(launch.stdin.map_or_else(Stdio::null, Stdio::from));
-    command.stdout(launch.stdout).stderr(launch.stderr);
+    let program = launch.program.as_ref().map_or(name.as_os_str(), |program| program.as_os_str());
+    let argv = launch.argv.iter().map(OsString::as_os_str);
+    let env = launch.env.iter().map(|(name, value)| (name.as_os_str(), value.as_os_str()));
+    let image = vfork::Image::new(program, argv, env, launch.cwd.as_os_str())?;
+    let stdin = match launch.stdin {
+        Some(stdin) => stdin,
+        None => std::fs::File::open("/dev/null")?.into(),
+    };
+    let streams = [stdin.as_raw_fd(), launch.stdout.as_raw_fd(), launch.stderr.as_raw_fd()];
+    let given = streams.iter().chain(&launch.inherited).chain(&launch.record).chain(&launch.cgroup);
+    let given = given.chain(launch.placed.as_ref().map(|(from, _)| from));
+    let few = given.clone().all(|fd| *fd < LOW_NUMBERS);
+    // One that is where another is to be put would be lost.
+    let streams_are_apart = streams.iter().all(|fd| *fd > 2);
     let inside = Inside {
         controlling_terminal: launch.controlling_terminal,
         inherited: launch.inherited,
@@ -85,14 +97,17 @@ pub fn spawn(launch: Launch) -> io::Result<i32> {
         limits: launch.limits,
         no_new_privs: launch.no_new_privs,
     };
-    // SAFETY: `Inside::enter` only makes system calls that are async-signal-safe and neither allocates nor locks.
-    #[expect(unsafe_code, reason = "what must happen between fork and exec")]
-    unsafe {
-        command.pre_exec(move || inside.enter());
+    if streams_are_apart {
+        return vfork::start(&image, streams, few, &|| inside.enter());
     }
-    let child = command.spawn()?;
-    i32::try_from(child.id()).map_err(io::Error::other)
-    // `child` is dropped unwaited on purpose: the caller reaps it by SIGCHLD.
+    let apart = |fd: RawFd| -> io::Result<OwnedFd> {
+        // SAFETY: `launch` owns the descriptor and lives until the end of this function.
+        #[expect(unsafe_code, reason = "a copy of a descriptor known by its number")]
+        let fd = unsafe { std::os::fd::BorrowedFd::borrow_raw(fd) };
+        Ok(super::low::high(fd.try_clone_to_owned()?))
+    };
+    let copies = [apart(streams[0])?, apart(streams[1])?, apart(streams[2])?];
+    vfork::start(&image, copies.each_ref().map(AsRawFd::as_raw_fd), false, &|| inside.enter())
 }
 
 struct Inside {
@@ -161,9 +176,10 @@ impl Inside {
             }
             libc::umask(self.umask);
             if let Some((uid, gid, groups)) = &self.account {
-                check(libc::setgroups(groups.len(), groups.as_ptr()))?;
-                check(libc::setgid(*gid))?;
-                check(libc::setuid(*uid))?;
+                // Not the C library's: those change all threads of the process whose memory this is.
+                check_long(libc::syscall(libc::SYS_setgroups, groups.len(), groups.as_ptr()))?;
+                check_long(libc::syscall(libc::SYS_setresgid, *gid, *gid, *gid))?;
+                check_long(libc::syscall(libc::SYS_setresuid, *uid, *uid, *uid))?;
             }
             if self.no_new_privs {
                 check(libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))?;
@@ -174,6 +190,10 @@ impl Inside {
 }
 
 fn check(result: libc::c_int) -> io::Result<()> {
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+fn check_long(result: libc::c_long) -> io::Result<()> {
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 

@@ -3,6 +3,7 @@
 
 use std::io::{IsTerminal as _, Write as _};
 use std::os::fd::{AsFd as _, OwnedFd};
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
@@ -18,12 +19,14 @@ use crate::console::packet::Packet;
 use crate::container::spec::ContainerName;
 use crate::keeper::client::Keeper;
 use crate::keeper::protocol::Entering;
+use crate::keeper::refusal::KeeperRefusal;
 use crate::sys::fdpass;
 
 const TYPED_BYTES_MAX: usize = 4096;
 /// How long a keeper may take to be followed by the next.
 const AWAY_MAX: Duration = Duration::from_secs(20);
-const LOOK_AGAIN: Duration = Duration::from_millis(50);
+/// Quickly: what the program prints meanwhile must still be there.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
 /// Of a console's name.
 const NAME_BYTES_MAX: usize = 255;
 
@@ -35,7 +38,13 @@ enum Left {
     Lost,
 }
 
-pub(super) fn sit(runtime: &Runtime, keeper: &Keeper, asked: &str, mut entering: Entering) -> anyhow::Result<()> {
+pub(super) fn sit(
+    runtime: &Runtime,
+    keeper: &Keeper,
+    path: &Path,
+    asked: &str,
+    mut entering: Entering,
+) -> anyhow::Result<()> {
     let mut name = look_up(runtime, keeper, asked)?;
     let mut socket = runtime.block_on(keeper.console(name.clone(), entering.clone()))?;
     let terminal = RawTerminal::take();
@@ -62,7 +71,7 @@ pub(super) fn sit(runtime: &Runtime, keeper: &Keeper, asked: &str, mut entering:
             }
             Left::Lost => {
                 entering = Entering { from: offset, quiet: true, ..entering };
-                socket = resume(runtime, keeper, &name, &entering)?;
+                socket = resume(runtime, path, &name, &entering)?;
             }
         }
     }
@@ -75,17 +84,21 @@ fn look_up(runtime: &Runtime, keeper: &Keeper, asked: &str) -> anyhow::Result<Co
 }
 
 /// A keeper that follows another needs a moment to take everything over.
-fn resume(runtime: &Runtime, keeper: &Keeper, name: &ContainerName, entering: &Entering) -> anyhow::Result<OwnedFd> {
+fn resume(runtime: &Runtime, path: &Path, name: &ContainerName, entering: &Entering) -> anyhow::Result<OwnedFd> {
     runtime.block_on(async {
         let again = async {
             loop {
-                match keeper.console(name.clone(), entering.clone()).await {
-                    Ok(socket) => return socket,
-                    Err(_) => tokio::time::sleep(LOOK_AGAIN).await,
+                let (keeper, _events) = Keeper::connect(path.to_owned());
+                if keeper.pid(LOOK_AGAIN).await.is_some() {
+                    match keeper.console(name.clone(), entering.clone()).await {
+                        Err(KeeperRefusal::Lost | KeeperRefusal::NoAnswer { .. }) => {}
+                        answer => return answer,
+                    }
                 }
             }
         };
-        tokio::time::timeout(AWAY_MAX, again).await.context("the keeper is gone and no other has followed it")
+        let answer = tokio::time::timeout(AWAY_MAX, again).await;
+        Ok(answer.context("the keeper is gone and no other has followed it")??)
     })
 }
 

@@ -149,6 +149,45 @@ async fn a_program_gets_its_priority_its_folders_and_its_terminals_size() {
     assert_eq!(text, "7\r\n33 111\r\ndrwxr-x---\r\n");
 }
 
+/// As many processes as it gets, five hundred at most; then it says how many those were.
+const BOMB: &str = "
+import os, time
+count = 0
+try:
+    while count < 500:
+        if os.fork() == 0:
+            time.sleep(300)
+            os._exit(0)
+        count += 1
+except OSError:
+    pass
+print(count, flush=True)
+time.sleep(300)
+";
+
+#[tokio::test]
+async fn a_fork_bomb_ends_at_its_limit_and_a_kill_takes_all_of_it() {
+    const PROCESSES_MAX: u64 = 30;
+    let mut bench = Bench::new().await;
+    let mut spec = bench.shell("bomb", "");
+    spec.program = Program::Command { argv: vec!["/usr/bin/python3".into(), "-c".into(), BOMB.into()] };
+    // Where no group counts, its account does; root has no such limit.
+    spec.user = nix::unistd::geteuid().is_root().then(|| "games".to_owned());
+    spec.provision.resources.processes = Some(PROCESSES_MAX);
+    let name = bench.run(spec).await.name;
+    let count: u64 = loop {
+        let log = bench.keeper.tail_log(name.clone(), Stream::Output, 1).await.unwrap();
+        if log.ends_with(b"\n") {
+            break String::from_utf8(log).unwrap().trim().parse().unwrap();
+        }
+        tokio::task::yield_now().await;
+    };
+    assert!((1..=PROCESSES_MAX).contains(&count), "{count}");
+    bench.keeper.kill(name.clone()).await.unwrap();
+    bench.until_phase(&name, Phase::Killed).await;
+    assert_eq!(bench.keeper.members(vec![name]).await.unwrap(), [vec![]]);
+}
+
 fn asker() -> Asker {
     Asker { who: "admin".into(), from: "192.0.2.7:40122".into() }
 }

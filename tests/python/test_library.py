@@ -17,7 +17,7 @@ FILES = sorted(
 )
 
 STANDARD = {
-    "_frozen_importlib", "_frozen_importlib_external", "_thread", "argparse", "array", "hashlib", "json", "linecache",
+    "_frozen_importlib", "_frozen_importlib_external", "_thread", "argparse", "array", "hashlib", "importlib", "json", "linecache",
     "logging", "marshal", "multiprocessing", "os", "re", "signal", "socket", "subprocess", "sys", "threading", "time",
     "traceback", "xml", "zlib",
 }

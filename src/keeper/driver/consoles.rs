@@ -83,6 +83,9 @@ impl Driver {
             return Err(KeeperRefusal::TooManyViewers { count: SEATS_MAX });
         };
         held.console.viewers.push(id);
+        if let Some(tape) = &mut held.console.tape {
+            tape.set_watched(true);
+        }
         let watched = self.watch(&socket, Source::Viewer(id), EpollFlags::EPOLLIN);
         info!(name = %self.held[&slot].spec.name, %who, write = self.held[&slot].console.roster.writes(id), "attached");
         let is_quiet = entering.quiet || !matches!(manner, Manner::Packets(_)) || outcome.answer == "[attached]\r\n";

@@ -14,6 +14,7 @@ use super::{Driver, Source};
 use crate::container::provision::Readiness;
 use crate::keeper::protocol::{Asker, STATUS_BYTES_MAX};
 use crate::keeper::{launch, notify};
+use crate::sys::low::high;
 use crate::sys::{fdpass, process};
 
 /// Messages of one container a turn of the loop.
@@ -33,7 +34,7 @@ impl Driver {
                 fdpass::tell_senders(&listener)?;
                 let address = UnixAddr::new_abstract(launch::notify_name(&self.root, &held.spec.name).as_bytes())?;
                 bind(listener.as_raw_fd(), &address)?;
-                held.notify = Some(listener);
+                held.notify = Some(high(listener));
                 self.watch_readiness(slot);
                 Ok(None)
             }

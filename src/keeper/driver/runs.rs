@@ -20,6 +20,7 @@ use crate::keeper::protocol::{Answer, Event, Exited, encode};
 use crate::keeper::refusal::KeeperRefusal;
 use crate::keeper::worker::{Job, Outcome};
 use crate::sys::cgroup::GroupLimits;
+use crate::sys::low::high;
 use crate::sys::process::{self, Usage};
 use crate::sys::spawn::{self, Account, Launch};
 use crate::sys::tree::Tree;
@@ -163,7 +164,10 @@ impl Driver {
         if let Err(error) = durable {
             warn!(%error, "the run id counter cannot be written");
         }
+        // What the program is given gets low numbers; what stays here is moved up.
+        self.low.open_up();
         let result = self.prepare_and_spawn(slot, run);
+        self.low.close_up();
         let Some(held) = self.held.get_mut(&slot) else { return };
         match result {
             Ok(pid) => {
@@ -191,21 +195,24 @@ impl Driver {
         let moment = moment();
         let text = |error: nix::Error| error.to_string();
         let (ready_pipe, ready_end) = self.prepare_readiness(slot).map_err(text)?.unzip();
+        let ready_pipe = ready_pipe.map(high);
         let group = self.enter_group(slot);
         let can_limit = self.groups.as_ref().is_ok_and(|groups| groups.can_limit_processes);
         let Some(held) = self.held.get_mut(&slot) else { return Err("the container is gone".into()) };
         let (ours, door) = fdpass::pair().map_err(text)?;
+        let ours = high(ours);
         let record = memfd::zeroed("procyon-run", 8).map_err(|error| error.to_string())?;
         let reopened = |fd: &OwnedFd| memfd::reopened(fd, OFlag::O_RDONLY).map_err(text);
         let script = held.frozen.as_ref().map(|frozen| reopened(&frozen.fd)).transpose()?;
         let launcher = script.as_ref().map(|_| reopened(&self.launcher.fd)).transpose()?;
         let checksums = held.checksums.as_ref().map(reopened).transpose()?;
-        let (stdin, stdout, stderr, terminal) = child_streams(held).map_err(text)?;
+        let (stdin, stdout, stderr, terminal) = child_streams(held).map_err(no_stream)?;
         if let Some(account) = &held.account {
             for fd in [&stdout, &stderr] {
                 spawn::give_to(fd, account).map_err(text)?;
             }
         }
+        let record_end = record.try_clone().map_err(|error| error.to_string())?;
         let raw = |fd: &Option<OwnedFd>| fd.as_ref().map(AsRawFd::as_raw_fd);
         let inherited = Inherited {
             door: door.as_raw_fd(),
@@ -229,7 +236,7 @@ impl Driver {
             stderr,
             inherited: inherited.all(),
             placed: placed(held.spec.provision.readiness, ready_end.as_ref()),
-            record: Some(record.as_raw_fd()),
+            record: Some(record_end.as_raw_fd()),
             cgroup: group.as_ref().map(AsRawFd::as_raw_fd),
             account: held.account.clone(),
             umask: held.spec.umask,
@@ -241,7 +248,7 @@ impl Driver {
             run,
             started_unix_ms: moment.unix_ms,
             door: ours,
-            record,
+            record: high(record),
             pidfd: None,
             terminal,
             adopted: false,
@@ -471,6 +478,7 @@ fn child_streams(held: &Held) -> nix::Result<ChildStreams> {
         }
         Terminal::Pty => {
             let (master, path) = pty::open_master()?;
+            let master = high(master);
             let slave = pty::open_slave(&path)?;
             if let Some(window) = held.spec.provision.window {
                 pty::set_window(&slave, window.rows, window.columns)?;
@@ -478,6 +486,15 @@ fn child_streams(held: &Held) -> nix::Result<ChildStreams> {
             let copy = || slave.try_clone().map_err(|_| nix::Error::EMFILE);
             Ok((Some(copy()?), copy()?, slave, Some(master)))
         }
+    }
+}
+
+/// Why a program cannot be given its streams, and what mends it.
+fn no_stream(error: nix::Error) -> String {
+    match error {
+        nix::Error::ENOSPC => "no terminal is left: raise the kernel's limit, sysctl kernel.pty.max".to_owned(),
+        nix::Error::EMFILE => "no descriptor is left: raise the keeper's limit of open files".to_owned(),
+        error => error.to_string(),
     }
 }
 

@@ -8,7 +8,7 @@ use nix::sys::epoll::EpollFlags;
 use nix::unistd::{read, write};
 use tracing::debug;
 
-use super::{Driver, Source};
+use super::{Driver, Source, moment};
 use crate::keeper::console::{begin, log_what_came};
 use crate::keeper::tape::{Origin, TAPE_BYTES_BUSY, TAPE_BYTES_FIRST, TAPE_BYTES_MAX, TAPES_BYTES_MAX};
 use crate::keeper::viewer::Flushed;
@@ -62,6 +62,7 @@ impl Driver {
             }
             self.make_tape(slot);
         }
+        let is_awaited = self.make_room_for_the_awaited(slot);
         let Some(held) = self.held.get_mut(&slot) else { return Pumped::More };
         let (fd, log, origin) = match source {
             Source::Errors(_) => (Some(&held.errors.read), &mut held.errors_log, Origin::Errors),
@@ -73,7 +74,8 @@ impl Driver {
         let (Some(fd), Some(tape)) = (fd, held.console.tape.as_mut()) else { return Pumped::More };
         begin(tape, origin, log);
         // Who watches is served before the tape has moved on by half.
-        let share = if held.console.viewers.is_empty() { usize::MAX } else { tape.capacity() / 4 };
+        let is_watched = is_awaited || !held.console.viewers.is_empty();
+        let share = if is_watched { tape.capacity() / 4 } else { usize::MAX };
         let (mut came, mut full, mut result) = (0, 0, Pumped::More);
         for _ in 0..reads_max {
             let room = tape.room();
@@ -137,6 +139,22 @@ impl Driver {
         self.tapes_bytes = total;
         self.deposit(slot);
         drop(memory);
+    }
+
+    /// Those who watched the predecessor come back in a moment, and go on where they were.
+    fn make_room_for_the_awaited(&mut self, slot: u32) -> bool {
+        let Some(console) = self.held.get_mut(&slot).map(|held| &mut held.console) else { return false };
+        if console.awaited.is_none() {
+            return false;
+        }
+        let from = console.awaited_from(moment().now);
+        let (Some(from), Some(tape)) = (from, &console.tape) else { return false };
+        let kept = usize::try_from(tape.ring().end().saturating_sub(from)).unwrap_or(usize::MAX);
+        let capacity = tape.capacity();
+        if kept > capacity / 2 && capacity < TAPE_BYTES_MAX {
+            self.resize_tape(slot, (capacity * 2).next_power_of_two().min(TAPE_BYTES_MAX));
+        }
+        true
     }
 
     pub(super) fn forget_tape(&mut self, bytes: usize) {

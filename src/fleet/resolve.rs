@@ -1,0 +1,264 @@
+//! From a definition to what the keeper is given, with the house's values for all that nobody has said.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::definition::{Definition, Entry, OnChange, Policy};
+use super::template::Instance;
+use crate::container::provision::{Folder, Provision, Readiness, RequiredPath, Resources, WhenMissing, Window};
+use crate::container::rules::Rules;
+use crate::container::spec::{ContainerName, ContainerSpec, Floor, LogSpec, Program, RestartPolicy, Rlimits, Terminal};
+use crate::container::words;
+use crate::northbound::{Kind, Refusal};
+
+pub const STOP_TIMEOUT_DEFAULT: Duration = Duration::from_secs(10);
+const UMASK_DEFAULT: u32 = 0o022;
+const FOLDER_MODE_DEFAULT: u32 = 0o755;
+const WINDOW_DEFAULT: Window = Window { rows: 24, columns: 80 };
+
+/// Where things are, and as whom containers run that say nothing.
+#[derive(Debug, Clone)]
+pub struct Places {
+    /// Each container has a folder for its logs below this.
+    pub logs: PathBuf,
+    /// And a private one below this.
+    pub work: PathBuf,
+    pub user: Option<String>,
+    pub log_bytes_max: u64,
+    pub log_files_max: u8,
+}
+
+/// A container that can be given to the keeper, and what is ours to know of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Resolved {
+    pub spec: ContainerSpec,
+    pub description: Option<String>,
+    pub documentation: Vec<String>,
+    pub groups: BTreeSet<String>,
+    pub after: Vec<String>,
+    pub before: Vec<String>,
+    pub policy: Policy,
+    pub start_at_boot: bool,
+    pub on_change: OnChange,
+}
+
+impl Resolved {
+    /// How long it has to end when it is forgotten.
+    pub fn grace(&self) -> Duration {
+        self.spec.rules.stop_timeout.unwrap_or(STOP_TIMEOUT_DEFAULT)
+    }
+}
+
+/// # Errors
+/// What the schema cannot judge: words that do not split, unknown specifiers, names that the keeper does not take.
+pub fn resolve(entry: &Entry, template: Option<&Definition>, places: &Places) -> Result<Resolved, Refusal> {
+    let definition = match template {
+        Some(template) => entry.definition.over(template),
+        None => entry.definition.clone(),
+    };
+    let filler = Filler { name: &entry.name, instance: Instance::of(&entry.name, entry.instance.as_deref()) };
+    let name = filler.container(&entry.name, "name")?;
+    let argv = filler.command(&definition)?;
+    let cwd = match &definition.working_directory {
+        Some(folder) => filler.path(folder, "working-directory")?,
+        None => places.work.join(&entry.name),
+    };
+    let logs = LogSpec {
+        dir: places.logs.join(&entry.name),
+        bytes_max: places.log_bytes_max,
+        files_max: places.log_files_max,
+    };
+    let mut spec = ContainerSpec::new(name, Program::Command { argv }, cwd, logs);
+    for (name, value) in &definition.environment {
+        spec.env.push((name.clone(), filler.text(value, "environment")?));
+    }
+    spec.user = definition.user.clone().or_else(|| places.user.clone());
+    spec.umask = definition.umask.unwrap_or(UMASK_DEFAULT);
+    spec.no_new_privs = !definition.new_privileges.unwrap_or(false);
+    spec.rlimits = rlimits(&definition);
+    let policy = definition.policy.unwrap_or_default();
+    spec.restart = restart(policy, definition.max_retries);
+    spec.holdoff = definition.holdoff.unwrap_or(Duration::ZERO);
+    spec.rules = Rules {
+        delays: definition.delays.clone(),
+        start_limit: definition.start_limit,
+        stop_timeout: Some(definition.stop_timeout.unwrap_or(STOP_TIMEOUT_DEFAULT)),
+        whole_tree: true,
+    };
+    if let Some(signal) = definition.stop_signal {
+        spec.stop_signal = signal;
+    }
+    spec.terminal = if definition.terminal.is_some() { Terminal::Pty } else { Terminal::Pipes };
+    spec.provision = filler.provision(&definition)?;
+    for other in &definition.after {
+        spec.after.push(filler.container(other, "after")?);
+    }
+    spec.check().map_err(|invalid| filler.refused(Kind::InvalidValue, invalid.to_string(), None))?;
+    Ok(Resolved {
+        spec,
+        description: filled(&filler, definition.description.as_deref(), "description")?,
+        documentation: definition
+            .documentation
+            .iter()
+            .map(|text| filler.text(text, "documentation"))
+            .collect::<Result<_, _>>()?,
+        groups: definition.groups.iter().cloned().collect(),
+        after: definition.after.clone(),
+        before: definition.before.clone(),
+        policy,
+        start_at_boot: definition.start_at_boot.unwrap_or(true),
+        on_change: definition.on_change.unwrap_or_default(),
+    })
+}
+
+fn filled(filler: &Filler<'_>, text: Option<&str>, leaf: &str) -> Result<Option<String>, Refusal> {
+    text.map(|text| filler.text(text, leaf)).transpose()
+}
+
+fn rlimits(definition: &Definition) -> Rlimits {
+    let limit = |name: &str| definition.limits.get(name).copied();
+    let house = Rlimits::default();
+    Rlimits {
+        core_bytes: limit("core-size").or(house.core_bytes),
+        open_files: limit("open-files").or(house.open_files),
+        address_space_bytes: limit("address-space"),
+        file_bytes: limit("file-size"),
+        processes: limit("processes"),
+        cpu_seconds: limit("cpu-time"),
+        stack_bytes: limit("stack-size"),
+        locked_bytes: limit("locked-memory"),
+    }
+}
+
+fn restart(policy: Policy, max_retries: Option<u32>) -> RestartPolicy {
+    match policy {
+        Policy::Always => RestartPolicy::Always,
+        Policy::OnFailure => RestartPolicy::OnFailure { max_retries },
+        Policy::UnlessErrored => RestartPolicy::UnlessErrored,
+        Policy::UnlessStopped => RestartPolicy::UnlessStopped,
+        Policy::Never | Policy::Oneshot => RestartPolicy::Never,
+    }
+}
+
+struct Filler<'a> {
+    name: &'a str,
+    instance: Instance,
+}
+
+impl Filler<'_> {
+    fn command(&self, definition: &Definition) -> Result<Vec<String>, Refusal> {
+        let Some(command) = &definition.command else {
+            let message = format!("container {} has no command, and its template has none either", self.name);
+            return Err(self.refused(Kind::InvalidValue, message, Some("command")));
+        };
+        let words = words::split(command).map_err(|open| {
+            self.refused(Kind::InvalidValue, format!("the command of container {}: {open}", self.name), Some("command"))
+        })?;
+        words.iter().map(|word| self.text(word, "command")).collect()
+    }
+
+    fn provision(&self, definition: &Definition) -> Result<Provision, Refusal> {
+        let folder = |(path, wanted): (&String, &super::definition::Directory)| {
+            Ok(Folder {
+                path: self.path(path, "directory")?,
+                owner: wanted.owner.clone(),
+                group: wanted.group.clone(),
+                mode: wanted.mode.unwrap_or(FOLDER_MODE_DEFAULT),
+            })
+        };
+        let required = |(path, when_missing): (&String, &Option<WhenMissing>)| {
+            Ok(RequiredPath {
+                path: self.path(path, "required-path")?,
+                when_missing: when_missing.unwrap_or(WhenMissing::Await),
+            })
+        };
+        Ok(Provision {
+            group: definition.primary_group.clone(),
+            groups: definition.supplementary_groups.clone(),
+            nice: definition.nice,
+            window: definition.terminal.map(|terminal| Window {
+                rows: terminal.rows.unwrap_or(WINDOW_DEFAULT.rows),
+                columns: terminal.columns.unwrap_or(WINDOW_DEFAULT.columns),
+            }),
+            folders: definition.directories.iter().map(folder).collect::<Result<_, Refusal>>()?,
+            required: definition.required_paths.iter().map(required).collect::<Result<_, Refusal>>()?,
+            readiness: definition.readiness.unwrap_or(Readiness::WhenRunning),
+            ready_timeout: definition.ready_timeout,
+            resources: Resources { memory_bytes: definition.memory, processes: definition.processes },
+        })
+    }
+
+    fn container(&self, name: &str, leaf: &str) -> Result<ContainerName, Refusal> {
+        ContainerName::on(Floor::Container, name)
+            .map_err(|invalid| self.refused(Kind::InvalidValue, invalid.to_string(), Some(leaf)))
+    }
+
+    fn path(&self, text: &str, leaf: &str) -> Result<PathBuf, Refusal> {
+        Ok(PathBuf::from(self.text(text, leaf)?))
+    }
+
+    fn text(&self, text: &str, leaf: &str) -> Result<String, Refusal> {
+        self.instance.fill_in(text).map(String::from).map_err(|unknown| {
+            self.refused(Kind::InvalidValue, format!("{leaf} of container {}: {unknown}", self.name), Some(leaf))
+        })
+    }
+
+    fn refused(&self, kind: Kind, message: String, leaf: Option<&str>) -> Refusal {
+        let leaf = leaf.map(|leaf| format!("/{leaf}")).unwrap_or_default();
+        Refusal::new(kind, message).at(format!("{}{leaf}", path_of(self.name)))
+    }
+}
+
+/// The data path of one container.
+pub fn path_of(name: &str) -> String {
+    format!("/procyon-container:containers/container[name='{name}']")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn places() -> Places {
+        let user = Some("nobody".to_owned());
+        Places { logs: "/logs".into(), work: "/work".into(), user, log_bytes_max: 1000, log_files_max: 3 }
+    }
+
+    fn entry(name: &str, command: &str) -> Entry {
+        let definition = Definition { command: Some(command.to_owned()), ..Definition::default() };
+        Entry { name: name.to_owned(), definition, ..Entry::default() }
+    }
+
+    #[test]
+    fn an_instance_fills_in_words_paths_and_environment() {
+        let mut ioc = entry("ioc@test-ioc", "/opt/iocsh.bash '/opt/iocs/e3 ioc-%i/st.cmd'");
+        ioc.definition.directories.insert("/run/procServ/%i".into(), Default::default());
+        ioc.definition.environment.insert("IOC".into(), "%I of %n".into());
+        ioc.definition.required_paths.insert("/opt/iocs/e3-ioc-%i".into(), None);
+        let Resolved { spec, .. } = resolve(&ioc, None, &places()).unwrap();
+        assert_eq!(spec.name.as_str(), "container:ioc@test-ioc");
+        let argv = ["/opt/iocsh.bash", "/opt/iocs/e3 ioc-test-ioc/st.cmd"].map(str::to_owned).to_vec();
+        assert_eq!(spec.program, Program::Command { argv });
+        assert_eq!(spec.env, [("IOC".to_owned(), "test/ioc of ioc@test-ioc".to_owned())]);
+        assert_eq!(spec.provision.folders[0].path, PathBuf::from("/run/procServ/test-ioc"));
+        let awaited = RequiredPath { path: "/opt/iocs/e3-ioc-test-ioc".into(), when_missing: WhenMissing::Await };
+        assert_eq!(spec.provision.required, [awaited]);
+        assert_eq!((spec.user.as_deref(), spec.cwd), (Some("nobody"), PathBuf::from("/work/ioc@test-ioc")));
+    }
+
+    #[test]
+    fn what_does_not_resolve_names_the_leaf() {
+        let said = |entry: &Entry| resolve(entry, None, &places()).map(drop).unwrap_err().to_string();
+        let mut bare = entry("x", "");
+        bare.definition.command = None;
+        insta::assert_snapshot!([said(&bare), said(&entry("x", "sh 'open")), said(&entry("x", "run %q")),
+            said(&entry("x", "''"))].join("\n"), @r"
+        container x has no command, and its template has none either
+        the command of container x: the quote ' is never closed
+        command of container x: `%q` stands for nothing; there are %i, %I, %n and %% for a percent sign
+        the command is empty: give at least the program
+        ");
+        let refusal = resolve(&entry("x", "run %q"), None, &places()).unwrap_err();
+        assert_eq!(refusal.path.as_deref(), Some("/procyon-container:containers/container[name='x']/command"));
+    }
+}
