@@ -14,6 +14,7 @@ mod events;
 mod exec_shelf;
 mod fleet;
 mod library;
+mod lifecycle;
 mod lines;
 mod local;
 mod monitoring;
@@ -22,6 +23,7 @@ mod recovery;
 mod services;
 mod shell_socket;
 mod shells;
+mod urls;
 mod vitals;
 
 use std::io::Write as _;
@@ -37,6 +39,7 @@ use tracing::{error, info, warn};
 
 use self::vitals::Vitals;
 
+use crate::alarms::provider::{AlarmProvider, Desk};
 use crate::appmgr;
 use crate::container::spec::Floor;
 use crate::datastore::history::Limits as HistoryLimits;
@@ -51,6 +54,8 @@ use crate::northbound::handle::Handle;
 use crate::northbound::notifications::log::EventLog;
 use crate::northbound::notifications::scribe::Scribe;
 use crate::northbound::provider::Provider;
+use crate::northbound::startup::StartupStore;
+use crate::northbound::urls::Places;
 use crate::request;
 use crate::script;
 pub use crate::settings::ModuleSpec;
@@ -175,6 +180,8 @@ async fn run(options: Options) -> anyhow::Result<()> {
         boot_note: layout.state().join("eem-boot"),
         boot_id: std::fs::read_to_string(BOOT_ID).with_context(|| format!("{BOOT_ID} cannot be read"))?,
     });
+    let lifecycle = lifecycle::open(&layout, &settings)?;
+    let alarms = Desk::default();
 
     let accounts = SharedAccounts::new(ssh::Accounts::default());
     let (transports, transport_driver) = transport::driver::new(layout.keys());
@@ -191,6 +198,8 @@ async fn run(options: Options) -> anyhow::Result<()> {
         Box::new(appmgr::provider::AppManager::new(app_messages, commits)),
         Box::new(containers.provider),
         Box::new(event_manager),
+        Box::new(lifecycle.provider),
+        Box::new(AlarmProvider::new(alarms.clone(), news::now)),
     ];
     let commit_log = syslog.clone();
     let events = event_log::open(&event_log::file(&layout.state()))?;
@@ -212,6 +221,7 @@ async fn run(options: Options) -> anyhow::Result<()> {
         event_log: events.log,
         scribe: events.scribe,
         hash_clear_text: Box::new(services::hash_clear_text),
+        places: Box::new(urls::Urls::new(&layout, &settings)),
         on_commit: Box::new(move |committed| commit_log.log(lines::committed(&committed.user, committed.id))),
     };
     let (thread, northbound_ended) = start_northbound(parts, northbound.clone(), inputs).await?;
@@ -221,6 +231,8 @@ async fn run(options: Options) -> anyhow::Result<()> {
     tasks.spawn(services::script_events(script_events, northbound.clone(), syslog.clone()));
     tasks.spawn(events.writer.run());
     vitals.spawn("app manager", app_driver.run());
+    vitals.spawn("lifecycle", lifecycle.driver.run());
+    tasks.spawn(lifecycle::hear(lifecycle.heard, northbound.clone(), syslog.clone(), alarms));
     vitals.spawn("containers", containers.driver.run());
     tasks.spawn(fleet::tell(containers.heard, northbound.clone(), syslog.clone()));
     let serve_options = ServeOptions {
@@ -328,6 +340,7 @@ struct NorthboundParts {
     event_log: EventLog,
     scribe: Scribe,
     hash_clear_text: HashClearText,
+    places: Box<dyn Places>,
     on_commit: Box<dyn Fn(&Committed) + Send>,
 }
 
@@ -374,9 +387,12 @@ fn build_northbound(
         event_log,
         scribe,
         hash_clear_text,
+        places,
         on_commit,
     } = parts;
     let confirmed_note = recover.layout.confirmed_commit();
+    let note = |path| Note::at(Arc::new(HostDisk), path);
+    let (startup, startup_boot) = (note(recover.layout.startup()), note(recover.layout.startup_boot()));
     let boot_id = std::fs::read_to_string(BOOT_ID).with_context(|| format!("{BOOT_ID} cannot be read"))?;
     let schema: &'static Schema = recover.schema;
     let recovered = recover.run()?;
@@ -386,6 +402,8 @@ fn build_northbound(
         commits: recovered.commits,
         history,
         confirmed_note: Note::at(Arc::new(HostDisk), confirmed_note),
+        startup: StartupStore { content: startup, boot: startup_boot, boot_id: boot_id.clone() },
+        places,
         boot_id,
         providers,
         sessions_max,
@@ -404,6 +422,7 @@ fn build_northbound(
         anyhow::anyhow!("the modules and the code do not fit: {}", said.join("; "))
     })?;
     northbound.settle_confirmed()?;
+    northbound.boot()?;
     northbound.apply_all();
     if let Some(initial) = recovered.initial {
         northbound.commit_initial(initial)?;

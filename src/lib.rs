@@ -10,6 +10,7 @@
 //! `driver.rs` awaits or touches the operating system. `docs/architecture.md` is the map.
 
 pub mod agent;
+pub mod alarms;
 pub mod appmgr;
 pub mod console;
 pub mod container;

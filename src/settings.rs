@@ -3,6 +3,8 @@
 //! ```toml
 //! listen_ssh = ["127.0.0.1:830"]      # addresses and ports that NETCONF over SSH listens on; port 0 picks one
 //! node = "0/RP0/CPU0"                 # the node name in operational data
+//! startup = false                     # whether there is a startup datastore, which is loaded when the host boots
+//! writable_running = false            # whether running may be edited without a candidate
 //!
 //! [python]
 //! interpreter = "/usr/bin/python3"    # what runs process scripts
@@ -48,6 +50,10 @@ pub struct Settings {
     pub listen_ssh: Vec<SocketAddr>,
     /// The name of this node in operational data. Default `0/RP0/CPU0`.
     pub node: String,
+    /// RFC 6241 section 8.7: a startup datastore, which becomes running when the host boots. Default: none.
+    pub startup: bool,
+    /// RFC 6241 section 8.2: edit-config and copy-config may change running at once. Default: by commit only.
+    pub writable_running: bool,
     pub python: Python,
     pub fetch: Fetch,
     pub yang: Yang,
@@ -122,6 +128,8 @@ impl Default for Settings {
         Self {
             listen_ssh: vec![SocketAddr::from(([127, 0, 0, 1], 830))],
             node: "0/RP0/CPU0".to_owned(),
+            startup: false,
+            writable_running: false,
             python: Python::default(),
             fetch: Fetch::default(),
             yang: Yang::default(),
@@ -281,9 +289,11 @@ impl Limits {
 }
 
 /// Every key there is, by its whole name. A test holds it equal to the types.
-const KEYS: [&str; 24] = [
+const KEYS: [&str; 26] = [
     "listen_ssh",
     "node",
+    "startup",
+    "writable_running",
     "python",
     "python.interpreter",
     "python.package",

@@ -138,7 +138,7 @@ def test_a_bad_first_message_ends_the_session(box, hello):
         ("<get-config><source><running/><candidate/></source></get-config>", "protocol bad-element bad-element=candidate"),
         ("<commit><commit/></commit>", "protocol unknown-element bad-element=commit"),
         ("<edit-config><target><running/></target><config/></edit-config>", "application operation-not-supported"),
-        ("<lock><target><startup/></target></lock>", "protocol operation-not-supported"),
+        ("<lock><target><startup/></target></lock>", "application operation-not-supported"),
         ("<copy-config><target><candidate/></target><source><candidate/></source></copy-config>", "application invalid-value"),
         ("<delete-config><target><running/></target></delete-config>", "application operation-not-supported"),
         ("<unlock><target><running/></target></unlock>", "application operation-failed"),

@@ -183,7 +183,8 @@ const ABSENCES: &[(&str, &[&str])] = &[
 ];
 
 /// Providers know the front door and what is behind them, never each other.
-const PROVIDERS: &[&str] = &["appmgr", "eem", "fleet", "lifecycle", "request", "script", "system", "transport"];
+const PROVIDERS: &[&str] =
+    &["alarms", "appmgr", "eem", "fleet", "lifecycle", "request", "script", "system", "transport"];
 
 /// Written in two pieces, so that this file does not hold them itself.
 const UNFINISHED: &[&str] = &[concat!("to", "do!("), concat!("unimple", "mented!("), concat!("un", "finished here")];

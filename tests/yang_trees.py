@@ -13,6 +13,7 @@ from pyang import context, repository
 
 HERE = pathlib.Path(__file__).resolve().parent.parent / "yang"
 STANDARD = [
+    "ietf-alarms",
     "iana-crypt-hash",
     "ietf-netconf",
     "ietf-netconf-acm",

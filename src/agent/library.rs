@@ -39,6 +39,10 @@ pub(super) fn load(settings: &Settings, folders: &[PathBuf], wanted: &[Wanted]) 
         .into_iter()
         .map(|entry| ModuleSpec { name: entry.name, revision: entry.revision, features: entry.features })
         .collect();
+    for module in modules.iter_mut().filter(|module| module.name == "ietf-netconf") {
+        let chosen = [("startup", settings.startup), ("writable-running", settings.writable_running)];
+        module.features.extend(chosen.into_iter().filter(|(_, on)| *on).map(|(name, _)| name.to_owned()));
+    }
     modules.extend(wanted.iter().map(|module| ModuleSpec {
         name: module.name.clone(),
         revision: None,

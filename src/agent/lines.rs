@@ -54,6 +54,16 @@ pub(super) fn event_manager(text: String, is_trouble: bool) -> Record {
     line(EVENT_MANAGER, ("OS", "EEM"), severity, "POLICY", text)
 }
 
+pub(super) fn process_changed(text: String, is_trouble: bool) -> Record {
+    let severity = if is_trouble { Severity::Warning } else { Severity::Informational };
+    line("procmgr", ("OS", "PROCMGR"), severity, "PROCESS_STATE", text)
+}
+
+pub(super) fn process_alarm(text: String, is_critical: bool) -> Record {
+    let severity = if is_critical { Severity::Critical } else { Severity::Warning };
+    line("procmgr", ("OS", "PROCMGR"), severity, "PROCESS_ALARM", text)
+}
+
 pub(super) fn script(text: String, is_trouble: bool) -> Record {
     let severity = if is_trouble { Severity::Warning } else { Severity::Informational };
     line("script_mgmt", ("OS", "SCRIPT_MGMT"), severity, "REPOSITORY", text)

@@ -5,9 +5,11 @@ use std::sync::Arc;
 use crate::netconf::capability;
 use crate::netconf::counters::Counters;
 use crate::netconf::library::{self, Library};
-use crate::netconf::monitoring::{self, DatastoreState, Lock, Server, SessionState};
-use crate::northbound::Client;
+use crate::netconf::monitoring::{self, DatastoreState, Lock, PartialLock, Server, SessionState};
+use crate::northbound::abilities::Abilities;
 use crate::northbound::own_state::{Facts, Monitoring};
+use crate::northbound::url::SCHEMES;
+use crate::northbound::{Client, Datastore};
 use crate::yang::schema::Schema;
 use crate::yang::value::Element;
 
@@ -30,9 +32,14 @@ impl Monitoring for Standard {
             capability::WITH_DEFAULTS,
             capability::NOTIFICATION,
             capability::INTERLEAVE,
+            capability::PARTIAL_LOCK,
         ]
         .map(str::to_owned)
         .to_vec();
+        let abilities = Abilities::of(schema);
+        all.extend(abilities.startup.then(|| capability::STARTUP.to_owned()));
+        all.extend(abilities.writable_running.then(|| capability::WRITABLE_RUNNING.to_owned()));
+        all.extend(abilities.url.then(|| format!("{}?scheme={SCHEMES}", capability::URL)));
         all.push(capability::yang_library(schema.content_id()));
         all.extend(schema.modules().iter().filter(|module| module.is_implemented).map(|module| {
             let (features, deviations) = (&module.features, &module.deviated_by);
@@ -93,6 +100,7 @@ impl Standard {
                 .map(|(datastore, held)| DatastoreState {
                     datastore: *datastore,
                     lock: held.map(|(holder, since)| Lock { holder, since: time(since) }),
+                    partial_locks: if *datastore == Datastore::Running { partial_locks(facts) } else { Vec::new() },
                 })
                 .collect(),
             schemas: schemas.collect(),
@@ -101,6 +109,16 @@ impl Standard {
             totals: self.counters.totals(),
         }
     }
+}
+
+fn partial_locks(facts: &Facts<'_>) -> Vec<PartialLock> {
+    let told = facts.partial_locks.iter().map(|(id, held)| PartialLock {
+        id: *id,
+        lock: Lock { holder: held.session, since: time(held.since_unix) },
+        selects: held.selects.clone(),
+        nodes: held.nodes.iter().cloned().collect(),
+    });
+    told.collect()
 }
 
 fn library_of(schema: &'static Schema) -> Library {
@@ -127,9 +145,11 @@ fn library_of(schema: &'static Schema) -> Library {
             })
             .collect(),
         content_id: schema.content_id().to_owned(),
-        datastores: ["ietf-datastores:running", "ietf-datastores:candidate", "ietf-datastores:operational"]
-            .map(str::to_owned)
-            .to_vec(),
+        datastores: ["running", "candidate", "operational", "startup"]
+            .into_iter()
+            .filter(|name| *name != "startup" || Abilities::of(schema).startup)
+            .map(|name| format!("ietf-datastores:{name}"))
+            .collect(),
     }
 }
 

@@ -17,6 +17,7 @@ pub mod confirmed;
 pub mod edit;
 pub mod history;
 pub mod lock;
+pub mod partial_lock;
 
 mod candidate;
 

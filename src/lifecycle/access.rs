@@ -52,14 +52,17 @@ impl Declared {
     /// # Errors
     /// A `no-access` that meets another access, here or in what was added before.
     pub fn add(&mut self, definition: &Definition) -> Result<(), Conflict> {
-        let mut grown = self.clone();
+        self.add_all(definition).inspect_err(|_| self.take_back(definition))
+    }
+
+    fn add_all(&mut self, definition: &Definition) -> Result<(), Conflict> {
         let name = &definition.name;
         for log in &definition.status.logs {
-            grown.add_file(log, name, ConfigAccess::ReadOnly)?;
+            self.add_file(log, name, ConfigAccess::ReadOnly)?;
         }
         for resource in &definition.resources {
             match &resource.kind {
-                Kind::File { path } | Kind::OsConfig { path } => grown.add_file(path, name, resource.access)?,
+                Kind::File { path } | Kind::OsConfig { path } => self.add_file(path, name, resource.access)?,
                 Kind::Directory { path, patterns } => {
                     let folder = Folder {
                         by: name.clone(),
@@ -67,14 +70,39 @@ impl Declared {
                         required: resource.required,
                         patterns: patterns.clone(),
                     };
-                    grown.add_folder(path, folder)?;
+                    self.add_folder(path, folder)?;
                 }
                 // Not files: nothing that management could read or replace.
                 Kind::Imdb { .. } | Kind::Process { .. } | Kind::Sqldb(_) => {}
             }
         }
-        *self = grown;
         Ok(())
+    }
+
+    /// What was added of the definition before its conflict was found.
+    fn take_back(&mut self, definition: &Definition) {
+        let files = definition.resources.iter().filter_map(|resource| match &resource.kind {
+            Kind::File { path } | Kind::OsConfig { path } => Some(path),
+            _ => None,
+        });
+        for path in definition.status.logs.iter().chain(files) {
+            if let Some(known) = self.files.get_mut(path) {
+                known.retain(|(by, _)| *by != definition.name);
+                if known.is_empty() {
+                    self.files.remove(path);
+                }
+            }
+        }
+        for resource in &definition.resources {
+            if let Kind::Directory { path, .. } = &resource.kind
+                && let Some(known) = self.folders.get_mut(path)
+            {
+                known.retain(|folder| folder.by != definition.name);
+                if known.is_empty() {
+                    self.folders.remove(path);
+                }
+            }
+        }
     }
 
     fn add_file(&mut self, path: &Path, by: &ProcessName, access: ConfigAccess) -> Result<(), Conflict> {
@@ -221,6 +249,11 @@ mod tests {
             assert!(conflict.to_string().starts_with("`/etc/x` is no-access in the definition of"), "{conflict}");
         }
         assert!(declared(&[&format!("{closed}{open}")]).is_err(), "within one definition too");
+        let mut kept = declared(&[closed]).unwrap();
+        let other = "<file>/etc/y</file><directory><path>/d</path></directory>";
+        assert!(kept.add(&definition("late", &format!("{other}{open}"))).is_err());
+        assert_eq!(kept.access(Path::new("/etc/x")), Ok(ConfigAccess::NoAccess));
+        assert!(kept.access(Path::new("/etc/y")).is_err() && kept.access(Path::new("/d/z")).is_err(), "all or nothing");
     }
 
     #[test]

@@ -8,14 +8,23 @@
 //! Must not know: how a command becomes a process (the keeper does), NETCONF, who keeps alarms.
 
 pub mod access;
+pub mod alarm;
 pub mod definition;
 #[cfg(test)]
 mod definition_tests;
 pub mod drawing;
+pub mod driver;
 pub mod graph;
 pub mod machine;
 #[cfg(test)]
 mod machine_tests;
+pub mod manager;
+#[cfg(test)]
+mod manager_tests;
 pub mod pattern;
+pub mod provider;
+pub mod resource;
 pub mod retry;
+pub mod tree;
+pub mod view;
 pub mod xml;

@@ -16,6 +16,10 @@ pub const VALIDATE_1_1: &str = "urn:ietf:params:netconf:capability:validate:1.1"
 pub const XPATH: &str = "urn:ietf:params:netconf:capability:xpath:1.0";
 pub const NOTIFICATION: &str = "urn:ietf:params:netconf:capability:notification:1.0";
 pub const INTERLEAVE: &str = "urn:ietf:params:netconf:capability:interleave:1.0";
+pub const STARTUP: &str = "urn:ietf:params:netconf:capability:startup:1.0";
+pub const WRITABLE_RUNNING: &str = "urn:ietf:params:netconf:capability:writable-running:1.0";
+pub const URL: &str = "urn:ietf:params:netconf:capability:url:1.0";
+pub const PARTIAL_LOCK: &str = "urn:ietf:params:netconf:capability:partial-lock:1.0";
 /// RFC 6243: basic mode explicit, and the modes that a client may ask for.
 pub const WITH_DEFAULTS: &str = "urn:ietf:params:netconf:capability:with-defaults:1.0?basic-mode=explicit&also-supported=report-all,report-all-tagged,trim";
 

@@ -30,14 +30,7 @@ pub(super) fn parse<'m>(scanner: &mut Scanner<'m>, tag: &Tag<'m>) -> Parsed<Filt
         }
     }
     match kind.as_deref().map(str::trim) {
-        None | Some("subtree") => {
-            let mut room = SELECTIONS_MAX;
-            match content(scanner, "filter", &mut room)? {
-                Content::Within(selections) => Ok(Filter::Subtree(selections)),
-                Content::Selected => Ok(Filter::Subtree(Vec::new())),
-                Content::Match(_) => Err(mixed("filter")),
-            }
-        }
+        None | Some("subtree") => subtree(scanner, "filter"),
         Some("xpath") => {
             let Some(expression) = select else {
                 let kind = Kind::MissingAttribute { element: "filter".to_owned(), attribute: "select".to_owned() };
@@ -57,6 +50,16 @@ pub(super) fn parse<'m>(scanner: &mut Scanner<'m>, tag: &Tag<'m>) -> Parsed<Filt
             let kind = Kind::BadAttribute { element: "filter".to_owned(), attribute: "type".to_owned() };
             Err(refuse(kind, format!("filter type `{}` is neither `subtree` nor `xpath`", quote(other))))
         }
+    }
+}
+
+/// Reads the selections of the element that the walk is in.
+pub(super) fn subtree(scanner: &mut Scanner<'_>, element: &str) -> Parsed<Filter> {
+    let mut room = SELECTIONS_MAX;
+    match content(scanner, element, &mut room)? {
+        Content::Within(selections) => Ok(Filter::Subtree(selections)),
+        Content::Selected => Ok(Filter::Subtree(Vec::new())),
+        Content::Match(_) => Err(mixed(element)),
     }
 }
 

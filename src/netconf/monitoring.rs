@@ -27,6 +27,16 @@ pub struct Server {
 pub struct DatastoreState {
     pub datastore: Datastore,
     pub lock: Option<Lock>,
+    pub partial_locks: Vec<PartialLock>,
+}
+
+/// A lock on a part of a datastore (RFC 5717).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PartialLock {
+    pub id: u32,
+    pub lock: Lock,
+    pub selects: Vec<String>,
+    pub nodes: Vec<String>,
 }
 
 /// A global lock: who holds it, since when (RFC 3339).
@@ -91,6 +101,19 @@ fn datastore(state: &DatastoreState) -> Element {
         let global = vec![Element::leaf("locked-by-session", lock.holder), Element::leaf("locked-time", &lock.since)];
         Element::node("locks", vec![Element::node("global-lock", global)])
     }));
+    if !state.partial_locks.is_empty() {
+        let held = state.partial_locks.iter().map(|held| {
+            let mut leaves = vec![
+                Element::leaf("lock-id", held.id),
+                Element::leaf("locked-by-session", held.lock.holder),
+                Element::leaf("locked-time", &held.lock.since),
+            ];
+            leaves.extend(held.selects.iter().map(|select| Element::leaf("select", select)));
+            leaves.extend(held.nodes.iter().map(|node| Element::leaf("locked-node", node)));
+            Element::node("partial-lock", leaves)
+        });
+        children.push(Element::node("locks", held.collect()));
+    }
     Element::node("datastore", children)
 }
 
@@ -142,10 +165,11 @@ mod tests {
         let server = Server {
             capabilities: vec!["urn:a".to_owned()],
             datastores: vec![
-                DatastoreState { datastore: Datastore::Running, lock: None },
+                DatastoreState { datastore: Datastore::Running, lock: None, partial_locks: Vec::new() },
                 DatastoreState {
                     datastore: Datastore::Candidate,
                     lock: Some(Lock { holder: SessionId(4), since: "2026-11-21T07:00:00Z".to_owned() }),
+                    partial_locks: Vec::new(),
                 },
             ],
             schemas: vec![Schema { name: "m".to_owned(), revision: String::new(), namespace: "urn:m".to_owned() }],

@@ -12,8 +12,10 @@ use bytes::Bytes;
 use jiff::Timestamp;
 
 use super::cut::Cut;
+use super::extensions::{self, PARTIAL_LOCK, Place};
 use super::filter;
 use super::hello::BASE;
+use super::nmda::NMDA;
 use super::notice::NOTIFICATION;
 use super::parameters::{MONITORING, Reader, refuse, text_in};
 use super::rpc::Operation;
@@ -23,7 +25,8 @@ use crate::datastore::confirmed::{Asked, Confirmation, TIMEOUT_DEFAULT, TOKEN_BY
 use crate::northbound::filter::Filter;
 use crate::northbound::notifications::Wish;
 use crate::northbound::{
-    CommitOptions, Datastore, DefaultOperation, ErrorOption, Kind, Request, SessionId, TestOption, WithDefaults,
+    CommitOptions, Datastore, DefaultOperation, ErrorOption, Fragment, Kind, Request, SessionId, TestOption,
+    WithDefaults,
 };
 
 const WITH_DEFAULTS: &str = "urn:ietf:params:xml:ns:yang:ietf-netconf-with-defaults";
@@ -38,7 +41,7 @@ pub(super) fn parse<'m>(scanner: &mut Scanner<'m>, message: &Bytes, tag: &Tag<'m
         (Some(BASE), "get-config") => reader.get_config()?,
         (Some(BASE), "edit-config") => reader.edit_config()?,
         (Some(BASE), "copy-config") => reader.copy_config()?,
-        (Some(BASE), "delete-config") => Request::DeleteConfig { target: reader.only_target()? },
+        (Some(BASE), "delete-config") => reader.delete_config()?,
         (Some(BASE), "lock") => Request::Lock { target: reader.only_target()? },
         (Some(BASE), "unlock") => Request::Unlock { target: reader.only_target()? },
         (Some(BASE), "validate") => reader.validate()?,
@@ -55,8 +58,12 @@ pub(super) fn parse<'m>(scanner: &mut Scanner<'m>, message: &Bytes, tag: &Tag<'m
         (Some(BASE), "kill-session") => reader.kill_session()?,
         (Some(MONITORING), "get-schema") => reader.get_schema()?,
         (Some(NOTIFICATION), "create-subscription") => Request::CreateSubscription(reader.subscription()?),
+        (Some(NMDA), "get-data") => reader.get_data()?,
+        (Some(NMDA), "edit-data") => reader.edit_data()?,
+        (Some(PARTIAL_LOCK), "partial-lock") => reader.partial_lock()?,
+        (Some(PARTIAL_LOCK), "partial-unlock") => reader.partial_unlock()?,
         (Some(YANG), "action") => reader.action()?,
-        (Some(BASE | MONITORING | NOTIFICATION | YANG), name) => {
+        (Some(BASE | MONITORING | NOTIFICATION | NMDA | PARTIAL_LOCK | YANG), name) => {
             let message = format!("the operation `{}` is not supported", quote(name));
             return Err(refuse(Kind::OperationNotSupported, message));
         }
@@ -132,54 +139,42 @@ impl<'m> Reader<'_, 'm> {
                 reader.once(&mut error_option, read, tag)
             }
             "config" => {
-                let read = reader.config()?;
+                let read = Place::Inline(reader.config()?);
                 reader.once(&mut config, read, tag)
             }
-            "url" => Err(reader.no_url()),
+            "url" => {
+                let read = Place::Url(reader.url(tag)?);
+                reader.once(&mut config, read, tag)
+            }
             _ => Err(reader.unknown(tag)),
         })?;
-        Ok(Request::EditConfig {
-            target: target.ok_or_else(|| self.missing("target"))?,
+        let target = target.ok_or_else(|| self.missing("target"))?;
+        let (config, url) = match config.ok_or_else(|| self.missing("config"))? {
+            Place::Url(url) => (Fragment::default(), Some(url)),
+            Place::Inline(config) => (config, None),
+            Place::Datastore(_) => return Err(self.missing("config")),
+        };
+        let edit = Request::EditConfig {
+            target,
             default_operation: default_operation.unwrap_or_default(),
             test_option: test_option.unwrap_or_default(),
             error_option: error_option.unwrap_or_default(),
-            config: config.ok_or_else(|| self.missing("config"))?,
-        })
-    }
-
-    fn copy_config(&mut self) -> Parsed<Request> {
-        let (mut target, mut source) = (None, None);
-        self.parameters(|reader, tag| match reader.base_name(tag) {
-            "target" => {
-                let read = reader.datastore(tag)?;
-                reader.once(&mut target, read, tag)
-            }
-            "source" => {
-                let read = reader.source(tag)?;
-                reader.once(&mut source, read, tag)
-            }
-            _ if is_with_defaults(tag) => Err(refuse(
-                Kind::OperationNotSupported,
-                "copy-config copies what is explicitly set; with-defaults is for get and get-config",
-            )),
-            _ => Err(reader.unknown(tag)),
-        })?;
-        Ok(Request::CopyConfig {
-            target: target.ok_or_else(|| self.missing("target"))?,
-            source: source.ok_or_else(|| self.missing("source"))?,
-        })
+            config,
+        };
+        Ok(extensions::fetched(url, edit))
     }
 
     fn validate(&mut self) -> Parsed<Request> {
         let mut source = None;
         self.parameters(|reader, tag| match reader.base_name(tag) {
             "source" => {
-                let read = reader.source(tag)?;
+                let read = reader.place(tag)?;
                 reader.once(&mut source, read, tag)
             }
             _ => Err(reader.unknown(tag)),
         })?;
-        Ok(Request::Validate { source: source.ok_or_else(|| self.missing("source"))? })
+        let (source, from) = source.ok_or_else(|| self.missing("source"))?.into_source();
+        Ok(extensions::fetched(from, Request::Validate { source }))
     }
 
     /// RFC 6241 sections 8.3.4.1 and 8.4.5, and what `procyon-history` adds.
@@ -358,21 +353,21 @@ impl<'m> Reader<'_, 'm> {
             return self.once(filter, read, tag);
         }
         if is_with_defaults(tag) {
-            let read = self.one_of(
-                tag,
-                &[
-                    ("explicit", WithDefaults::Explicit),
-                    ("report-all", WithDefaults::ReportAll),
-                    ("report-all-tagged", WithDefaults::ReportAllTagged),
-                    ("trim", WithDefaults::Trim),
-                ],
-            )?;
+            let read = self.one_of(tag, &DEFAULTS)?;
             return self.once(with_defaults, read, tag);
         }
         Err(self.unknown(tag))
     }
 }
 
-fn is_with_defaults(tag: &Tag<'_>) -> bool {
+/// The modes of RFC 6243.
+pub(super) const DEFAULTS: [(&str, WithDefaults); 4] = [
+    ("explicit", WithDefaults::Explicit),
+    ("report-all", WithDefaults::ReportAll),
+    ("report-all-tagged", WithDefaults::ReportAllTagged),
+    ("trim", WithDefaults::Trim),
+];
+
+pub(super) fn is_with_defaults(tag: &Tag<'_>) -> bool {
     tag.name == "with-defaults" && tag.namespace.as_deref() == Some(WITH_DEFAULTS)
 }

@@ -5,12 +5,14 @@
 
 use bytes::Bytes;
 
+use super::extensions::PARTIAL_LOCK;
 use super::hello::BASE;
+use super::nmda::NMDA;
 use super::notice::NOTIFICATION;
 use super::text::quote;
 use super::xml::{Parsed, Scanner, Tag, Token};
 use crate::northbound::refusal::Layer;
-use crate::northbound::{Datastore, Fragment, Kind, Refusal, Source};
+use crate::northbound::{Fragment, Kind, Refusal};
 
 pub(super) const MONITORING: &str = "urn:ietf:params:xml:ns:yang:ietf-netconf-monitoring";
 
@@ -37,43 +39,6 @@ impl<'m> Reader<'_, 'm> {
                 Token::Close | Token::End => return Ok(()),
             }
         }
-    }
-
-    /// The content of `<source>` or `<target>` where only a datastore may stand.
-    pub(super) fn datastore(&mut self, within: &Tag<'m>) -> Parsed<Datastore> {
-        match self.source(within)? {
-            Source::Datastore(datastore) => Ok(datastore),
-            Source::Inline(_) => {
-                Err(refuse(Kind::BadElement { element: "config".to_owned() }, "a datastore is due here, not <config>"))
-            }
-        }
-    }
-
-    pub(super) fn source(&mut self, within: &Tag<'m>) -> Parsed<Source> {
-        let mut found = None;
-        self.parameters(|reader, tag| {
-            let source = match reader.base_name(tag) {
-                "running" => Source::Datastore(Datastore::Running),
-                "candidate" => Source::Datastore(Datastore::Candidate),
-                "startup" => {
-                    return Err(Box::new(
-                        refuse(Kind::OperationNotSupported, "this agent has no startup datastore")
-                            .mend("commit to running, which outlives a restart"),
-                    ));
-                }
-                "config" => Source::Inline(reader.config()?),
-                "url" => return Err(reader.no_url()),
-                _ => return Err(reader.unknown(tag)),
-            };
-            if matches!(source, Source::Datastore(_)) {
-                reader.parameters(|reader, tag| Err(reader.unknown(tag)))?;
-            }
-            reader.once(&mut found, source, tag)
-        })?;
-        found.ok_or_else(|| {
-            let message = format!("<{}> names no datastore", quote(within.name));
-            refuse(Kind::MissingElement { element: quote(within.name).into_owned() }, message)
-        })
     }
 
     pub(super) fn config(&mut self) -> Parsed<Fragment> {
@@ -128,7 +93,7 @@ impl<'m> Reader<'_, 'm> {
     pub(super) fn unknown(&self, tag: &Tag<'m>) -> Box<Refusal> {
         let element = quote(tag.name).into_owned();
         match tag.namespace.as_deref() {
-            Some(BASE | MONITORING | NOTIFICATION) => {
+            Some(BASE | MONITORING | NMDA | NOTIFICATION | PARTIAL_LOCK) => {
                 let message = format!("<{element}> is not a parameter of `{}`", self.operation);
                 refuse(Kind::UnknownElement { element }, message)
             }
@@ -139,11 +104,6 @@ impl<'m> Reader<'_, 'm> {
                 refuse(Kind::UnknownNamespace { element, namespace }, message)
             }
         }
-    }
-
-    pub(super) fn no_url(&self) -> Box<Refusal> {
-        let message = "the url capability is not announced, so <url> cannot be read or written";
-        Box::new(refuse(Kind::OperationNotSupported, message).mend("send the configuration inside <config>"))
     }
 
     pub(super) fn missing(&self, element: &str) -> Box<Refusal> {

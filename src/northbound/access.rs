@@ -59,6 +59,13 @@ impl Access {
             Request::CancelCommit { .. } => ("ietf-netconf", "cancel-commit"),
             Request::DiscardChanges => ("ietf-netconf", "discard-changes"),
             Request::KillSession { .. } => ("ietf-netconf", "kill-session"),
+            Request::GetData(_) => ("ietf-netconf-nmda", "get-data"),
+            Request::EditData { .. } => ("ietf-netconf-nmda", "edit-data"),
+            Request::WithUrl { then, .. } => return self.may_ask(caller, then),
+            Request::CopyToUrl { .. } => ("ietf-netconf", "copy-config"),
+            Request::DeleteUrl { .. } => ("ietf-netconf", "delete-config"),
+            Request::PartialLock { .. } => ("ietf-netconf-partial-lock", "partial-lock"),
+            Request::PartialUnlock { .. } => ("ietf-netconf-partial-lock", "partial-unlock"),
             Request::CreateSubscription(_) => ("notifications", "create-subscription"),
             Request::GetSchema { .. } => ("ietf-netconf-monitoring", "get-schema"),
             // Asked when the operation is parsed and its name is known.

@@ -15,7 +15,7 @@ use super::history;
 use super::notifications::base;
 use super::provider::{Change, Proposal as Share};
 use super::router::ProviderIndex;
-use super::{Caller, Client, Kind, Refusal};
+use super::{Caller, Client, Datastore, Kind, Refusal};
 use crate::datastore::Proposal;
 use crate::datastore::commit::{Action, Commit, Input, ProviderId};
 use crate::store::StoreError;
@@ -44,6 +44,9 @@ impl CommitNote {
 impl Northbound {
     /// RFC 8341 section 3.2.8: the caller must be allowed to make exactly the changes that running undergoes.
     pub(super) fn authorise_commit(&self, caller: &Caller, proposal: &Proposal) -> Result<(), Vec<Refusal>> {
+        if self.partial_locks.any_holder().is_some() {
+            self.partial_locks.may_change(caller.session, &proposal.diff.changes())?;
+        }
         let Some(writer) = self.access.writer(caller) else { return Ok(()) };
         let changes = proposal.diff.changes();
         let refusals: Vec<Refusal> = changes.iter().filter_map(|change| writer.may_change(change).err()).collect();
@@ -126,7 +129,10 @@ impl Northbound {
                 Action::Reply(outcome) => {
                     if let Some(id) = committed {
                         info!(id, user = %caller.user, client = client_name(&caller.client), "committed");
-                        self.publish(&base::config_change(caller, &proposal.diff.topmost_changes()), now());
+                        self.publish(
+                            &base::config_change(caller, Datastore::Running, &proposal.diff.topmost_changes()),
+                            now(),
+                        );
                         (self.on_commit)(&Committed { id, user: caller.user.clone() });
                         self.snapshot_if_due();
                     }

@@ -15,6 +15,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::AbortHandle;
 use tracing::{debug, info, warn};
 
+use super::abilities::Abilities;
 use super::access::Access as AccessControl;
 use super::calling::PendingCall;
 use super::confirming::Confirming;
@@ -29,10 +30,13 @@ use super::reading::PendingGet;
 use super::router::{Gap, Inventory, Router};
 use super::secrets::{HashClearText, Secrets};
 use super::sessions::Sessions;
-use super::{Answer, Caller, Client, Datastore, Request, Response, SessionEnd, SessionId};
+use super::startup::StartupStore;
+use super::urls::Places;
+use super::{Answer, Caller, Client, Datastore, ErrorOption, Request, Response, SessionEnd, SessionId, TestOption};
 use crate::datastore::confirmed::BootTime;
 use crate::datastore::history::{History, Limits as HistoryLimits};
 use crate::datastore::lock::Locks;
+use crate::datastore::partial_lock::PartialLocks;
 use crate::datastore::{CandidateId, Datastores, Proposal as CommitProposal, Spent};
 use crate::store::commits::CommitStore;
 use crate::store::note::Note;
@@ -65,6 +69,9 @@ pub struct Parts {
     pub confirmed_note: Note,
     /// Another one after each boot of the host.
     pub boot_id: String,
+    pub startup: StartupStore,
+    /// What URLs name.
+    pub places: Box<dyn Places>,
     pub providers: Vec<Box<dyn Provider>>,
     pub sessions_max: usize,
     pub sessions_per_user_max: usize,
@@ -98,6 +105,10 @@ pub struct Northbound {
     pub(super) locks: Locks,
     /// When each lock was taken, in Unix seconds.
     pub(super) lock_times: BTreeMap<Datastore, i64>,
+    pub(super) partial_locks: PartialLocks,
+    pub(super) abilities: Abilities,
+    pub(super) startup_store: StartupStore,
+    pub(super) places: Box<dyn Places>,
     pub(super) sessions: Sessions,
     pub(super) access: AccessControl,
     pub(super) secrets: Secrets,
@@ -152,6 +163,10 @@ impl Northbound {
             schema: parts.schema,
             locks: Locks::default(),
             lock_times: BTreeMap::new(),
+            partial_locks: PartialLocks::default(),
+            abilities: Abilities::of(parts.schema),
+            startup_store: parts.startup,
+            places: parts.places,
             sessions: Sessions::new(parts.sessions_max, parts.sessions_per_user_max),
             access,
             history: history::load(&parts.commits, parts.history),
@@ -255,6 +270,7 @@ impl Northbound {
                 self.datastores.discard(CandidateId::Shared);
             }
         }
+        self.partial_locks.release(session);
         self.datastores.discard(CandidateId::Private(session));
         self.end_of_committer(session);
         self.stream.forget(session);
@@ -266,14 +282,20 @@ impl Northbound {
         debug!(%session, user = %closed.caller.user, ?end, "session closed");
     }
 
-    fn ask(&mut self, caller: &Caller, request: Request, reply: oneshot::Sender<Answer>) {
+    pub(super) fn ask(&mut self, caller: &Caller, request: Request, reply: oneshot::Sender<Answer>) {
         if let Err(refusal) = self.access.may_ask(caller, &request) {
             info!(user = %caller.user, session = %caller.session, %refusal, "denied");
             drop(reply.send(Err(vec![refusal])));
             return;
         }
         let answer = match request {
-            Request::Get { filter, with_defaults } => return self.get(caller, filter, with_defaults, reply),
+            Request::Get { filter, with_defaults } => return self.get(caller, filter, with_defaults, None, reply),
+            Request::GetData(asked) => return self.get_data(caller, asked, reply),
+            Request::EditData { target, default_operation, config } => {
+                // RFC 8526 section 3.1.2: wholly, or not at all.
+                let (test, error) = (TestOption::TestThenSet, ErrorOption::RollbackOnError);
+                self.edit_config(caller, target, default_operation, test, error, &config)
+            }
             Request::Invoke { operation } => return self.invoke(caller, &operation, reply),
             Request::CreateSubscription(wish) => return self.subscribe(caller, wish, reply),
             Request::Action { action } => return self.action(caller, &action, reply),
@@ -284,7 +306,12 @@ impl Northbound {
                 self.edit_config(caller, target, default_operation, test_option, error_option, &config)
             }
             Request::CopyConfig { target, source } => self.copy_config(caller, target, &source),
-            Request::DeleteConfig { target } => self.delete_config(target),
+            Request::DeleteConfig { target } => self.delete_config(caller, target),
+            Request::WithUrl { url, then } => return self.with_url(caller, url, *then, reply),
+            Request::CopyToUrl { url, source } => return self.copy_to_url(caller, &url, &source, reply),
+            Request::DeleteUrl { url } => return self.delete_url(caller, &url, reply),
+            Request::PartialLock { selects } => self.partial_lock(caller, &selects),
+            Request::PartialUnlock { id } => self.partial_unlock(caller, id),
             Request::Lock { target } => self.lock(caller, target),
             Request::Unlock { target } => self.unlock(caller, target),
             Request::Validate { source } => self.validate(caller, &source),

@@ -11,6 +11,13 @@ pub enum Filter {
     XPath { expression: String, namespaces: Vec<(String, String)> },
 }
 
+/// An XPath 1.0 expression with its prefix bindings.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct XPath {
+    pub expression: String,
+    pub namespaces: Vec<(String, String)>,
+}
+
 /// One element of a subtree filter (RFC 6241 section 6.2).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Selection {

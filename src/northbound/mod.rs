@@ -5,25 +5,32 @@
 //!
 //! Must not know: framing, SSH, process ids, ptys.
 
+pub mod abilities;
 mod access;
 mod calling;
 mod committing;
 mod confirming;
+mod direct;
 pub mod driver;
 pub mod filter;
 pub mod handle;
 mod history;
 pub mod mailbox;
 pub mod nacm;
+pub mod nmda;
 pub mod notifications;
 pub mod own_state;
+mod partial_locking;
 pub mod provider;
 mod reading;
 pub mod refusal;
 pub mod router;
 mod secrets;
 pub mod sessions;
+pub mod startup;
 mod subscribing;
+pub mod url;
+pub mod urls;
 pub mod wanted;
 mod writing;
 
@@ -31,7 +38,7 @@ use std::fmt;
 
 use bytes::Bytes;
 
-use self::filter::Filter;
+use self::filter::{Filter, XPath};
 pub use self::refusal::{Kind, Refusal};
 pub use self::secrets::HashClearText;
 use crate::datastore::confirmed;
@@ -187,6 +194,33 @@ pub enum Request {
         identifier: String,
         version: Option<String>,
         format: Option<String>,
+    },
+    /// RFC 8526.
+    GetData(nmda::Asked),
+    EditData {
+        target: Datastore,
+        default_operation: DefaultOperation,
+        config: Fragment,
+    },
+    /// RFC 6241 section 8.8: `then` lacks its configuration, which is at `url`.
+    WithUrl {
+        url: url::Url,
+        then: Box<Request>,
+    },
+    /// copy-config with a URL as its target.
+    CopyToUrl {
+        url: url::Url,
+        source: Source,
+    },
+    DeleteUrl {
+        url: url::Url,
+    },
+    /// RFC 5717.
+    PartialLock {
+        selects: Vec<XPath>,
+    },
+    PartialUnlock {
+        id: u32,
     },
     /// RFC 5277: from the answer on, notifications come to the session's mailbox.
     CreateSubscription(notifications::Wish),

@@ -4,6 +4,7 @@
 
 use super::driver::Northbound;
 use super::{Caller, Datastore, SessionId};
+use crate::datastore::partial_lock::PartialLock;
 use crate::yang::schema::Schema;
 use crate::yang::value::Element;
 
@@ -11,6 +12,8 @@ use crate::yang::value::Element;
 pub const OWN_MODULES: &[&str] = &[
     "ietf-netconf",
     "ietf-netconf-monitoring",
+    "ietf-netconf-nmda",
+    "ietf-netconf-partial-lock",
     "ietf-netconf-acm",
     "ietf-netconf-with-defaults",
     "ietf-netconf-notifications",
@@ -34,6 +37,8 @@ pub struct Facts<'a> {
     pub sessions: Vec<(&'a Caller, i64)>,
     /// Each datastore and who holds its lock, since when (Unix seconds).
     pub locks: Vec<(Datastore, Option<(SessionId, i64)>)>,
+    /// Locks on parts of running, by their numbers.
+    pub partial_locks: Vec<(u32, &'a PartialLock)>,
     pub started_unix: i64,
 }
 
@@ -57,13 +62,15 @@ pub(super) fn elements(northbound: &Northbound, wanted: impl Fn(&str) -> bool) -
             schema: northbound.schema,
             capabilities: &northbound.capabilities,
             sessions: northbound.sessions.iter().map(|session| (&session.caller, session.opened_unix)).collect(),
-            locks: [Datastore::Running, Datastore::Candidate]
+            locks: [Datastore::Running, Datastore::Candidate, Datastore::Startup]
                 .into_iter()
+                .filter(|datastore| *datastore != Datastore::Startup || northbound.abilities.startup)
                 .map(|datastore| {
                     let since = northbound.lock_times.get(&datastore).copied().unwrap_or_default();
                     (datastore, northbound.locks.holder(datastore).map(|holder| (holder, since)))
                 })
                 .collect(),
+            partial_locks: northbound.partial_locks.iter().collect(),
             started_unix: northbound.started_unix,
         };
         elements.extend(roots.into_iter().flat_map(|root| northbound.monitoring.state(root, &facts)));

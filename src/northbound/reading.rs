@@ -8,6 +8,7 @@ use tokio::sync::oneshot;
 use super::driver::Northbound;
 use super::filter::{Filter, Selection};
 use super::handle::{Continuation, Input};
+use super::nmda::{Asked, Shape, Store};
 use super::own_state;
 use super::provider::StateQuery;
 use super::{Answer, Caller, Datastore, Kind, Refusal, Response, WithDefaults};
@@ -24,6 +25,8 @@ pub(super) struct PendingGet {
     /// The configuration part, selected when the get was asked.
     config: Tree,
     own: Vec<Element>,
+    /// What get-data asks besides.
+    shape: Option<Shape>,
     reply: oneshot::Sender<Answer>,
 }
 
@@ -33,6 +36,7 @@ impl Northbound {
         caller: &Caller,
         filter: Option<Filter>,
         with_defaults: WithDefaults,
+        shape: Option<Shape>,
         reply: oneshot::Sender<Answer>,
     ) {
         let running = Rc::clone(self.datastores.running());
@@ -61,7 +65,7 @@ impl Northbound {
                 }
             })
             .collect();
-        let pending = PendingGet { caller: caller.clone(), filter, with_defaults, config, own, reply };
+        let pending = PendingGet { caller: caller.clone(), filter, with_defaults, config, own, shape, reply };
         if futures.is_empty() {
             return self.finish_get(pending, Vec::new());
         }
@@ -81,7 +85,7 @@ impl Northbound {
     }
 
     fn finish_get(&mut self, pending: PendingGet, states: Vec<Result<Vec<Element>, Refusal>>) {
-        let PendingGet { caller, filter, with_defaults, mut config, own, reply } = pending;
+        let PendingGet { caller, filter, with_defaults, mut config, own, shape, reply } = pending;
         let mut elements = own;
         for state in states {
             match state {
@@ -93,9 +97,35 @@ impl Northbound {
             let state = self
                 .select_readable(&caller, &state, filter.as_ref(), with_defaults)
                 .map_err(|refusal| vec![refusal])?;
+            if let Some(shape) = &shape {
+                let data = operational(config, state, filter.as_ref(), shape)?;
+                return Ok(nmda_data(&data, shape, with_defaults));
+            }
             config.merge(&state);
             Ok(Response::Data(config.print_xml(with_defaults)))
         });
+        drop(reply.send(answer));
+    }
+
+    /// get-data of RFC 8526.
+    pub(super) fn get_data(&mut self, caller: &Caller, asked: Asked, reply: oneshot::Sender<Answer>) {
+        let Asked { store, filter, shape, with_defaults } = asked;
+        let datastore = match store {
+            // Defaults are in use, so they are told.
+            Store::Operational => return self.get(caller, filter, WithDefaults::ReportAll, Some(shape), reply),
+            Store::Configuration(datastore) => datastore,
+        };
+        let answer = self.datastore(caller, datastore).and_then(|tree| {
+            let refuse = |refusal| vec![refusal];
+            let mut selected = self.select_readable(caller, &tree, filter.as_ref(), with_defaults).map_err(refuse)?;
+            if shape.config == Some(false) {
+                selected = Tree::new(self.schema);
+            }
+            let selected = to_depth(selected, filter.as_ref(), shape.max_depth).map_err(refuse)?;
+            Ok(nmda_data(&selected, &shape, with_defaults))
+        });
+        // RFC 8526 section 3.1.1: a datastore that is not here is an invalid value.
+        let answer = answer.map_err(|refusals| refusals.into_iter().map(unsupported).collect());
         drop(reply.send(answer));
     }
 
@@ -107,11 +137,7 @@ impl Northbound {
         with_defaults: WithDefaults,
     ) -> Answer {
         let refuse = |refusal| vec![refusal];
-        let tree = match source {
-            Datastore::Running => Rc::clone(self.datastores.running()),
-            Datastore::Candidate => self.datastores.candidate(Self::candidate_of(caller)),
-            Datastore::Startup => return Err(vec![super::writing::no_startup()]),
-        };
+        let tree = self.datastore(caller, source)?;
         let marks = with_defaults == WithDefaults::ReportAllTagged;
         let printed = match (self.access.reader(caller), filter) {
             // Nothing is hidden: what is selected is printed where it stands.
@@ -182,6 +208,50 @@ impl Northbound {
                     .tagged("data-not-unique"),
             ]),
         }
+    }
+}
+
+/// Configuration in use and state, as get-data wants them.
+fn operational(mut config: Tree, state: Tree, filter: Option<&Filter>, shape: &Shape) -> Result<Tree, Vec<Refusal>> {
+    let refuse = |refusal| vec![refusal];
+    let schema = config.schema();
+    if shape.config == Some(false) {
+        config = Tree::new(schema);
+    }
+    config.keep_origins(&shape.origins);
+    let mut data = to_depth(config, filter, shape.max_depth).map_err(refuse)?;
+    if shape.with_origin {
+        data.tell_origins();
+    }
+    if shape.config != Some(true) {
+        data.merge(&to_depth(state, filter, shape.max_depth).map_err(refuse)?);
+    }
+    Ok(data)
+}
+
+/// So many levels of each node that the filter selects; `selected` is what it has selected.
+fn to_depth(selected: Tree, filter: Option<&Filter>, levels: Option<u16>) -> Result<Tree, Refusal> {
+    let Some(levels) = levels else { return Ok(selected) };
+    let view = match filter {
+        Some(filter) => select::view(&selected, filter, None, false)?,
+        None => select::everything(&selected),
+    };
+    Ok(view.to_depth(levels))
+}
+
+fn nmda_data(data: &Tree, shape: &Shape, with_defaults: WithDefaults) -> Response {
+    let content = match shape.max_depth {
+        Some(_) => data.print_xml_with_empty(with_defaults),
+        None => data.print_xml(with_defaults),
+    };
+    let head = b"<data xmlns=\"urn:ietf:params:xml:ns:yang:ietf-netconf-nmda\">";
+    Response::Output([head, &content[..], b"</data>"].concat().into())
+}
+
+fn unsupported(refusal: Refusal) -> Refusal {
+    match refusal.kind {
+        Kind::OperationNotSupported => Refusal { kind: Kind::InvalidValue, ..refusal },
+        _ => refusal,
     }
 }
 

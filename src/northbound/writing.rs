@@ -2,7 +2,9 @@
 
 use tracing::info;
 
+use super::direct::{DirectEdit, running_is_not_writable};
 use super::driver::Northbound;
+use super::startup;
 use super::{
     Answer, Caller, Datastore, DefaultOperation, ErrorOption, Fragment, Kind, Refusal, Response, Source, TestOption,
 };
@@ -10,14 +12,6 @@ use crate::datastore::CandidateId;
 use crate::datastore::edit::{Edit, Touch};
 use crate::datastore::lock::Circumstances;
 use crate::yang::tree::Tree;
-
-pub(super) fn no_startup() -> Refusal {
-    Refusal::new(Kind::OperationNotSupported, "there is no startup datastore: running itself is durable")
-}
-
-fn running_is_not_writable() -> Refusal {
-    Refusal::new(Kind::OperationNotSupported, "running is changed by commit only").mend("edit the candidate and commit")
-}
 
 impl Northbound {
     pub(super) fn edit_config(
@@ -29,8 +23,15 @@ impl Northbound {
         error_option: ErrorOption,
         config: &Fragment,
     ) -> Answer {
-        let id = self.writable(caller, target)?;
+        let id = match target {
+            Datastore::Running => None,
+            Datastore::Candidate | Datastore::Startup => Some(self.editable(caller, target)?),
+        };
         let edit = Edit::parse(config).map_err(|refusal| vec![refusal])?;
+        let Some(id) = id else {
+            return self
+                .edit_running(caller, &DirectEdit { edit: &edit, default_operation, test_option, error_option });
+        };
         let writer = self.access.writer(caller);
         let mut judge = |touch: Touch<'_>| writer.as_ref().map_or(Ok(()), |writer| writer.may_touch(&touch));
         match test_option {
@@ -56,20 +57,24 @@ impl Northbound {
     }
 
     pub(super) fn copy_config(&mut self, caller: &Caller, target: Datastore, source: &Source) -> Answer {
-        let id = self.writable(caller, target)?;
         let tree = match source {
             // RFC 6241 section 7.3: source and target the same is an error.
             Source::Datastore(same) if *same == target => {
                 return Err(vec![Refusal::new(Kind::InvalidValue, "source and target are the same datastore")]);
             }
-            Source::Datastore(Datastore::Running) => self.datastores.running().duplicate(),
-            Source::Datastore(Datastore::Candidate) => self.datastores.candidate(id).duplicate(),
-            Source::Datastore(Datastore::Startup) => return Err(vec![no_startup()]),
+            Source::Datastore(datastore) => self.datastore(caller, *datastore)?.duplicate(),
             Source::Inline(config) => {
                 let mut tree = Tree::parse_config(self.schema, &config.0)?;
                 self.secrets.hash_in(&mut tree);
                 tree
             }
+        };
+        let id = match target {
+            Datastore::Running => return self.copy_to_running(caller, tree),
+            Datastore::Startup => {
+                return self.copy_to_startup(caller, *source == Source::Datastore(Datastore::Running), tree);
+            }
+            Datastore::Candidate => self.editable(caller, target)?,
         };
         let candidate = self.datastores.candidate(id);
         if let Some(writer) = self.access.writer(caller) {
@@ -84,14 +89,15 @@ impl Northbound {
         Ok(Response::Ok)
     }
 
-    #[expect(clippy::unused_self, reason = "one shape for all operations")]
-    pub(super) fn delete_config(&self, target: Datastore) -> Answer {
-        Err(vec![match target {
-            Datastore::Startup => no_startup(),
-            Datastore::Running => Refusal::new(Kind::OperationNotSupported, "running cannot be deleted"),
-            Datastore::Candidate => Refusal::new(Kind::OperationNotSupported, "the candidate cannot be deleted")
-                .mend("discard-changes makes it equal to running"),
-        }])
+    pub(super) fn delete_config(&mut self, caller: &Caller, target: Datastore) -> Answer {
+        match target {
+            Datastore::Startup => self.delete_startup(caller),
+            Datastore::Running => Err(vec![Refusal::new(Kind::OperationNotSupported, "running cannot be deleted")]),
+            Datastore::Candidate => {
+                let refusal = Refusal::new(Kind::OperationNotSupported, "the candidate cannot be deleted");
+                Err(vec![refusal.mend("discard-changes makes it equal to running")])
+            }
+        }
     }
 
     pub(super) fn discard_changes(&mut self, caller: &Caller) -> Answer {
@@ -112,7 +118,7 @@ impl Northbound {
                 return self.ask_providers_to_validate(&proposal).map(|()| Response::Ok);
             }
             Source::Datastore(Datastore::Candidate) => self.datastores.candidate(id).duplicate(),
-            Source::Datastore(Datastore::Startup) => return Err(vec![no_startup()]),
+            Source::Datastore(Datastore::Startup) => self.startup().map_err(|refusal| vec![refusal])?.duplicate(),
             Source::Inline(config) => Tree::parse_config(self.schema, &config.0)?,
         };
         let proposal = self.datastores.propose_tree(tree, None)?;
@@ -121,12 +127,14 @@ impl Northbound {
     }
 
     pub(super) fn lock(&mut self, caller: &Caller, target: Datastore) -> Answer {
-        if target == Datastore::Startup {
-            return Err(vec![no_startup()]);
-        }
+        self.is_served(target)?;
         // A private candidate is nobody else's: there is nothing to lock.
         if target == Datastore::Candidate && Self::candidate_of(caller) != CandidateId::Shared {
             return Ok(Response::Ok);
+        }
+        if let Some(by) = self.partial_locks.any_holder().filter(|_| target == Datastore::Running) {
+            let message = format!("a part of running is locked by session {by}");
+            return Err(vec![Refusal::new(Kind::LockDenied { holder: by }, message)]);
         }
         let circumstances = Circumstances {
             candidate_is_dirty: self.datastores.is_dirty(CandidateId::Shared),
@@ -143,9 +151,7 @@ impl Northbound {
     }
 
     pub(super) fn unlock(&mut self, caller: &Caller, target: Datastore) -> Answer {
-        if target == Datastore::Startup {
-            return Err(vec![no_startup()]);
-        }
+        self.is_served(target)?;
         if target == Datastore::Candidate && Self::candidate_of(caller) != CandidateId::Shared {
             return Ok(Response::Ok);
         }
@@ -154,11 +160,19 @@ impl Northbound {
         Ok(Response::Ok)
     }
 
+    fn is_served(&self, target: Datastore) -> Result<(), Vec<Refusal>> {
+        let is_missing = target == Datastore::Startup && !self.abilities.startup;
+        if is_missing { Err(vec![startup::none()]) } else { Ok(()) }
+    }
+
     /// The candidate behind `target`, when `caller` may edit it now.
-    fn writable(&self, caller: &Caller, target: Datastore) -> Result<CandidateId, Vec<Refusal>> {
+    fn editable(&self, caller: &Caller, target: Datastore) -> Result<CandidateId, Vec<Refusal>> {
         match target {
             Datastore::Running => Err(vec![running_is_not_writable()]),
-            Datastore::Startup => Err(vec![no_startup()]),
+            Datastore::Startup => Err(vec![
+                Refusal::new(Kind::OperationNotSupported, "startup is not edited")
+                    .mend("copy a configuration to it with copy-config"),
+            ]),
             Datastore::Candidate => {
                 let id = Self::candidate_of(caller);
                 if id == CandidateId::Shared {

@@ -186,7 +186,8 @@ impl Fetcher {
         Err(FetchError::TooManyRedirects { from, redirects_max: self.limits.redirects_max })
     }
 
-    fn agent(&self, url: &Uri, remaining: Duration) -> Result<Agent, FetchError> {
+    /// A client for one exchange, with the certificates that are trusted here.
+    pub(crate) fn agent(&self, url: &Uri, remaining: Duration) -> Result<Agent, FetchError> {
         let mut config = Agent::config_builder()
             .http_status_as_error(false)
             .max_redirects(0)

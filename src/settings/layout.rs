@@ -101,6 +101,16 @@ impl Layout {
         self.state().join("confirmed-commit")
     }
 
+    /// The startup datastore, where there is one.
+    pub fn startup(&self) -> PathBuf {
+        self.config().join("startup")
+    }
+
+    /// The boot at which startup was looked at last.
+    pub fn startup_boot(&self) -> PathBuf {
+        self.state().join("startup-boot")
+    }
+
     pub fn state(&self) -> PathBuf {
         self.root.join("state")
     }

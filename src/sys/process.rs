@@ -76,6 +76,16 @@ pub fn pidfd_signal(pidfd: &impl AsFd, signal: i32) -> nix::Result<()> {
     Errno::result(result).map(drop)
 }
 
+/// Waits until the process has ended, whoever reaps it.
+pub async fn wait_for_end(pidfd: OwnedFd) -> std::io::Result<()> {
+    let interest = tokio::io::Interest::READABLE;
+    // SAFETY: the AsyncFd owns the descriptor, which stays open and the same until it is dropped.
+    #[expect(unsafe_code, reason = "tokio has no safe way to wait for a descriptor of its own kind")]
+    let pidfd = unsafe { tokio::io::unix::AsyncFd::register_with_interest(pidfd, interest) };
+    let pidfd = pidfd.map_err(std::io::Error::from)?;
+    pidfd.readable().await.map(drop)
+}
+
 /// The raw wait status of a process that somebody else has reaped. Kernels from 6.15 know it, others refuse; `EAGAIN`
 /// while it has not been reaped.
 pub fn pidfd_exit_status(pidfd: &impl AsFd) -> nix::Result<i32> {

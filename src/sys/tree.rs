@@ -6,6 +6,9 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
+use std::time::Duration;
+
+use nix::unistd::{SysconfVar, sysconf};
 
 use super::cgroup;
 use super::process::{pidfd_open, pidfd_signal};
@@ -108,6 +111,28 @@ pub fn command_of(pid: i32, bytes_max: usize) -> String {
         true => format!("[{}]", fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default().trim_end()),
         false => words,
     }
+}
+
+/// Where a living process stands among the others, and when it began.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Facts {
+    pub parent: i32,
+    pub session: i32,
+    /// In ticks since the boot.
+    start: u64,
+}
+
+/// `None` for what has ended, reaped or not.
+pub fn facts(pid: i32) -> Option<Facts> {
+    read_process(pid).map(|it| Facts { parent: it.parent, session: it.session, start: it.start })
+}
+
+/// When the process began, since the epoch; as exact as ticks are.
+pub fn started(facts: &Facts) -> Option<Duration> {
+    let ticks = u64::try_from(sysconf(SysconfVar::CLK_TCK).ok()??).ok()?;
+    let text = fs::read_to_string("/proc/stat").ok()?;
+    let boot: u64 = text.lines().find_map(|line| line.strip_prefix("btime "))?.trim().parse().ok()?;
+    Some(Duration::from_secs(boot) + Duration::from_millis(facts.start.saturating_mul(1000) / ticks.max(1)))
 }
 
 /// Whether the process carries the mark. Another user's environment cannot be read: no.

@@ -26,6 +26,7 @@ mod print;
 pub mod rpc;
 pub mod schema;
 pub mod select;
+mod shape;
 mod transplant;
 pub mod tree;
 pub mod value;

@@ -62,7 +62,9 @@ impl Operation {
                 && let Some(action) = holder.action(&element.name)
                 && module_of(schema, element)? == action.module()
             {
+                // What is no configuration is its provider's to know.
                 if let Some(data) = state
+                    && holder.is_config()
                     && data.find(&here).is_none()
                 {
                     let message = format!("there is no {here} to ask {} of", element.name);
@@ -134,6 +136,11 @@ impl Operation {
 
     /// The children of the rpc-reply, checked: what a provider returns must be what the schema promises.
     pub fn output(&self, output: &[Element]) -> Result<Bytes, Vec<Refusal>> {
+        self.output_in(output, None)
+    }
+
+    /// The same where the output names nodes of `state`.
+    pub fn output_in(&self, output: &[Element], state: Option<&Tree>) -> Result<Bytes, Vec<Refusal>> {
         let mut tree = Tree::new(self.schema);
         let mut parent = None;
         if let Some(path) = &self.parent {
@@ -141,7 +148,7 @@ impl Operation {
         }
         let at = tree.add_inner(parent, self.node).map_err(|faults| vec![not_made(&faults)])?;
         build::add_all(&mut tree, Some(at), output, Accept::Output)?;
-        tree.validate_operation(at, None, true).map_err(|faults| errors::from_validation(self.schema, faults))?;
+        tree.validate_operation(at, state, true).map_err(|faults| errors::from_validation(self.schema, faults))?;
         let mut bytes = BytesMut::new();
         let children: Vec<At> = tree.node(at).children().map(|child| tree.at(child)).collect();
         for child in children {

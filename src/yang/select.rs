@@ -14,7 +14,7 @@ use super::print::Printer;
 use super::schema::{NodeKind, SchemaNode};
 use super::tree::defaults_option;
 use super::{errors, path, prefix};
-use crate::northbound::filter::{Content, Filter, Selection};
+use crate::northbound::filter::{Content, Filter, Selection, XPath};
 use crate::northbound::{Kind, Refusal, WithDefaults};
 
 /// Says of each node whether the caller may read it.
@@ -77,6 +77,36 @@ pub fn view<'t>(
     Ok(selector.view)
 }
 
+/// The paths of the nodes that an expression selects.
+pub fn paths(tree: &Tree, xpath: &XPath) -> Result<Vec<String>, Refusal> {
+    let text = prefix::expression(tree.schema(), &xpath.expression, &xpath.namespaces);
+    let nodes = tree.find_xpath(&text).map_err(|faults| {
+        errors::from_other(Kind::InvalidValue, &format!("the XPath {} cannot be used", xpath.expression), &faults)
+    })?;
+    Ok(nodes.into_iter().map(Node::path).collect())
+}
+
+/// All of a tree, as if a filter had selected each top node.
+pub fn everything(tree: &Tree) -> View<'_> {
+    let mut view = View::nothing(tree);
+    for root in tree.roots() {
+        view.pick(None, root, true);
+    }
+    view
+}
+
+fn copy_levels(out: &mut Tree, parent: Option<At>, node: Node<'_>, levels: u16) {
+    let is_leaf = node.schema().is_leaf_like() || node.schema().kind() == NodeKind::AnyData;
+    let at = out.copy(parent, node, is_leaf);
+    if levels > 1 && !is_leaf {
+        // Without its content, a container that nobody wrote in would say that somebody did.
+        let is_told = |child: &Node<'_>| levels > 2 || child.schema().is_leaf_like() || !child.is_default();
+        for child in node.children().filter(|child| !child.schema().is_key()).filter(is_told) {
+            copy_levels(out, Some(at), child, levels - 1);
+        }
+    }
+}
+
 /// Everything that may be read.
 pub fn prune(tree: &Tree, readable: Readable<'_>) -> Tree {
     let mut selector = Selector { view: View::nothing(tree), readable: Some(readable), marks_defaults: false };
@@ -109,6 +139,24 @@ impl<'t> View<'t> {
                 printer.node(pick.node, around);
             } else {
                 printer.part(pick.node, around, |printer, around| self.print(printer, &pick.children, around));
+            }
+        }
+    }
+
+    /// A copy in which each node that was selected comes with so many levels at most.
+    pub fn to_depth(&self, levels: u16) -> Tree {
+        let mut out = Tree::new(self.source.schema());
+        self.copy_to_depth(&mut out, None, &self.tops, levels);
+        out
+    }
+
+    fn copy_to_depth(&self, out: &mut Tree, parent: Option<At>, picks: &[PickId], levels: u16) {
+        for pick in picks.iter().map(|id| &self.picks[id.0]) {
+            if pick.whole {
+                copy_levels(out, parent, pick.node, levels);
+            } else {
+                let at = out.copy(parent, pick.node, false);
+                self.copy_to_depth(out, Some(at), &pick.children, levels);
             }
         }
     }

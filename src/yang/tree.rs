@@ -69,6 +69,11 @@ impl Tree {
         printer.finish()
     }
 
+    /// The same with containers that nothing is in: their content was cut off, and they are meant to be seen.
+    pub fn print_xml_with_empty(&self, with_defaults: WithDefaults) -> Bytes {
+        self.print(false, defaults_option(with_defaults) | sys::LYD_PRINT_EMPTY_CONT)
+    }
+
     pub fn print_json(&self, with_defaults: WithDefaults) -> Bytes {
         self.print(true, defaults_option(with_defaults))
     }

@@ -66,10 +66,14 @@ impl Scope {
         None
     }
 
-    fn prefixes(&self) -> Vec<(&str, &str)> {
+    /// The bindings that are in force here and were not in `outer`, which this was made from.
+    fn added_to(&self, outer: &Scope) -> Vec<(&str, &str)> {
         let mut seen: Vec<(&str, &str)> = Vec::new();
         let mut at = self.0.as_ref();
         while let Some(binding) = at {
+            if outer.0.as_ref().is_some_and(|outer| Rc::ptr_eq(outer, binding)) {
+                break;
+            }
             if !seen.iter().any(|(prefix, _)| *prefix == &*binding.prefix) {
                 seen.push((&binding.prefix, &binding.namespace));
             }
@@ -94,24 +98,23 @@ impl XmlElement {
             text.push_str(&quick_xml::escape::escape(self.text.as_str()));
         }
         for child in &self.children {
-            child.write(&mut text, None, true);
+            child.write(&mut text, None, &Scope::default());
         }
         text
     }
 
-    fn write(&self, out: &mut String, around: Option<&str>, on_top: bool) {
+    /// `around` is the namespace of the parent, `outer` what has been declared around this element.
+    fn write(&self, out: &mut String, around: Option<&str>, outer: &Scope) {
         let escape = |text: &str| quick_xml::escape::escape(text.to_owned()).into_owned();
         let _ = write!(out, "<{}", self.name);
         let namespace = self.namespace.as_deref();
-        if namespace != around || on_top {
+        if namespace != around || outer.0.is_none() {
             let _ = write!(out, " xmlns=\"{}\"", escape(namespace.unwrap_or("")));
         }
-        if on_top {
-            // Values inside may use any prefix that was in force.
-            for (prefix, namespace) in self.scope.prefixes() {
-                if !prefix.is_empty() && !namespace.is_empty() {
-                    let _ = write!(out, " xmlns:{prefix}=\"{}\"", escape(namespace));
-                }
+        // Values inside may use any prefix that is in force.
+        for (prefix, namespace) in self.scope.added_to(outer) {
+            if !prefix.is_empty() && !namespace.is_empty() {
+                let _ = write!(out, " xmlns:{prefix}=\"{}\"", escape(namespace));
             }
         }
         for (index, attribute) in self.attributes.iter().enumerate() {
@@ -135,7 +138,7 @@ impl XmlElement {
             out.push_str(&escape(&self.text));
         }
         for child in &self.children {
-            child.write(out, namespace, false);
+            child.write(out, namespace, &self.scope);
         }
         let _ = write!(out, "</{}>", self.name);
     }
@@ -274,12 +277,16 @@ mod tests {
 
     #[test]
     fn the_inside_of_an_element_parses_alone() {
-        let tops = parse(b"<a xmlns='urn:a' xmlns:b='urn:b'><c k='&amp;'>b:x</c><b:d/></a>").unwrap();
+        let xml =
+            b"<a xmlns='urn:a' xmlns:b='urn:b'><c k='&amp;'>b:x<!-- --></c><b:d><e xmlns:f='urn:f'>f:x</e></b:d></a>";
+        let tops = parse(xml).unwrap();
         let inner = tops[0].inner_xml();
         let again = parse(inner.as_bytes()).unwrap();
         assert_eq!(again[0].namespace.as_deref(), Some("urn:a"));
         assert_eq!(again[0].scope.lookup("b").map(|namespace| &**namespace), Some("urn:b"));
         assert_eq!(again[1].namespace.as_deref(), Some("urn:b"));
         assert_eq!(again[0].attributes[0].value, "&");
+        let deep = &again[1].children[0];
+        assert_eq!(deep.scope.lookup("f").map(|namespace| &**namespace), Some("urn:f"));
     }
 }

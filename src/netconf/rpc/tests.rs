@@ -201,8 +201,11 @@ fn parameters_are_refused_by_name() {
         ("<get-config/>", Kind::MissingElement { element: element("source") }),
         ("<get-config><source/></get-config>", Kind::MissingElement { element: element("source") }),
         ("<get-config><source><other/></source></get-config>", Kind::UnknownElement { element: element("other") }),
-        ("<get-config><source><startup/></source></get-config>", Kind::OperationNotSupported),
-        ("<get-config><source><url>ftp://x</url></source></get-config>", Kind::OperationNotSupported),
+        ("<get-config><source><url>ftp://x</url></source></get-config>", Kind::InvalidValue),
+        (
+            "<get-config><source><url>file:///x</url></source></get-config>",
+            Kind::BadElement { element: element("url") },
+        ),
         ("<get-config><source><config/></source></get-config>", Kind::BadElement { element: element("config") }),
         (
             "<get-config><source><running>x</running></source></get-config>",
@@ -228,7 +231,7 @@ fn parameters_are_refused_by_name() {
             &format!("<edit-config>{target}<config/><config/></edit-config>"),
             Kind::BadElement { element: element("config") },
         ),
-        (&format!("<edit-config>{target}<url>x</url></edit-config>"), Kind::OperationNotSupported),
+        (&format!("<edit-config>{target}<url>x</url></edit-config>"), Kind::InvalidValue),
         (&format!("<edit-config>{target}<test-option>maybe</test-option><config/></edit-config>"), Kind::InvalidValue),
         ("<kill-session/>", Kind::MissingElement { element: element("session-id") }),
         ("<kill-session><session-id>0</session-id></kill-session>", Kind::InvalidValue),

@@ -9,7 +9,7 @@ use crate::yang::tree::{Node, Tree};
 
 use crate::northbound::provider::{Change, Edit};
 use crate::northbound::router::root_of;
-use crate::northbound::{Caller, Client, SessionEnd};
+use crate::northbound::{Caller, Client, Datastore, SessionEnd};
 use crate::yang::value::Element;
 
 const MODULE: &str = "ietf-netconf-notifications";
@@ -18,15 +18,16 @@ const CONFIG_CHANGE: &str = "netconf-config-change";
 /// Edits that one notification names; beyond, only the top nodes below which something changed.
 pub const EDITS_MAX: usize = 1000;
 
-/// netconf-config-change: running was changed by `caller`.
-pub fn config_change(caller: &Caller, changes: &[Change]) -> Element {
+/// netconf-config-change: running or startup was changed by `caller`.
+pub fn config_change(caller: &Caller, datastore: Datastore, changes: &[Change]) -> Element {
     let changed_by = match caller.client {
         Client::Agent => vec![Element { name: "server".into(), ..Element::default() }],
         Client::Netconf | Client::Tls | Client::Shell | Client::LocalShell | Client::Script { .. } | Client::Local => {
             who(caller)
         }
     };
-    let mut children = vec![Element::node("changed-by", changed_by), Element::leaf("datastore", "running")];
+    let name = if datastore == Datastore::Startup { "startup" } else { "running" };
+    let mut children = vec![Element::node("changed-by", changed_by), Element::leaf("datastore", name)];
     children.extend(edits(changes).into_iter().map(|(target, operation)| {
         Element::node("edit", vec![Element::leaf("target", target), Element::leaf("operation", operation)])
     }));
@@ -187,7 +188,7 @@ mod tests {
         assert_eq!((start.text_of("username"), start.text_of("timeout")), (Some("ann"), Some("9")));
         let late = confirmed_commit(&caller(Client::Local, "local"), ConfirmEvent::Timeout);
         assert_eq!((late.text_of("username"), late.text_of("confirm-event")), (None, Some("timeout")));
-        let ours = config_change(&caller(Client::Agent, "init"), &[]);
+        let ours = config_change(&caller(Client::Agent, "init"), Datastore::Running, &[]);
         assert!(ours.descend(&["changed-by", "server"]).is_some());
     }
 }

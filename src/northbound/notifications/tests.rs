@@ -7,7 +7,7 @@ use super::base;
 use super::*;
 use crate::northbound::filter::{Content, Selection};
 use crate::northbound::provider::{Change, Edit};
-use crate::northbound::{Client, SessionEnd};
+use crate::northbound::{Client, Datastore, SessionEnd};
 use crate::yang::schema::ModuleSpec;
 
 /// Each may be told that a caller does not have a right: the name of a notification, or the beginning of a path.
@@ -214,7 +214,7 @@ fn edits_of_what_may_not_be_read_are_not_told_and_a_filter_does_not_feel_them() 
     bench.subscribe(4, Wish { filter: Some(filter), ..Wish::default() }, 0).unwrap();
     let delete = |path: &str| Change { path: path.to_owned(), edit: Edit::Delete };
     let changes = [delete("/ietf-netconf-acm:nacm/groups/group[name='known']"), delete(hidden)];
-    let event = base::config_change(&caller(9), &changes);
+    let event = base::config_change(&caller(9), Datastore::Running, &changes);
     bench.stream.publish(&event, second(1), &Denied(vec![(2, hidden), (4, hidden)])).unwrap();
     let body = |session| {
         let notice = bench.mailboxes[&session].next().now_or_never()?;
@@ -294,7 +294,7 @@ fn every_notification_of_ours_fits_its_module() {
         },
     ];
     for client in [Client::Netconf, Client::Agent] {
-        bench.publish(&base::config_change(&Caller { client, ..caller(4) }, &changes), 1);
+        bench.publish(&base::config_change(&Caller { client, ..caller(4) }, Datastore::Running, &changes), 1);
     }
     bench.publish(&base::session_end(&caller(4), SessionEnd::Killed { by: SessionId(7) }), 2);
     let mailbox = bench.mailboxes[&1].clone();

@@ -442,6 +442,20 @@ impl Tree {
         }
     }
 
+    /// Puts a metadata annotation (RFC 7952) on a node.
+    pub(in crate::yang) fn annotate(&mut self, at: At, module: &str, name: &std::ffi::CStr, value: &std::ffi::CStr) {
+        let Some(module) = self.schema.module(module) else { return };
+        // SAFETY: the node is ours; name and value are terminated.
+        let code = unsafe {
+            let (node, context) = (at.0.as_ptr(), self.context());
+            sys::lyd_new_meta(context, node, module.raw(), name.as_ptr(), value.as_ptr(), 0, ptr::null_mut())
+        };
+        if code != 0 {
+            // A module that has no such annotation has nothing to tell by it.
+            self.faults();
+        }
+    }
+
     /// Marks a node, and those around it, as written by somebody.
     pub(in crate::yang) fn make_explicit(&mut self, at: At) {
         let mut node = at.0.as_ptr();

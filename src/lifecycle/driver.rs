@@ -1,0 +1,496 @@
+//! Carries out what the manager decides: orders to the keeper, watches, checks of databases, what is remembered.
+//!
+//! One task owns the manager. Whatever takes time runs in a task of its own and comes back as an input; what the keeper
+//! told before such an answer is heard before it.
+
+mod daemons;
+mod databases;
+mod definitions;
+mod files;
+mod keeping;
+mod watching;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::MissedTickBehavior;
+use tracing::{error, info, warn};
+
+pub use self::files::FileCall;
+use self::watching::{Sign, Watcher};
+use super::definition::{ProcessName, Sqldb};
+use super::machine::Job;
+use super::manager::{Action, AlarmChange, Change, Clock, IMDB_MAX, Input, Manager, Record, Verb};
+use super::provider::Commits;
+use super::resource::Watch;
+use super::tree::{Configured, DatabaseChecks};
+use super::{view, xml};
+use crate::keeper::client::{Keeper, KeeperEvent};
+use crate::keeper::launch::RootId;
+use crate::northbound::{Kind, Refusal};
+use crate::store::journal::Journal;
+use crate::yang::value::Element;
+
+/// Calls and questions that wait; a further one waits its turn.
+pub const MESSAGES_WAITING_MAX: usize = 256;
+/// From this size on the journal is written anew with what still counts.
+pub const JOURNAL_BYTES_MAX: u64 = 1024 * 1024;
+/// Answers of tasks on their way back.
+const INPUTS_WAITING_MAX: usize = 1024;
+/// How often what cannot be watched is looked at while somebody waits for it.
+const RECHECK: Duration = Duration::from_secs(5);
+
+/// What others ask of the lifecycle.
+#[derive(Debug)]
+pub enum Message {
+    Call { verb: Verb, names: Vec<ProcessName>, by: String, reply: oneshot::Sender<Result<(), Refusal>> },
+    SetVersion { name: ProcessName, version: String, reply: oneshot::Sender<Result<(), Refusal>> },
+    Imdb { table: String, is_registered: bool, reply: oneshot::Sender<Result<(), Refusal>> },
+    Why { name: ProcessName, reply: oneshot::Sender<Result<Vec<Element>, Refusal>> },
+    Export { name: ProcessName, reply: oneshot::Sender<Result<String, Refusal>> },
+    File { call: FileCall, by: String, reply: oneshot::Sender<Result<Vec<u8>, Refusal>> },
+    View { only: Option<String>, reply: oneshot::Sender<Element> },
+}
+
+/// What the rest of the agent hears of.
+#[derive(Debug)]
+pub enum Heard {
+    /// A step of a process, also as a notification of `procyon-process`.
+    Changed {
+        change: Box<Change>,
+        notification: Element,
+    },
+    Alarm(AlarmChange),
+}
+
+#[derive(Debug, Clone)]
+pub struct Places {
+    /// The folder of definition files.
+    pub definitions: PathBuf,
+    /// Each process has a log folder below this; commands without a folder of their own run in it.
+    pub logs: PathBuf,
+    pub root: RootId,
+    pub log_bytes_max: u64,
+    pub log_files_max: u8,
+}
+
+pub struct Driver {
+    pub places: Places,
+    pub keeper: Keeper,
+    pub events: mpsc::Receiver<KeeperEvent>,
+    pub messages: mpsc::Receiver<Message>,
+    pub commits: Arc<Commits>,
+    pub journal: Journal,
+    /// The lines the journal held at start.
+    pub recorded: Vec<String>,
+    pub heard: mpsc::Sender<Heard>,
+}
+
+/// Everything that can wake the lifecycle.
+enum Wake {
+    Message(Message),
+    Keeper(KeeperEvent),
+    Input(Input),
+    Sign(Sign),
+    Commit,
+    Deadline,
+    Recheck,
+}
+
+impl Driver {
+    /// Runs until the keeper's events or all senders of messages are gone.
+    pub async fn run(self) {
+        let Driver { places, keeper, mut events, mut messages, commits, journal, recorded, heard } = self;
+        let (inputs, mut done) = mpsc::channel(INPUTS_WAITING_MAX);
+        let (watcher, mut signs) = match Watcher::start() {
+            Ok(started) => started,
+            Err(trouble) => {
+                return error!(%trouble, "files cannot be watched; raise fs.inotify.max_user_instances if it is used up");
+            }
+        };
+        let mut hands = Hands {
+            manager: Manager::new(read_records(&recorded)),
+            places: Arc::new(places),
+            keeper,
+            journal: Some(journal),
+            inputs,
+            heard,
+            watcher,
+            checks: DatabaseChecks::new(),
+            ordered: BTreeSet::new(),
+            watched: BTreeMap::new(),
+            daemons: BTreeMap::new(),
+            checked: BTreeSet::new(),
+        };
+        hands.read_all_definitions().await;
+        let mut recheck = tokio::time::interval(RECHECK);
+        recheck.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            let deadline = hands.manager.deadline();
+            let is_awaiting = !hands.checked.is_empty();
+            let wake = tokio::select! {
+                biased;
+                event = events.recv() => match event {
+                    Some(event) => Wake::Keeper(event),
+                    None => return,
+                },
+                Some(input) = done.recv() => Wake::Input(input),
+                Some(sign) = signs.recv() => Wake::Sign(sign),
+                () = commits.arrived() => Wake::Commit,
+                () = until(deadline), if deadline.is_some() => Wake::Deadline,
+                _ = recheck.tick(), if is_awaiting => Wake::Recheck,
+                message = messages.recv() => match message {
+                    Some(message) => Wake::Message(message),
+                    None => return,
+                },
+            };
+            // A call that follows a commit must find that commit done.
+            if let Some(Configured { definitions, settings, checks }) = commits.fetch() {
+                hands.checks = checks;
+                hands.feed(Input::Configured { definitions, settings }).await;
+            }
+            match wake {
+                Wake::Commit => {}
+                Wake::Keeper(event) => hands.keeper_event(event).await,
+                Wake::Input(input) => {
+                    while let Ok(event) = events.try_recv() {
+                        hands.keeper_event(event).await;
+                    }
+                    hands.done(input).await;
+                }
+                Wake::Sign(sign) => {
+                    let mut found = vec![sign];
+                    while found.len() < INPUTS_WAITING_MAX
+                        && let Ok(sign) = signs.try_recv()
+                    {
+                        found.push(sign);
+                    }
+                    hands.signs(found).await;
+                }
+                Wake::Deadline => hands.feed(Input::Tick).await,
+                Wake::Recheck => hands.check_databases(true),
+                Wake::Message(message) => hands.message(message).await,
+            }
+        }
+    }
+}
+
+async fn until(deadline: Option<Instant>) {
+    match deadline {
+        Some(at) => tokio::time::sleep_until(at.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
+struct Hands {
+    manager: Manager,
+    places: Arc<Places>,
+    keeper: Keeper,
+    /// Taken while a record is being written.
+    journal: Option<Journal>,
+    inputs: mpsc::Sender<Input>,
+    heard: mpsc::Sender<Heard>,
+    watcher: Watcher,
+    checks: DatabaseChecks,
+    /// Orders to the keeper that are not answered yet.
+    ordered: BTreeSet<(ProcessName, Job)>,
+    watched: BTreeMap<Watch, bool>,
+    daemons: BTreeMap<ProcessName, i32>,
+    /// The databases that somebody waits for.
+    checked: BTreeSet<Sqldb>,
+}
+
+impl Hands {
+    async fn message(&mut self, message: Message) {
+        match message {
+            Message::Call { verb, names, by, reply } => {
+                let unknown = names.iter().find(|name| !self.manager.processes().contains_key(*name));
+                if let Some(name) = unknown {
+                    return drop(reply.send(Err(self.unknown(name))));
+                }
+                for name in &names {
+                    info!(process = %name, ?verb, %by, "asked");
+                }
+                self.feed(Input::Call { verb, names, by }).await;
+                drop(reply.send(Ok(())));
+            }
+            Message::SetVersion { name, version, reply } => {
+                self.feed(Input::SetVersion { name, version }).await;
+                drop(reply.send(Ok(())));
+            }
+            Message::Imdb { table, is_registered, reply } => {
+                if is_registered && self.manager.imdb().len() >= IMDB_MAX {
+                    let text = format!("{IMDB_MAX} tables are registered, which is the limit");
+                    return drop(reply.send(Err(Refusal::new(Kind::ResourceDenied, text))));
+                }
+                self.feed(Input::Imdb { table, is_registered }).await;
+                drop(reply.send(Ok(())));
+            }
+            Message::Why { name, reply } => {
+                let answer = match self.manager.processes().get(&name) {
+                    Some(process) => {
+                        let why = self.manager.why(process, clock());
+                        let mut leaves = vec![
+                            Element::leaf("state", process.machine.state().name().wire()),
+                            Element::leaf("why", why.text),
+                        ];
+                        leaves.extend(Element::leaf_if("remedy", why.remedy));
+                        Ok(leaves)
+                    }
+                    None => Err(self.unknown(&name)),
+                };
+                drop(reply.send(answer));
+            }
+            Message::Export { name, reply } => {
+                let found = self.manager.processes().get(&name).map(|process| xml::print(&process.definition));
+                drop(reply.send(found.ok_or_else(|| self.unknown(&name))));
+            }
+            Message::File { call, by, reply } => {
+                let allowed = call.allowed(self.manager.declared());
+                info!(path = %call.path().display(), %by, "a declared file was asked for");
+                tokio::task::spawn_blocking(move || drop(reply.send(allowed.and_then(|may| call.carry_out(may)))));
+            }
+            Message::View { only, reply } => drop(reply.send(view::state(&self.manager, only.as_deref(), clock()))),
+        }
+    }
+
+    fn unknown(&self, name: &ProcessName) -> Refusal {
+        let refusal = Refusal::new(Kind::DataMissing, format!("no definition of process `{name}` is in force"));
+        match self.manager.problems().iter().find(|(source, _)| **source == name.file_name()) {
+            Some((source, problem)) => refusal.mend(format!("mend {source}: {problem}")),
+            None => refusal.mend(format!(
+                "put {} into {}, or configure it",
+                name.file_name(),
+                self.places.definitions.display()
+            )),
+        }
+    }
+
+    async fn keeper_event(&mut self, event: KeeperEvent) {
+        match event {
+            KeeperEvent::Connected { containers } => {
+                let holdings: BTreeMap<_, _> = containers
+                    .iter()
+                    .filter_map(|(state, _)| Some((keeping::job_of(&state.name)?, keeping::seen(state))))
+                    .collect();
+                let lost: Vec<(ProcessName, Job)> = self
+                    .manager
+                    .begun()
+                    .into_iter()
+                    .filter(|key| !holdings.contains_key(key) && !self.ordered.contains(key))
+                    .collect();
+                self.feed(Input::KeeperConnected { holdings }).await;
+                for (name, job) in lost {
+                    let why = "the keeper does not hold it any more".to_owned();
+                    self.feed(Input::NotRun { name, job, why }).await;
+                }
+            }
+            KeeperEvent::Lost => self.feed(Input::KeeperLost).await,
+            KeeperEvent::Changed(state) => {
+                if let Some((name, job)) = keeping::job_of(&state.name) {
+                    self.feed(Input::Seen { name, job, seen: keeping::seen(&state) }).await;
+                }
+            }
+            // The state says it all. Their doors lead nowhere: commands of definitions have no NETCONF of their own.
+            KeeperEvent::RunStarted { .. }
+            | KeeperEvent::Exited(_)
+            | KeeperEvent::Mismatch { .. }
+            | KeeperEvent::Released { .. } => {}
+        }
+    }
+
+    async fn signs(&mut self, signs: Vec<Sign>) {
+        let mut touched = BTreeSet::new();
+        for sign in &signs {
+            if let Sign::Touched { path } = sign
+                && path.parent() == Some(&self.places.definitions)
+            {
+                touched.insert(path.clone());
+            }
+        }
+        // Many that are installed together are looked at together.
+        if !touched.is_empty() {
+            self.read_definitions_at(touched).await;
+        }
+        for sign in signs {
+            match sign {
+                Sign::Presence { watch: Watch::Directory(path), is_there: true } if path == self.places.definitions => {
+                    self.read_all_definitions().await;
+                }
+                Sign::Presence { watch, is_there } => self.feed(Input::Available { watch, is_there }).await,
+                Sign::Touched { path } => self.feed(Input::Touched { path }).await,
+                Sign::Overflow => self.read_all_definitions().await,
+            }
+        }
+    }
+
+    async fn done(&mut self, input: Input) {
+        match &input {
+            Input::NotRun { name, job, .. } | Input::Finished { name, job, .. } => {
+                self.ordered.remove(&(name.clone(), *job));
+            }
+            Input::DaemonEnded { name, .. } => drop(self.daemons.remove(name)),
+            _ => {}
+        }
+        self.feed(input).await;
+    }
+
+    async fn feed(&mut self, input: Input) {
+        let is_news = matches!(input, Input::Files(_) | Input::FilesRead | Input::Configured { .. });
+        let actions = self.manager.handle(input, clock());
+        let records: Vec<&Record> = actions
+            .iter()
+            .filter_map(|action| match action {
+                Action::Save(record) => Some(record),
+                _ => None,
+            })
+            .collect();
+        if !records.is_empty() {
+            let lines = records.iter().filter_map(|record| serde_json::to_string(record).ok()).collect();
+            self.remember(lines).await;
+        }
+        let has_acted = !actions.is_empty();
+        for action in actions {
+            self.act(action).await;
+        }
+        // What is to be watched follows from definitions and states: files are news by themselves, states make actions.
+        if has_acted || is_news {
+            self.watch_what_counts();
+            self.check_databases(false);
+        }
+    }
+
+    async fn act(&mut self, action: Action) {
+        match action {
+            Action::Save(_) => {}
+            Action::Run { name, job, run } => {
+                self.ordered.insert((name.clone(), job));
+                let spec = keeping::spec(&self.places, &name, job, &run);
+                keeping::begin(&self.keeper, spec, name, job, self.inputs.clone(), &self.places);
+            }
+            Action::Terminate { name, daemon } => keeping::terminate(&self.keeper, &name, daemon),
+            Action::Finish { name, job, daemon } => {
+                self.ordered.insert((name.clone(), job));
+                keeping::finish(&self.keeper, &self.places, name, job, daemon, self.inputs.clone());
+            }
+            Action::CheckPidFile { name, path, run_began } => {
+                let keeper = self.keeper.clone();
+                let known = self.daemons.get(&name).copied();
+                let look = daemons::Look { name, path, run_began, root: self.places.root.clone(), known };
+                if let Some((name, pid)) = daemons::look(look, keeper, self.inputs.clone()).await {
+                    self.daemons.insert(name, pid);
+                }
+            }
+            Action::Changed(change) => {
+                info!(process = %change.name, from = %change.from, to = %change.to, cause = %change.cause,
+                    why = change.why.as_deref().unwrap_or_default(), "process");
+                let notification = view::change(&change);
+                // When the agent is shutting down nobody listens any more.
+                let _ = self.heard.send(Heard::Changed { change, notification }).await;
+            }
+            Action::Alarm(alarm) => drop(self.heard.send(Heard::Alarm(alarm)).await),
+        }
+    }
+
+    /// On disk before anything that follows from it.
+    async fn remember(&mut self, lines: Vec<String>) {
+        let Some(mut journal) = self.journal.take() else { return };
+        let live: Vec<String> = if journal.wants_compaction() {
+            self.manager.records().iter().filter_map(|record| serde_json::to_string(record).ok()).collect()
+        } else {
+            Vec::new()
+        };
+        let written = tokio::task::spawn_blocking(move || {
+            let outcome = if live.is_empty() {
+                journal.append_all(lines.iter().map(String::as_str))
+            } else {
+                journal.compact(live.iter().map(String::as_str))
+            };
+            (journal, outcome)
+        })
+        .await;
+        match written {
+            Ok((journal, outcome)) => {
+                self.journal = Some(journal);
+                if let Err(trouble) = outcome {
+                    error!(%trouble, "what is wanted could not be recorded: a restart of the agent may not know of it");
+                }
+            }
+            Err(trouble) => error!(%trouble, "the journal's writer failed"),
+        }
+    }
+
+    fn watch_what_counts(&mut self) {
+        let mut wanted = self.manager.watches();
+        wanted.insert(Watch::Directory(self.places.definitions.clone()), false);
+        if wanted != self.watched {
+            self.watched = wanted.clone();
+            self.watcher.watch(wanted);
+        }
+    }
+
+    /// Asks the databases that somebody waits for: those that are new in that, or all of them.
+    fn check_databases(&mut self, all: bool) {
+        let awaited = self.manager.databases_awaited(clock());
+        for sqldb in &awaited {
+            if all || !self.checked.contains(sqldb) {
+                databases::check(sqldb.clone(), &self.checks, self.inputs.clone());
+            }
+        }
+        self.checked = awaited;
+    }
+
+    async fn read_all_definitions(&mut self) {
+        let folder = self.places.definitions.clone();
+        let read = tokio::task::spawn_blocking(move || definitions::read_all(&folder)).await;
+        match read {
+            Ok(Ok(files)) => {
+                let gone = self.manager.files_besides(&files).into_iter().map(|file| (file, None));
+                let files = gone.chain(files.into_iter().map(|(file, read)| (file, Some(read)))).collect();
+                self.feed(Input::Files(files)).await;
+            }
+            Ok(Err(trouble)) => {
+                warn!(folder = %self.places.definitions.display(), %trouble, "the definitions cannot be listed");
+            }
+            Err(trouble) => error!(%trouble, "reading the definitions failed"),
+        }
+        self.feed(Input::FilesRead).await;
+    }
+
+    async fn read_definitions_at(&mut self, paths: BTreeSet<PathBuf>) {
+        let read_them = move || {
+            let named = paths.iter().filter_map(|path| Some((path.file_name()?.to_str()?.to_owned(), path)));
+            let definitions = named.filter(|(file, _)| ProcessName::of_file(file).is_some());
+            definitions.map(|(file, path)| (file, definitions::read(path))).collect::<Vec<_>>()
+        };
+        let files = tokio::task::spawn_blocking(read_them).await.unwrap_or_default();
+        for (file, read) in &files {
+            if let Some(Err(problem)) = read {
+                warn!(%file, %problem, "a definition is not in force");
+            }
+        }
+        self.feed(Input::Files(files)).await;
+    }
+}
+
+fn read_records(lines: &[String]) -> Vec<Record> {
+    let parsed = lines.iter().map(|line| serde_json::from_str::<Record>(line));
+    parsed
+        .filter_map(|record| match record {
+            Ok(record) => Some(record),
+            Err(trouble) => {
+                error!(%trouble, "a line of the lifecycle's journal is not understood, and left out");
+                None
+            }
+        })
+        .collect()
+}
+
+#[expect(clippy::disallowed_methods, reason = "the driver's one look at the clocks")]
+fn clock() -> Clock {
+    Clock { now: Instant::now(), at: Timestamp::now() }
+}

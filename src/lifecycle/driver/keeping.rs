@@ -1,0 +1,294 @@
+//! Between the lifecycle's words and the keeper's: a command is a container of the floor of processes.
+//!
+//! ```text
+//!  process:NAME              the start command and what comes of it
+//!  process:NAME:configtest   process:NAME:stop
+//! ```
+
+use std::fs::{self, File};
+use std::io::{Read as _, Seek as _, SeekFrom};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tracing::{debug, warn};
+
+use super::Places;
+use crate::container::machine::ExitStatus;
+use crate::container::spec::{ContainerName, ContainerSpec, Floor, LogSpec, Program, RestartPolicy};
+use crate::keeper::client::Keeper;
+use crate::keeper::launch;
+use crate::keeper::protocol::{ContainerState, Phase, Reason};
+use crate::keeper::refusal::KeeperRefusal;
+use crate::lifecycle::definition::ProcessName;
+use crate::lifecycle::machine::Job;
+use crate::lifecycle::manager::{Ended, Input, Run, Seen};
+use crate::sys::{process, tree};
+
+/// Between two tries of an order that the keeper could not take just now.
+const AGAIN: Duration = Duration::from_millis(50);
+/// Lines of a command's output that are kept, and bytes that they are taken from.
+const OUTPUT_LINES_MAX: usize = 100;
+const OUTPUT_BYTES_MAX: u64 = 16 * 1024;
+const LINE_CHARS_MAX: usize = 400;
+
+fn suffix(job: Job) -> &'static str {
+    match job {
+        Job::Main => "",
+        Job::Test => ":configtest",
+        Job::Stop => ":stop",
+    }
+}
+
+pub(super) fn container(name: &ProcessName, job: Job) -> ContainerName {
+    ContainerName::on(Floor::Process, &format!("{name}{}", suffix(job)))
+        .expect("the name of a process is one of a container")
+}
+
+/// Whose command the container is.
+pub(super) fn job_of(container: &ContainerName) -> Option<(ProcessName, Job)> {
+    if container.floor() != Floor::Process {
+        return None;
+    }
+    let local = container.local();
+    let job = [Job::Test, Job::Stop].into_iter().find(|job| local.ends_with(suffix(*job))).unwrap_or(Job::Main);
+    let name = ProcessName::parse(local.strip_suffix(suffix(job))?).ok()?;
+    Some((name, job))
+}
+
+pub(super) fn seen(state: &ContainerState) -> Seen {
+    let errors = || state.error_lines.clone();
+    match state.phase {
+        Phase::NotStarted | Phase::Starting | Phase::Backoff | Phase::Mismatch => Seen::Pending,
+        Phase::Running | Phase::StopRequested | Phase::KillRequested => match state.pid {
+            Some(pid) => Seen::Running { pid },
+            None => Seen::Pending,
+        },
+        Phase::Stopped | Phase::Killed | Phase::ExitSuccess | Phase::ExitFailure => match &state.reason {
+            Reason::StartFailed { why } => Seen::NotStarted { why: why.to_string() },
+            Reason::None
+            | Reason::PolicyHolds
+            | Reason::RetriesSpent { .. }
+            | Reason::ChecksumMismatch { .. }
+            | Reason::StartLimit { .. } => {
+                let (succeeded, how) = ending(state.last_exit);
+                Seen::Ended(Ended { succeeded, how, errors: errors() })
+            }
+        },
+    }
+}
+
+fn ending(exit: Option<ExitStatus>) -> (bool, String) {
+    match exit {
+        Some(ExitStatus::Code(code)) => (code == 0, format!("code {code}")),
+        Some(ExitStatus::Signal { number, core }) => {
+            let name =
+                nix::sys::signal::Signal::try_from(number).map_or_else(|_| number.to_string(), |it| it.to_string());
+            (false, format!("signal {name}{}", if core { " and a core file" } else { "" }))
+        }
+        Some(ExitStatus::Unknown) => (false, "an unknown status".to_owned()),
+        Some(ExitStatus::NotSpawned) | None => (false, "no process".to_owned()),
+    }
+}
+
+fn log_dir(places: &Places, name: &ProcessName, job: Job) -> PathBuf {
+    let folder = match job {
+        Job::Main => "start",
+        Job::Test => "configtest",
+        Job::Stop => "stop",
+    };
+    places.logs.join(name.as_str()).join(folder)
+}
+
+pub(super) fn spec(places: &Places, name: &ProcessName, job: Job, run: &Run) -> ContainerSpec {
+    let cwd = run.command.defaultdir.clone().unwrap_or_else(|| places.logs.join(name.as_str()));
+    let logs = LogSpec {
+        bytes_max: places.log_bytes_max,
+        files_max: places.log_files_max,
+        ..LogSpec::in_dir(log_dir(places, name, job))
+    };
+    let program = Program::Command { argv: run.command.argv() };
+    let mut spec = ContainerSpec::new(container(name, job), program, cwd, logs);
+    spec.user = run.command.user.clone();
+    // Each start is permitted by the lifecycle.
+    spec.restart = RestartPolicy::Never;
+    spec.after = run.after.iter().map(|other| container(other, Job::Main)).collect();
+    spec
+}
+
+/// Defines and starts the command in a task of its own. What comes of it the keeper tells by itself; an input comes
+/// only if it does not run.
+pub(super) fn begin(
+    keeper: &Keeper,
+    spec: ContainerSpec,
+    name: ProcessName,
+    job: Job,
+    inputs: mpsc::Sender<Input>,
+    places: &Arc<Places>,
+) {
+    let keeper = keeper.clone();
+    let old_output = (job != Job::Main).then(|| log_dir(places, &name, job));
+    tokio::spawn(async move {
+        if let Some(folder) = old_output {
+            // What is read afterwards is of this run alone.
+            for file in ["stdout.log", "stderr.log"] {
+                let _ = tokio::fs::remove_file(folder.join(file)).await;
+            }
+        }
+        if let Err(why) = define_and_start(&keeper, spec).await {
+            // A lifecycle that is gone waits for nothing.
+            let _ = inputs.send(Input::NotRun { name, job, why: why.to_string() }).await;
+        }
+    });
+}
+
+async fn define_and_start(keeper: &Keeper, spec: ContainerSpec) -> Result<(), KeeperRefusal> {
+    let name = spec.name.clone();
+    loop {
+        match keeper.define(spec.clone()).await {
+            Ok(()) => {}
+            // Of an agent that died between two steps.
+            Err(KeeperRefusal::AlreadyDefined { .. }) => {
+                release(keeper, &name).await;
+                continue;
+            }
+            Err(refusal) if is_passing(&refusal) => {
+                tokio::time::sleep(AGAIN).await;
+                continue;
+            }
+            Err(refusal) => return Err(refusal),
+        }
+        match keeper.start(name.clone()).await {
+            Ok(()) => return Ok(()),
+            Err(refusal) if is_passing(&refusal) => tokio::time::sleep(AGAIN).await,
+            Err(refusal) => return Err(refusal),
+        }
+    }
+}
+
+fn is_passing(refusal: &KeeperRefusal) -> bool {
+    matches!(
+        refusal,
+        KeeperRefusal::Lost
+            | KeeperRefusal::NoAnswer { .. }
+            | KeeperRefusal::Busy { .. }
+            | KeeperRefusal::BeingReleased { .. }
+            | KeeperRefusal::NotDefined { .. }
+    )
+}
+
+async fn release(keeper: &Keeper, name: &ContainerName) {
+    loop {
+        match keeper.release(name.clone(), Duration::ZERO).await {
+            // What is not there any more is released.
+            Ok(()) | Err(KeeperRefusal::NotDefined { .. }) => return,
+            Err(KeeperRefusal::ShuttingDown) => return,
+            Err(refusal) => {
+                debug!(%name, %refusal, "not released yet");
+                tokio::time::sleep(AGAIN).await;
+            }
+        }
+    }
+}
+
+/// Kills what is left and forgets the container; then tells it finished, with what it printed.
+pub(super) fn finish(
+    keeper: &Keeper,
+    places: &Arc<Places>,
+    name: ProcessName,
+    job: Job,
+    daemon: Option<i32>,
+    inputs: mpsc::Sender<Input>,
+) {
+    let (keeper, places) = (keeper.clone(), Arc::clone(places));
+    tokio::spawn(async move {
+        let container = container(&name, job);
+        if let Some(pid) = daemon {
+            let mark = launch::mark(&places.root, &container);
+            let _ = tokio::task::spawn_blocking(move || end_daemon(pid, mark)).await;
+        }
+        release(&keeper, &container).await;
+        let output = if job == Job::Main { Vec::new() } else { output(&log_dir(&places, &name, job)).await };
+        let _ = inputs.send(Input::Finished { name, job, output }).await;
+    });
+}
+
+/// A daemon that has made its environment its own is found by its session, and so is what it has left.
+fn end_daemon(pid: i32, mark: String) {
+    let leads = tree::facts(pid).is_none_or(|facts| facts.session == pid);
+    let found = tree::kill(&[&tree::Tree { mark, leader: leads.then_some(pid), group: None }]);
+    if !leads
+        && found == [0]
+        && let Ok(pidfd) = process::pidfd_open(pid)
+        && let Err(error) = process::pidfd_signal(&pidfd, libc::SIGKILL)
+    {
+        warn!(pid, %error, "a daemon cannot be killed");
+    }
+}
+
+/// SIGTERM to the process.
+pub(super) fn terminate(keeper: &Keeper, name: &ProcessName, daemon: Option<i32>) {
+    if let Some(pid) = daemon
+        && let Ok(pidfd) = process::pidfd_open(pid)
+    {
+        // It may have ended meanwhile, which is what we want.
+        let _ = process::pidfd_signal(&pidfd, libc::SIGTERM);
+    }
+    let (keeper, container) = (keeper.clone(), container(name, Job::Main));
+    tokio::spawn(async move {
+        // Of what has ended already nothing is to be stopped.
+        if let Err(refusal) = keeper.stop(container).await {
+            debug!(%refusal, "not stopped");
+        }
+    });
+}
+
+/// The last lines of both streams, without what the keeper writes between runs.
+async fn output(folder: &Path) -> Vec<String> {
+    let folder = folder.to_owned();
+    let read = move || {
+        let mut lines: Vec<String> = Vec::new();
+        for file in ["stdout.log", "stderr.log"] {
+            let text = tail(&folder.join(file)).unwrap_or_default();
+            let of_run = text.lines().filter(|line| !line.starts_with("-----Run ID:") && !line.trim().is_empty());
+            lines.extend(of_run.map(|line| line.chars().take(LINE_CHARS_MAX).collect::<String>()));
+        }
+        let surplus = lines.len().saturating_sub(OUTPUT_LINES_MAX);
+        lines.drain(..surplus);
+        lines
+    };
+    tokio::task::spawn_blocking(read).await.unwrap_or_default()
+}
+
+fn tail(path: &Path) -> std::io::Result<String> {
+    let mut file = File::open(path)?;
+    let length = fs::metadata(path)?.len();
+    file.seek(SeekFrom::Start(length.saturating_sub(OUTPUT_BYTES_MAX)))?;
+    let mut bytes = Vec::new();
+    file.take(OUTPUT_BYTES_MAX).read_to_end(&mut bytes)?;
+    // YANG strings hold no control characters.
+    let text = String::from_utf8_lossy(&bytes).into_owned();
+    Ok(text.chars().map(|letter| if letter.is_control() && letter != '\n' { ' ' } else { letter }).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_container_says_whose_command_it_is() {
+        let name = ProcessName::parse("web-1.x").unwrap();
+        for (job, text) in [
+            (Job::Main, "process:web-1.x"),
+            (Job::Test, "process:web-1.x:configtest"),
+            (Job::Stop, "process:web-1.x:stop"),
+        ] {
+            let container = container(&name, job);
+            assert_eq!(container.as_str(), text);
+            assert_eq!(job_of(&container), Some((name.clone(), job)));
+        }
+        assert_eq!(job_of(&ContainerName::parse("poll").unwrap()), None);
+        assert_eq!(job_of(&ContainerName::parse("process:a:other").unwrap()), None);
+    }
+}

@@ -1,0 +1,225 @@
+//! Which definitions are in force: one of each name, in no cycle, none at odds with another. One bad definition never
+//! keeps another out.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::fmt;
+use std::sync::Arc;
+
+use super::{Action, Clock, Manager, Pending, Process, jobs::Jobs};
+use crate::lifecycle::access::Declared;
+use crate::lifecycle::definition::{Definition, ProcessName};
+use crate::lifecycle::graph::{self, Needs};
+use crate::lifecycle::machine::{self, Machine, State};
+use crate::lifecycle::retry::Retry;
+
+/// Definitions that are held; more are reported and left out.
+pub(super) const DEFINITIONS_MAX: usize = 4000;
+
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Source {
+    Configuration,
+    File(String),
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Configuration => f.write_str("configuration"),
+            Self::File(file) => f.write_str(file),
+        }
+    }
+}
+
+/// Why a definition is not in force.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    pub line: Option<usize>,
+    pub reason: String,
+}
+
+impl Problem {
+    fn because(reason: String) -> Self {
+        Self { line: None, reason }
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.line {
+            Some(line) => write!(f, "line {line}: {}", self.reason),
+            None => f.write_str(&self.reason),
+        }
+    }
+}
+
+type InForce = BTreeMap<ProcessName, (Source, Arc<Definition>)>;
+
+impl Manager {
+    /// Makes the definitions that may be in force so.
+    pub(super) fn admit(&mut self, clock: Clock, actions: &mut Vec<Action>) {
+        if !self.are_files_read {
+            return;
+        }
+        let Some(configured) = &self.configured else { return };
+        let (mut in_force, mut problems) = (InForce::new(), BTreeMap::new());
+        for (name, definition) in configured {
+            in_force.insert(name.clone(), (Source::Configuration, Arc::clone(definition)));
+        }
+        self.take_files(&mut in_force, &mut problems);
+        without_cycles(&mut in_force, &mut problems);
+        self.declared = self.without_conflicts(&mut in_force, &mut problems);
+        self.problems = problems;
+        let gone: Vec<ProcessName> =
+            self.processes.keys().filter(|name| !in_force.contains_key(*name)).cloned().collect();
+        for name in gone {
+            if let Some(process) = self.processes.get_mut(&name) {
+                process.pending = Some(Pending::Removed);
+            }
+            self.settle(&name, actions);
+        }
+        for (name, (source, definition)) in in_force {
+            self.put_in_force(&name, source, definition, clock, actions);
+        }
+        if self.has_begun {
+            return;
+        }
+        self.begin_if_possible(clock, actions);
+    }
+
+    fn take_files(&self, in_force: &mut InForce, problems: &mut BTreeMap<String, Problem>) {
+        // Of two files with one name the one that is in force stays so.
+        let incumbent = |file: &String, definition: &Definition| {
+            let source = self.processes.get(&definition.name).map(|process| &process.source);
+            source != Some(&Source::File(file.clone()))
+        };
+        let mut sound: Vec<(bool, &String, &Arc<Definition>)> = Vec::new();
+        for (file, read) in &self.files {
+            match read {
+                Ok(definition) => sound.push((incumbent(file, definition), file, definition)),
+                Err(problem) => drop(problems.insert(file.clone(), problem.clone())),
+            }
+        }
+        sound.sort_by_key(|(is_new, file, _)| (*is_new, *file));
+        for (_, file, definition) in sound {
+            let name = &definition.name;
+            match in_force.get(name) {
+                Some((other, _)) => {
+                    let reason = format!("process `{name}` is defined by {other} already: give this one another name");
+                    problems.insert(file.clone(), Problem::because(reason));
+                }
+                None if in_force.len() >= DEFINITIONS_MAX => {
+                    let reason = format!("there are {DEFINITIONS_MAX} definitions already, which is the limit");
+                    problems.insert(file.clone(), Problem::because(reason));
+                }
+                None => {
+                    in_force.insert(name.clone(), (Source::File(file.clone()), Arc::clone(definition)));
+                }
+            }
+        }
+    }
+
+    fn without_conflicts(&self, in_force: &mut InForce, problems: &mut BTreeMap<String, Problem>) -> Declared {
+        let mut declared = Declared::default();
+        let mut names: Vec<ProcessName> = in_force.keys().cloned().collect();
+        names.sort_by_key(|name| (!self.processes.contains_key(name), name.clone()));
+        for name in names {
+            let Some((source, definition)) = in_force.get(&name) else { continue };
+            if let Err(conflict) = declared.add(definition) {
+                problems.insert(label(source, &name), Problem::because(conflict.to_string()));
+                in_force.remove(&name);
+            }
+        }
+        declared
+    }
+
+    fn put_in_force(
+        &mut self,
+        name: &ProcessName,
+        source: Source,
+        definition: Arc<Definition>,
+        clock: Clock,
+        actions: &mut Vec<Action>,
+    ) {
+        let Some(process) = self.processes.get_mut(name) else {
+            let enabled = self.wanted.get(name).copied().unwrap_or(false);
+            let retry = Retry::with(self.settings.retry_delays.clone());
+            let process = Process {
+                definition,
+                source,
+                pending: None,
+                machine: Machine::new(enabled, self.settings.limits, retry),
+                history: VecDeque::new(),
+                messages: VecDeque::new(),
+                test_output: Vec::new(),
+                last_failure: None,
+                ordered: None,
+                jobs: Jobs::default(),
+                alarms: BTreeMap::new(),
+                since: clock,
+            };
+            self.processes.insert(name.clone(), process);
+            if self.has_begun {
+                self.give(name, machine::Input::SystemStart, clock, actions);
+                self.wake_dependents(name, clock, actions);
+            }
+            return;
+        };
+        if process.definition == definition && process.source == source {
+            process.pending = None;
+            return;
+        }
+        process.pending = Some(Pending::Replaced { definition, source });
+        self.settle(name, actions);
+        self.give(name, machine::Input::ConfigurationChanged, clock, actions);
+    }
+
+    /// What waits for the process to be at rest comes about if it is.
+    pub(super) fn settle(&mut self, name: &ProcessName, actions: &mut Vec<Action>) {
+        let Some(process) = self.processes.get_mut(name) else { return };
+        if process.pending.is_none() || is_in_use(process) {
+            return;
+        }
+        match process.pending.take() {
+            Some(Pending::Replaced { definition, source }) => {
+                process.definition = definition;
+                process.source = source;
+            }
+            Some(Pending::Removed) => {
+                self.clear_alarms(name, actions);
+                self.processes.remove(name);
+            }
+            None => {}
+        }
+    }
+}
+
+/// Whether commands of the definition run, or may have to: a test alone is begun anew.
+fn is_in_use(process: &Process) -> bool {
+    process.machine.alive().main
+        || process.machine.alive().stop
+        || matches!(process.machine.state(), State::Starting { .. })
+}
+
+fn without_cycles(in_force: &mut InForce, problems: &mut BTreeMap<String, Problem>) {
+    let needs: Needs = in_force
+        .iter()
+        .map(|(name, (_, definition))| (name.clone(), definition.needs().cloned().collect::<BTreeSet<_>>()))
+        .collect();
+    for cycle in graph::cycles(&needs) {
+        let mut names: Vec<&str> = cycle.iter().map(ProcessName::as_str).collect();
+        names.extend(names.first().copied());
+        let reason = format!("each of these would wait for the next to run: {}", names.join(" -> "));
+        for name in &cycle {
+            if let Some((source, _)) = in_force.remove(name) {
+                problems.insert(label(&source, name), Problem::because(reason.clone()));
+            }
+        }
+    }
+}
+
+fn label(source: &Source, name: &ProcessName) -> String {
+    match source {
+        Source::File(file) => file.clone(),
+        Source::Configuration => format!("configuration of {name}"),
+    }
+}

@@ -1,0 +1,88 @@
+//! Why a process stands where it stands, and the one thing to do about it.
+
+use super::{Clock, Manager, Pending, Process, Verb};
+use crate::lifecycle::machine::State;
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Why {
+    pub text: String,
+    /// What to type, where an operator can help.
+    pub remedy: Option<String>,
+}
+
+impl Manager {
+    pub fn why(&self, process: &Process, clock: Clock) -> Why {
+        let name = &process.definition.name;
+        let next = Self::next_definition(process);
+        let said = |text: String, remedy: Option<String>| Why { text, remedy };
+        if !self.has_begun {
+            return said("the keeper has not been met yet".to_owned(), None);
+        }
+        match process.machine.state() {
+            State::Disabled => {
+                let by = process.ordered.as_ref().filter(|(verb, _)| *verb == Verb::Stop);
+                let by = by.map(|(_, by)| format!(" by {by}")).unwrap_or_default();
+                said(format!("it was stopped{by}, or never started"), Some(format!("rpc process-start name {name}")))
+            }
+            State::ShutDown => said("the system is shut down".to_owned(), None),
+            State::ConfigurationMismatch => {
+                let config = self.version(name).map_or_else(|| "none".to_owned(), |version| format!("`{version}`"));
+                said(
+                    format!("its software is of version `{}`, its configuration of {config}", next.version),
+                    Some(format!("rpc process-set-version name {name} version {}", next.version)),
+                )
+            }
+            State::ResourceRequired => {
+                let missing = self.missing(process, clock);
+                let all: Vec<String> = missing.iter().map(|it| format!("{} ({})", it.what, it.why)).collect();
+                said(format!("it waits for {}", all.join(", ")), None)
+            }
+            State::Testing { .. } => said("its configuration is being tested".to_owned(), None),
+            State::ConfigurationTestFailed => said(
+                format!("its configuration test failed: {}", process.test_output.join(" | ")),
+                Some("mend its configuration: any change of a declared file is noticed".to_owned()),
+            ),
+            State::Starting { .. } => match (&process.definition.status.pid, &process.last_failure) {
+                (_, Some(trouble)) => said(trouble.clone(), None),
+                (Some(path), None) => said(format!("it was started; {} is to name its process", path.display()), None),
+                (None, None) => said("it is being started".to_owned(), None),
+            },
+            State::Running { .. } => match process.pending {
+                Some(Pending::Replaced { .. }) => said(
+                    "it runs by a definition that has been replaced".to_owned(),
+                    Some(format!("rpc process-restart name {name}")),
+                ),
+                Some(Pending::Removed) => said(
+                    "it runs though its definition is gone".to_owned(),
+                    Some(format!("rpc process-stop name {name}")),
+                ),
+                None => said("it runs".to_owned(), None),
+            },
+            State::Failed { retry_at } => {
+                let seconds = retry_at.saturating_duration_since(clock.now).as_secs();
+                let failure = process.last_failure.clone().unwrap_or_else(|| "it failed".to_owned());
+                said(
+                    format!("{failure}; failure {} in a row, next start in {seconds} s", process.machine.failures()),
+                    Some(format!("rpc process-start name {name}")),
+                )
+            }
+            State::StoppingTest(_) => said("its configuration test is being ended for a restart".to_owned(), None),
+            State::Stopping(_) | State::ShuttingDown(_) => {
+                let alive = process.machine.alive();
+                let what = match (alive.stop, alive.main) {
+                    (true, true) => "the stop command and the process are",
+                    (true, false) => "the stop command is",
+                    (false, _) => "the process is",
+                };
+                said(format!("{what} yet to end"), None)
+            }
+        }
+    }
+
+    /// When a failed process is started again.
+    pub fn next_retry(process: &Process, clock: Clock) -> Option<jiff::Timestamp> {
+        let State::Failed { retry_at } = process.machine.state() else { return None };
+        let ahead = retry_at.saturating_duration_since(clock.now);
+        clock.at.checked_add(jiff::SignedDuration::try_from(ahead).ok()?).ok()
+    }
+}

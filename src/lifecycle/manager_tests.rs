@@ -1,0 +1,250 @@
+//! The manager with a world that does at once what it is told: stories of several processes.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+
+use super::alarm::AlarmId;
+use super::definition::ProcessName;
+use super::machine::{Job, StateName};
+use super::manager::{Action, Clock, Ended, Holdings, Input, Manager, Record, Seen, Settings, Verb};
+use super::view;
+use super::xml;
+use crate::yang::schema::{ModuleSpec, Schema};
+use crate::yang::tree::Tree;
+
+struct World {
+    manager: Manager,
+    clock: Clock,
+    /// Processes whose configuration test fails.
+    bad: Vec<&'static str>,
+    told: Vec<String>,
+    records: Vec<Record>,
+    next_pid: i32,
+}
+
+fn name(text: &str) -> ProcessName {
+    ProcessName::parse(text).unwrap()
+}
+
+fn ended(succeeded: bool) -> Seen {
+    Seen::Ended(Ended { succeeded, how: "code 1".into(), errors: vec!["no luck".into()] })
+}
+
+#[expect(clippy::disallowed_methods, reason = "an arbitrary instant to count from")]
+fn some_clock() -> Clock {
+    Clock { now: Instant::now(), at: Timestamp::from_second(1_800_000_000).unwrap() }
+}
+
+impl World {
+    /// With definitions of these names and resources, begun, nothing held by the keeper.
+    fn with(definitions: &[(&'static str, &str)]) -> Self {
+        Self::recalling(definitions, Vec::new(), Holdings::new())
+    }
+
+    fn recalling(definitions: &[(&'static str, &str)], records: Vec<Record>, holdings: Holdings) -> Self {
+        let mut world = Self {
+            manager: Manager::new(records),
+            clock: some_clock(),
+            bad: Vec::new(),
+            told: Vec::new(),
+            records: Vec::new(),
+            next_pid: 100,
+        };
+        for (name, resources) in definitions {
+            world.file(name, resources);
+        }
+        world.give(Input::FilesRead);
+        world.give(Input::Configured { definitions: BTreeMap::new(), settings: Settings::default() });
+        world.give(Input::KeeperConnected { holdings });
+        world
+    }
+
+    fn file(&mut self, name: &str, resources: &str) {
+        let text = xml::tests::sample(name, &format!("<resources>{resources}</resources>"));
+        let read = Some(Ok(Arc::new(xml::parse(&text).unwrap())));
+        self.give(Input::Files(vec![(format!("{name}-process.xml"), read)]));
+    }
+
+    fn give(&mut self, input: Input) {
+        let mut todo: VecDeque<Input> = [input].into();
+        while let Some(input) = todo.pop_front() {
+            for action in self.manager.handle(input, self.clock) {
+                self.obey(action, &mut todo);
+            }
+        }
+    }
+
+    fn obey(&mut self, action: Action, todo: &mut VecDeque<Input>) {
+        match action {
+            Action::Run { name, job: Job::Main, .. } => {
+                self.next_pid += 1;
+                todo.push_back(Input::Seen { name, job: Job::Main, seen: Seen::Running { pid: self.next_pid } });
+            }
+            Action::Run { name, job: Job::Test, .. } => {
+                let seen = ended(!self.bad.contains(&name.as_str()));
+                todo.push_back(Input::Seen { name, job: Job::Test, seen });
+            }
+            Action::Run { name, job: Job::Stop, .. } => {
+                todo.push_back(Input::Seen { name: name.clone(), job: Job::Main, seen: ended(true) });
+                todo.push_back(Input::Seen { name, job: Job::Stop, seen: ended(true) });
+            }
+            Action::Finish { name, job, .. } => {
+                todo.push_back(Input::Finished { name, job, output: vec!["said".to_owned()] });
+            }
+            Action::Save(record) => self.records.push(record),
+            Action::Changed(change) => self.told.push(format!("{} {}", change.name, change.to.wire())),
+            Action::Alarm(alarm) => {
+                self.told.push(format!(
+                    "{} {} {}",
+                    alarm.process,
+                    alarm.alarm,
+                    if alarm.is_raised { "!" } else { "-" }
+                ));
+            }
+            Action::Terminate { .. } | Action::CheckPidFile { .. } => {}
+        }
+    }
+
+    fn call(&mut self, verb: Verb, names: &[&str]) {
+        let names = names.iter().map(|text| name(text)).collect();
+        self.give(Input::Call { verb, names, by: "ann".into() });
+    }
+
+    fn start(&mut self, names: &[&str]) {
+        for each in names {
+            self.give(Input::SetVersion { name: name(each), version: "1".into() });
+        }
+        self.call(Verb::Start, names);
+    }
+
+    fn state(&self, process: &str) -> StateName {
+        self.manager.processes()[&name(process)].machine.state().name()
+    }
+
+    fn why(&self, process: &str) -> String {
+        self.manager.why(&self.manager.processes()[&name(process)], self.clock).text
+    }
+}
+
+#[test]
+fn processes_start_in_the_order_of_their_needs_whatever_the_order_of_the_order() {
+    let mut world = World::with(&[
+        ("top", "<process>middle</process>"),
+        ("middle", "<process>base</process>"),
+        ("base", ""),
+        ("alone", ""),
+    ]);
+    world.start(&["top", "middle"]);
+    assert_eq!(world.why("top"), "it waits for process 'middle' (it is in state Resource Required)");
+    world.start(&["base"]);
+    let running: Vec<&str> = world.told.iter().filter_map(|line| line.strip_suffix(" Running")).collect();
+    assert_eq!(running, ["base", "middle", "top"]);
+    assert_eq!(world.state("alone"), StateName::Disabled);
+}
+
+#[test]
+fn a_dependency_that_stops_stops_nobody() {
+    let mut world = World::with(&[("top", "<process>base</process>"), ("base", "")]);
+    world.start(&["base", "top"]);
+    world.call(Verb::Stop, &["base"]);
+    assert_eq!([world.state("base"), world.state("top")], [StateName::Disabled, StateName::Running]);
+    world.call(Verb::Restart, &["top"]);
+    assert_eq!(world.state("top"), StateName::ResourceRequired);
+}
+
+#[test]
+fn what_is_wanted_comes_back_and_what_is_not_does_not() {
+    let mut world = World::with(&[("on", ""), ("off", "")]);
+    world.start(&["on", "off"]);
+    world.call(Verb::Stop, &["off"]);
+    let records = world.manager.records();
+    assert_eq!(Manager::new(world.records.clone()).records(), records, "the journal says the same");
+    let again = World::recalling(&[("on", ""), ("off", "")], records, Holdings::new());
+    assert_eq!([again.state("on"), again.state("off")], [StateName::Running, StateName::Disabled]);
+}
+
+#[test]
+fn what_the_keeper_holds_is_adopted_or_ended() {
+    let records = vec![Record::Desired { process: name("on"), enabled: true }];
+    let held = [("on", 7), ("off", 8), ("unknown", 9)]
+        .map(|(process, pid)| ((name(process), Job::Main), Seen::Running { pid }))
+        .into();
+    let world = World::recalling(&[("on", ""), ("off", "")], records, held);
+    assert_eq!(world.told, ["off Stopping", "on Running", "off Disabled"]);
+    assert_eq!(world.manager.processes()[&name("on")].pid(), Some(7));
+}
+
+#[test]
+fn a_missing_resource_is_an_alarm_after_a_minute_and_a_mismatch_at_once() {
+    let mut world = World::with(&[("app", "<file>/etc/app</file><imdb>table</imdb>")]);
+    world.call(Verb::Start, &["app"]);
+    world.give(Input::SetVersion { name: name("app"), version: "1".into() });
+    assert_eq!(world.manager.deadline(), Some(world.clock.now + Duration::from_secs(60)));
+    world.clock.now += Duration::from_secs(60);
+    world.give(Input::Tick);
+    world.give(Input::Imdb { table: "table".into(), is_registered: true });
+    let watch = super::resource::Watch::File("/etc/app".into());
+    world.give(Input::Available { watch, is_there: true });
+    insta::assert_snapshot!(world.told.join("\n"), @"
+    app ConfigurationMismatch
+    app PROCESS_CONFIG_MISMATCH !
+    app ResourceRequired
+    app PROCESS_CONFIG_MISMATCH -
+    app PROCESS_RESOURCE_REQUIRED !
+    app PROCESS_RESOURCE_REQUIRED !
+    app Testing
+    app PROCESS_RESOURCE_REQUIRED -
+    app Starting
+    app Running
+    ");
+}
+
+#[test]
+fn failures_in_a_row_are_one_alarm_until_it_runs_for_long_enough() {
+    let mut world = World::with(&[("app", "")]);
+    world.start(&["app"]);
+    for _ in 0..4 {
+        world.give(Input::Seen { name: name("app"), job: Job::Main, seen: ended(false) });
+        world.clock.now = world.manager.deadline().unwrap();
+        world.give(Input::Tick);
+    }
+    assert_eq!(world.state("app"), StateName::Running);
+    world.clock.now = world.manager.deadline().unwrap();
+    world.give(Input::Tick);
+    let of =
+        |alarm: AlarmId| world.told.iter().filter(|line| line.contains(alarm.as_str())).cloned().collect::<Vec<_>>();
+    assert_eq!(of(AlarmId::Failed), ["app PROCESS_FAILED !", "app PROCESS_FAILED -"]);
+}
+
+#[test]
+fn a_newcomer_never_puts_out_what_is_in_force() {
+    let mut world = World::with(&[("app", "<file required='false' configAccess='no-access'>/etc/x</file>")]);
+    world.start(&["app"]);
+    world.file("aaa", "<file>/etc/x</file>");
+    assert!(world.manager.problems()["aaa-process.xml"].reason.contains("no-access"));
+    world.file("ring", "<process>app</process>");
+    world.file("app", "<process>ring</process>");
+    assert_eq!(world.state("app"), StateName::Running, "it runs on by the definition that it was started by");
+    assert!(world.manager.problems().contains_key("ring-process.xml"));
+    world.give(Input::Files(vec![("ring-process.xml".into(), None)]));
+    assert!(world.manager.problems().is_empty(), "{:?}", world.manager.problems());
+}
+
+#[test]
+fn a_failed_test_is_shown_with_its_words_and_all_fits_the_module() {
+    let mut world = World::with(&[("app", ""), ("needs", "<file>/etc/none</file><sqldb><dbname>d</dbname></sqldb>")]);
+    world.bad.push("app");
+    world.start(&["app", "needs"]);
+    assert_eq!(world.why("app"), "its configuration test failed: said");
+    let broken = super::manager::Problem { line: Some(3), reason: "no".into() };
+    world.give(Input::Files(vec![("broken-process.xml".into(), Some(Err(broken)))]));
+    let module = ModuleSpec { name: "procyon-process".to_owned(), revision: None, features: Vec::new() };
+    let folder = std::path::PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("yang");
+    let schema = Schema::load(&[folder], &[module]).unwrap();
+    let state = view::state(&world.manager, None, world.clock);
+    let tree = Tree::from_elements(schema, &[state]);
+    assert!(tree.is_ok(), "{:?}", tree.err());
+}

@@ -1,0 +1,125 @@
+"""Peers that send what no client would: each costs itself only, and the agent no more memory than its bounds."""
+
+import os
+import sys
+import threading
+import time
+
+import pytest
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+
+import test_main_job as job  # noqa: E402
+from test_main_job import boxes  # noqa: E402
+from test_rfc6241 import box, peer, rpc, top  # noqa: E402, F401
+
+from peer import BASE, BOTH, HELLO, Peer, refusals  # noqa: E402
+
+pytestmark = job.pytestmark
+
+# What one message may be, and what it may cost while it is looked at.
+MESSAGE_BYTES_MAX = 64 * 1024 * 1024
+MEMORY_BYTES_MAX = 6 * MESSAGE_BYTES_MAX
+
+NESTED = 100_000
+
+
+def edit(config):
+    return rpc("<edit-config><target><candidate/></target><config>{}</config></edit-config>".format(config))
+
+
+@pytest.mark.parametrize(
+    "message, said",
+    [
+        (rpc("<get><filter>{}{}</filter></get>".format("<a>" * NESTED, "</a>" * NESTED)), "rpc too-big"),
+        (edit("<a>" * NESTED + "</a>" * NESTED), "rpc too-big"),
+        (edit('<top xmlns="urn:sample">{}{}</top>'.format("<inner>" * 400, "</inner>" * 400)), "application too-big"),
+        (rpc("<get/>", 'message-id="1" ' + " ".join("a{}='1'".format(n) for n in range(10_000))), "rpc too-big"),
+        (edit("<top xmlns='urn:sample' {}/>".format(" ".join("a{}='1'".format(n) for n in range(10_000)))), "rpc too-big"),
+        (rpc("<get/>", 'message-id="{}"'.format("1" * 100_000)), "rpc too-big"),
+        (rpc("<get {}/>".format(" ".join("xmlns:n{0}='urn:{0}'".format(n) for n in range(300)))), "rpc too-big"),
+        (
+            '<!DOCTYPE r [<!ENTITY a "aaaa"><!ENTITY b "&a;&a;&a;&a;"><!ENTITY c "&b;&b;&b;&b;">]>' + edit("&c;"),
+            "rpc malformed-message",
+        ),
+        ('<!DOCTYPE r SYSTEM "file:///etc/passwd">' + rpc("<get/>"), "rpc malformed-message"),
+        (edit(top("<name>&xxe;</name>")), "rpc malformed-message"),
+        (edit(top("<name>&#0;</name>")), "rpc malformed-message"),
+        (rpc("<get/>").encode().replace(b"<get/>", b"<get>\xc0\x80</get>"), "rpc malformed-message"),
+    ],
+    ids=lambda value: value if isinstance(value, str) and len(value) < 40 else "message",
+)
+def test_a_message_that_means_no_good_is_refused_and_the_session_goes_on(peer, message, said):  # noqa: F811
+    begun = time.monotonic()
+    assert refusals(peer.exchange(message)) == [said]
+    peer.ok("<discard-changes/>")
+    assert time.monotonic() - begun < job.ANSWER_SECONDS_MAX
+
+
+def resident(pid):
+    for line in boxes.read_proc(pid, "status").decode().splitlines():
+        if line.startswith("VmRSS:"):
+            return int(line.split()[1]) * 1024
+    raise AssertionError("no VmRSS of {}".format(pid))
+
+
+@pytest.mark.parametrize("hello", [HELLO.format(BOTH), None], ids=["in a session", "instead of a hello"])
+def test_a_start_tag_that_never_ends_ends_its_session_within_the_bound(box, peer, hello):  # noqa: F811
+    before = resident(box.ready.pid)
+    with Peer(box.ready.socket, hello, chunked=False) as endless:
+        piece = b"<rpc " + b"a" * 1_000_000
+        sent = 0
+        with pytest.raises(ConnectionError):
+            while sent <= 2 * MESSAGE_BYTES_MAX:
+                endless.socket.sendall(piece)
+                sent += len(piece)
+        assert sent <= MESSAGE_BYTES_MAX + 10_000_000
+    peer.ok("<discard-changes/>")
+    assert resident(box.ready.pid) - before < MEMORY_BYTES_MAX
+
+
+def test_hundreds_that_never_say_hello_or_end_their_message_keep_nobody_waiting(box, peer):  # noqa: F811
+    # Each half of them stops at another place.
+    open_ones = []
+    try:
+        for number in range(200):
+            hello = HELLO.format(BOTH) if number % 2 else None
+            silent = Peer(box.ready.socket, hello, chunked=bool(number % 2))
+            silent.socket.sendall(b"\n#100\n<rpc" if number % 2 else b"<hello")
+            open_ones.append(silent)
+        begun = time.monotonic()
+        for _ in range(50):
+            peer.ok("<discard-changes/>")
+        assert time.monotonic() - begun < job.ANSWER_SECONDS_MAX
+    finally:
+        for silent in open_ones:
+            silent.socket.close()
+
+
+def test_a_peer_that_asks_much_and_reads_nothing_is_cut_off_and_nobody_waits_for_it(box, peer):  # noqa: F811
+    before = resident(box.ready.pid)
+    greedy = Peer(box.ready.socket)
+    ask = ('<rpc xmlns="{}" message-id="1"><get/></rpc>'.format(BASE)).encode()
+    flood = b"\n#%d\n%s\n##\n" % (len(ask), ask) * 10_000
+    ended = threading.Event()
+
+    def pour():
+        try:
+            while True:
+                greedy.socket.sendall(flood)
+        except OSError:
+            ended.set()
+
+    greedy.socket.settimeout(boxes.REPLY_SECONDS_MAX)
+    pouring = threading.Thread(target=pour, daemon=True)
+    pouring.start()
+    answered = 0
+    while not ended.is_set():
+        begun = time.monotonic()
+        peer.ok("<discard-changes/>")
+        assert time.monotonic() - begun < job.ANSWER_SECONDS_MAX
+        answered += 1
+    pouring.join()
+    greedy.socket.close()
+    assert answered > 0
+    assert resident(box.ready.pid) - before < MEMORY_BYTES_MAX

@@ -1,0 +1,175 @@
+"""The datastores of RFC 8342 by get-data and edit-data (RFC 8526), and what the library says of them: real binaries."""
+
+import os
+import sys
+
+import pytest
+from lxml import etree
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+
+import test_main_job as job  # noqa: E402
+from test_rfc6241 import box, other, peer, subtree, top  # noqa: E402, F401
+
+from peer import show  # noqa: E402
+
+pytestmark = job.pytestmark
+
+NMDA = "urn:ietf:params:xml:ns:yang:ietf-netconf-nmda"
+DATASTORES = "urn:ietf:params:xml:ns:yang:ietf-datastores"
+ORIGIN = "{urn:ietf:params:xml:ns:yang:ietf-origin}origin"
+FILTER = '<subtree-filter>{}</subtree-filter>'
+
+
+def get_data(datastore, inside=""):
+    return (
+        '<get-data xmlns="{}" xmlns:ds="{}" xmlns:or="urn:ietf:params:xml:ns:yang:ietf-origin" xmlns:q="urn:sample">'
+        "<datastore>ds:{}</datastore>{}</get-data>"
+    ).format(NMDA, DATASTORES, datastore, inside)
+
+
+def edit_data(datastore, config, options=""):
+    return (
+        '<edit-data xmlns="{0}" xmlns:ds="{1}"><datastore>ds:{2}</datastore>{3}'
+        '<config xmlns:nc="urn:ietf:params:xml:ns:netconf:base:1.0">{4}</config></edit-data>'
+    ).format(NMDA, DATASTORES, datastore, options, config)
+
+
+@pytest.fixture
+def filled(peer):  # noqa: F811
+    peer.ok(edit_data("candidate", top("<name>n</name><inner><a>x</a></inner><item><name>i</name><deep><x>1</x></deep></item>")))
+    peer.ok("<commit/>")
+    yield peer
+    peer.ok("<discard-changes/>")
+    peer.ok(edit_data("candidate", top("", 'nc:operation="remove"')))
+    peer.ok("<commit/>")
+
+
+def test_a_datastore_is_read_with_all_filters(filled):
+    whole = "<top><name>n</name><inner><a>x</a></inner><item><name>i</name><deep><x>1</x></deep></item></top>"
+    only = FILTER.format(top(""))
+    assert filled.data(get_data("running", only)) == whole
+    assert filled.data(get_data("candidate", "<xpath-filter>/q:top/q:item/q:deep</xpath-filter>")) == (
+        "<top><item><name>i</name><deep><x>1</x></deep></item></top>"
+    )
+    assert filled.data(get_data("running", only + "<config-filter>false</config-filter>")) == ""
+    assert filled.data(get_data("running", only + "<config-filter>true</config-filter>")) == whole
+    assert filled.data(get_data("running", only + "<max-depth>1</max-depth>")) == "<top/>"
+    assert filled.data(get_data("running", only + "<max-depth>2</max-depth>")) == (
+        "<top><name>n</name><inner/><item><name>i</name></item></top>"
+    )
+    assert filled.data(get_data("running", FILTER.format(top("<item/>")) + "<max-depth>2</max-depth>")) == (
+        "<top><item><name>i</name><deep/></item></top>"
+    )
+    assert filled.data(get_data("running", only + "<max-depth>unbounded</max-depth>")) == whole
+    defaults = '<with-defaults xmlns="urn:ietf:params:xml:ns:yang:ietf-netconf-with-defaults">report-all</with-defaults>'
+    assert "<mtu>1500</mtu>" in filled.data(get_data("running", only + defaults))
+
+
+def test_the_operational_datastore_tells_what_is_in_use_and_where_it_comes_from(filled):
+    only = FILTER.format(top("<name/><mtu/><inner/>"))
+    told = filled.rpc(get_data("operational", only + "<with-origin/>"))[0][0]
+    origins = {etree.QName(node).localname: node.get(ORIGIN) for node in told.iter()}
+    assert origins == {
+        "top": "or:intended",
+        "name": None,
+        "mtu": "or:default",
+        "inner": None,
+        "a": None,
+        "b": "or:default",
+    }
+    assert told.nsmap["or"] == "urn:ietf:params:xml:ns:yang:ietf-origin"
+    intended = "<top><name>n</name><inner><a>x</a></inner></top>"
+    default = "<top><mtu>1500</mtu><inner><b>7</b></inner></top>"
+    for choice, expected in (
+        ("<origin-filter>or:intended</origin-filter>", intended),
+        ("<origin-filter>or:default</origin-filter>", default),
+        ("<origin-filter>or:learned</origin-filter>", ""),
+        ("<negated-origin-filter>or:default</negated-origin-filter>", intended),
+        ("<negated-origin-filter>or:origin</negated-origin-filter>", ""),
+    ):
+        assert filled.data(get_data("operational", only + choice)) == expected, choice
+    state = '<netconf-state xmlns="urn:ietf:params:xml:ns:yang:ietf-netconf-monitoring"><datastores/></netconf-state>'
+    for choice, is_told in (("", True), ("<config-filter>false</config-filter>", True), ("<config-filter>true</config-filter>", False)):
+        assert ("datastores" in filled.data(get_data("operational", FILTER.format(state) + choice))) == is_told
+    assert filled.data(get_data("operational", only + "<config-filter>false</config-filter>")) == ""
+
+
+@pytest.mark.parametrize(
+    "operation, said",
+    [
+        (get_data("operational", "<max-depth>0</max-depth>"), "protocol invalid-value /nc:rpc/nc:get-data/nc:max-depth"),
+        (get_data("intended"), "protocol invalid-value /nc:rpc/nc:get-data/nc:datastore"),
+        (get_data("startup"), "application invalid-value"),
+        (get_data("running", "<with-origin/>"), "protocol invalid-value"),
+        (get_data("running", "<origin-filter>or:intended</origin-filter>"), "protocol invalid-value"),
+        (get_data("running", "<nonsense/>"), "protocol unknown-element bad-element=nonsense"),
+        (
+            get_data(
+                "operational",
+                '<with-defaults xmlns="urn:ietf:params:xml:ns:yang:ietf-netconf-with-defaults">trim</with-defaults>',
+            ),
+            "protocol invalid-value",
+        ),
+        ('<get-data xmlns="{}"/>'.format(NMDA), "protocol missing-element bad-element=datastore"),
+        (edit_data("operational", top("")), "protocol invalid-value"),
+        (edit_data("running", top("")), "application operation-not-supported"),
+        (edit_data("candidate", top("<mtu>7</mtu>")), "application invalid-value (mtu-range) /s:top/s:mtu"),
+    ],
+)
+def test_what_a_datastore_cannot_give_is_refused(peer, operation, said):  # noqa: F811
+    assert peer.errors(operation) == [said]
+
+
+def test_locks_and_validation_take_datastores_by_their_identity(peer, other):  # noqa: F811
+    named = '<datastore xmlns="{}" xmlns:ds="{}">ds:candidate</datastore>'.format(NMDA, DATASTORES)
+    peer.ok("<lock><target>{}</target></lock>".format(named))
+    assert other.errors("<lock><target><candidate/></target></lock>")[0].startswith("application lock-denied")
+    peer.ok("<validate><source>{}</source></validate>".format(named))
+    peer.ok("<unlock><target>{}</target></unlock>".format(named))
+
+
+def test_an_edit_with_several_mistakes_leaves_nothing_behind(peer):  # noqa: F811
+    said = peer.errors(edit_data("candidate", top("<name>fine</name><mtu>7</mtu><nothing/>")))
+    assert len(said) == 2
+    assert peer.data(subtree(top("<name/>"))) == ""
+
+
+def test_the_library_says_what_hello_says(peer):  # noqa: F811
+    library = peer.rpc('<get><filter><yang-library xmlns="urn:ietf:params:xml:ns:yang:ietf-yang-library"/></filter></get>')
+    stores = [node.findtext("{*}name") for node in library.iter("{*}datastore")]
+    assert {store.rpartition(":")[2] for store in stores} == {"running", "candidate", "operational"}
+    content = next(library.iter("{*}content-id")).text
+    assert any("yang-library:1.1" in said and said.endswith("content-id=" + content) for said in peer.capabilities)
+    told = {
+        (module.findtext("{*}name"), module.findtext("{*}revision") or "", module.findtext("{*}namespace"))
+        for module in library.iter("{*}module")
+    }
+    said = set()
+    for capability in peer.capabilities:
+        if "module=" in capability:
+            namespace, _, rest = capability.partition("?")
+            words = dict(word.split("=", 1) for word in rest.split("&"))
+            said.add((words["module"], words.get("revision", ""), namespace))
+    assert told == said
+    older = peer.rpc('<get><filter><modules-state xmlns="urn:ietf:params:xml:ns:yang:ietf-yang-library"/></filter></get>')
+    assert next(older.iter("{*}module-set-id")).text == content
+
+
+@pytest.mark.parametrize("form", ["yang", "yin"])
+def test_every_module_and_submodule_has_its_text(peer, form):  # noqa: F811
+    state = '<netconf-state xmlns="urn:ietf:params:xml:ns:yang:ietf-netconf-monitoring"><schemas/></netconf-state>'
+    schemas = peer.rpc("<get><filter>{}</filter></get>".format(state))
+    found = 0
+    for schema in schemas.iter("{*}schema"):
+        name, version = schema.findtext("{*}identifier"), schema.findtext("{*}version")
+        reply = peer.rpc(
+            '<get-schema xmlns="urn:ietf:params:xml:ns:yang:ietf-netconf-monitoring"><identifier>{}</identifier>'
+            "<version>{}</version><format>{}</format></get-schema>".format(name, version or "", form)
+        )
+        text = reply.findtext("{*}data")
+        assert text and name in text[:200], (name, show(reply)[:300])
+        if form == "yin":
+            assert etree.fromstring(text.encode()).get("name") == name
+        found += 1
+    assert found > 30
