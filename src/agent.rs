@@ -21,6 +21,8 @@ mod monitoring;
 mod news;
 mod recovery;
 mod services;
+mod shell_socket;
+mod shells;
 mod urls;
 mod vitals;
 
@@ -253,14 +255,31 @@ async fn run(options: Options) -> anyhow::Result<()> {
     vitals.spawn("local socket", local::serve(local, northbound.clone(), serve_options.clone(), stop.clone()));
 
     let ssh_config = ssh_config(&layout, &settings)?;
+    let common = shells::Common {
+        grammar: library::grammar(schema, &settings, &yang_dirs)?,
+        node: format!("RP/{}", settings.node),
+        harddisk: layout.harddisk(),
+        northbound: northbound.clone(),
+        options: serve_options.clone(),
+    };
+    let shells = shells::Shells::start(common, stop.clone()).context("the shells' thread cannot be started")?;
+    let shell_socket = layout.shell_socket();
+    let shell_listener =
+        local::listen(&shell_socket).with_context(|| format!("{} cannot be opened", shell_socket.display()))?;
+    vitals.spawn("shell socket", shell_socket::serve(shell_listener, shells.clone(), stop.clone()));
     let limits = ssh_config.limits.clone();
     let consoles = console::Consoles {
         keeper: keeper_pid.clone(),
         keeper_socket: layout.keeper_socket(),
         northbound: northbound.clone(),
     };
-    let services =
-        Arc::new(services::Services { consoles, northbound: northbound.clone(), options: serve_options, closed: None });
+    let services = Arc::new(services::Services {
+        consoles,
+        northbound: northbound.clone(),
+        options: serve_options,
+        shells,
+        closed: None,
+    });
     let ssh = ssh::Server::new(ssh_config, accounts, services.clone(), stop.clone())?;
     let mut deposits = match &mut deposit {
         Some(client) => client.fetch().context("the custodian does not answer")?,

@@ -29,6 +29,7 @@ pub mod request;
 pub mod script;
 pub mod settings;
 pub mod shell;
+pub mod shell_command;
 pub mod ssh;
 pub mod store;
 pub mod sys;

@@ -13,6 +13,7 @@ use procyon::keeper::deposit::DepositClient;
 use procyon::launcher::{self, Launch};
 use procyon::moving;
 use procyon::settings::{Layout, Settings};
+use procyon::shell_command;
 use procyon::viewer;
 
 /// Longest password line that is read.
@@ -34,8 +35,22 @@ enum Command {
     Agent(AgentArguments),
     /// Sit at a console: read what a program prints, and type to it; without a name, list the consoles.
     Console(ConsoleArguments),
+    /// The device's command line: on a terminal, or lines from -c, a file or standard input; the exit status tells.
+    Shell(ShellArguments),
     /// Read files of procServ, conserver or supervisord: print the containers that they describe, and what does not fit.
     Import(ImportArguments),
+}
+
+#[derive(Args)]
+struct ShellArguments {
+    /// The root that is served.
+    #[arg(long, value_name = "DIR")]
+    root: PathBuf,
+    /// A line to carry out; may be given several times.
+    #[arg(short = 'c', value_name = "COMMAND", conflicts_with = "file")]
+    commands: Vec<String>,
+    /// A file of lines to carry out.
+    file: Option<PathBuf>,
 }
 
 #[derive(Args)]
@@ -105,6 +120,7 @@ fn main() -> ExitCode {
         Command::Agent(arguments) => run_agent(arguments),
         Command::Import(arguments) => moving::driver::import(&arguments.files).map(|()| ExitCode::SUCCESS),
         Command::Console(arguments) => show_console(arguments),
+        Command::Shell(arguments) => run_shell(&arguments),
     };
     done.unwrap_or_else(|error| {
         tell(&error);
@@ -145,6 +161,11 @@ fn show_console(arguments: ConsoleArguments) -> anyhow::Result<ExitCode> {
     let layout = Layout::open(&arguments.root)?;
     viewer::run(&layout, &arguments.asked)?;
     Ok(ExitCode::SUCCESS)
+}
+
+fn run_shell(arguments: &ShellArguments) -> anyhow::Result<ExitCode> {
+    let layout = Layout::open(&arguments.root)?;
+    shell_command::run(&layout, &arguments.commands, arguments.file.as_deref())
 }
 
 fn run_agent(arguments: AgentArguments) -> anyhow::Result<ExitCode> {

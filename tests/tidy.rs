@@ -43,6 +43,7 @@ const EFFECTS_ALLOWED: &[(&str, &[&str], &str)] = &[
     ("src/script/watching.rs", &["std::fs"], "reads what inotify named, called by its driver only"),
     ("src/settings.rs", &["std::fs"], "the bootstrap file, read once before anything runs"),
     ("src/shell/compile.rs", &["std::fs"], "sidecar files, read once at start"),
+    ("src/shell_command.rs", &["std::fs"], "a command of its own: reads the file that it is given"),
     ("src/ssh/connection.rs", &["tokio::"], "one connection's task, started by the driver"),
     ("src/ssh/flow.rs", &["tokio::"], "byte streams of a channel, with their flow control"),
     ("src/ssh/gate.rs", &["tokio::"], "a socket that can be paused: stream traits, no task"),

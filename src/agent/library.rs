@@ -2,12 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use anyhow::Context as _;
 use serde::Deserialize;
 
 use crate::netconf::error::Namespaces;
 use crate::settings::{ModuleSpec as Wanted, Settings};
+use crate::shell::compile;
+use crate::shell::grammar::Grammar;
 use crate::yang::schema::{ModuleSpec, Schema};
 
 /// The modules that we implement, and with which features.
@@ -48,6 +51,15 @@ pub(super) fn load(settings: &Settings, folders: &[PathBuf], wanted: &[Wanted]) 
     let mut search = vec![settings.yang.folder.clone()];
     search.extend_from_slice(folders);
     Schema::load(&search, &modules).context("a YANG module cannot be loaded")
+}
+
+/// The grammar of the shell: of all modules, with the sidecars that lie beside them in `cli/`.
+pub(super) fn grammar(schema: &Schema, settings: &Settings, folders: &[PathBuf]) -> anyhow::Result<Arc<Grammar>> {
+    let mut sidecars = Vec::new();
+    for folder in std::iter::once(&settings.yang.folder).chain(folders) {
+        sidecars.extend(compile::sidecars_in(&folder.join("cli"), schema)?);
+    }
+    Ok(Arc::new(compile::compile(schema, &sidecars)?))
 }
 
 /// Namespaces and prefixes of all modules, for error paths.

@@ -39,28 +39,38 @@ pub(super) async fn serve(listener: UnixListener, northbound: Handle, options: S
         tokio::select! {
             () = stop.cancelled() => return,
             Some(_) = sessions.join_next() => {}
-            accepted = listener.accept(), if sessions.len() < CONNECTIONS_MAX => match accepted {
-                Ok((stream, _)) => match opening(&stream) {
+            stream = accept(&listener), if sessions.len() < CONNECTIONS_MAX => {
+                let Some(stream) = stream else { continue };
+                match opening(&stream, Client::Local) {
                     Ok(opening) => {
                         sessions.spawn(serve_netconf(stream, northbound.clone(), opening, options.clone()));
                     }
                     Err(trouble) => warn!(%trouble, "a local connection without credentials was closed"),
-                },
-                Err(trouble) => {
-                    warn!(%trouble, "a local connection could not be accepted");
-                    tokio::time::sleep(ACCEPT_PAUSE).await;
                 }
-            },
+            }
         }
     }
 }
 
-fn opening(stream: &UnixStream) -> io::Result<Opening> {
+/// The next connection; nothing, after a pause, where there is none to be had.
+pub(super) async fn accept(listener: &UnixListener) -> Option<UnixStream> {
+    match listener.accept().await {
+        Ok((stream, _)) => Some(stream),
+        Err(trouble) => {
+            warn!(%trouble, "a local connection could not be accepted");
+            tokio::time::sleep(ACCEPT_PAUSE).await;
+            None
+        }
+    }
+}
+
+/// Who is at the other end, as the kernel says.
+pub(super) fn opening(stream: &UnixStream, client: Client) -> io::Result<Opening> {
     let credentials = stream.peer_cred()?;
     let user = User::from_uid(Uid::from_raw(credentials.uid()))
         .ok()
         .flatten()
         .map_or_else(|| format!("uid {}", credentials.uid()), |user| user.name);
     let origin = credentials.pid().map_or_else(|| "local".to_owned(), |pid| format!("local pid {pid}"));
-    Ok(Opening { user, groups: Vec::new(), client: Client::Local, origin })
+    Ok(Opening { user, groups: Vec::new(), client, origin })
 }

@@ -74,7 +74,7 @@ impl Standard {
                 transport: match caller.client {
                     Client::Netconf => monitoring::SSH.to_owned(),
                     Client::Tls => monitoring::TLS.to_owned(),
-                    Client::Shell | Client::Script { .. } | Client::Local | Client::Agent => {
+                    Client::Shell | Client::LocalShell | Client::Script { .. } | Client::Local | Client::Agent => {
                         "procyon-agent:local".to_owned()
                     }
                 },

@@ -9,11 +9,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::io::{AsyncRead, AsyncWrite, Interest};
 use tokio::net::UnixStream;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use super::console::{self, Consoles};
+use super::shells::{Call, Shells};
 use super::{lines, news};
 
 use crate::appmgr::driver::Usage;
@@ -24,7 +25,8 @@ use crate::northbound::{Caller, Client, SessionEnd, SessionId};
 use crate::script;
 use crate::script::name::{ScriptName, ScriptType};
 use crate::script::repository::ScriptEvent;
-use crate::ssh::{ChannelStream, ServiceFuture, ShellCall, no_shell};
+use crate::shell::relay::Window;
+use crate::ssh::{ChannelStream, ServiceFuture, ShellCall, Terminal, no_shell};
 use crate::system::SystemLog;
 use crate::system::users;
 use crate::transport::{Front, Manner, TlsStream};
@@ -38,6 +40,7 @@ pub(super) struct Services {
     pub consoles: Consoles,
     pub northbound: Handle,
     pub options: ServeOptions,
+    pub shells: Shells,
     /// Set when a client has closed its session of its own accord.
     pub closed: Option<Arc<AtomicBool>>,
 }
@@ -58,7 +61,13 @@ impl Services {
 
     fn in_manner(&self, manner: Manner) -> Self {
         let options = ServeOptions { idle_timeout: manner.idle, ..self.options.clone() };
-        Self { options, closed: manner.closed, consoles: self.consoles.clone(), northbound: self.northbound.clone() }
+        Self {
+            options,
+            closed: manner.closed,
+            consoles: self.consoles.clone(),
+            northbound: self.northbound.clone(),
+            shells: self.shells.clone(),
+        }
     }
 }
 
@@ -74,19 +83,28 @@ impl Front for Services {
 }
 
 impl crate::ssh::Services for Services {
-    fn shell(&self, call: ShellCall) -> ServiceFuture<u32> {
-        match call.command.as_deref().and_then(console::words) {
-            Some(words) => {
-                let words = words.to_owned();
-                Box::pin(self.consoles.clone().serve(call, words))
-            }
-            None => no_shell(call),
-        }
-    }
-
     fn netconf(&self, stream: ChannelStream, user: String, peer: SocketAddr) -> ServiceFuture<()> {
         let opening = Opening { user, groups: Vec::new(), client: Client::Netconf, origin: peer.to_string() };
         self.serving(stream, opening)
+    }
+
+    fn shell(&self, call: ShellCall) -> ServiceFuture<u32> {
+        if let Some(words) = call.command.as_deref().and_then(console::words) {
+            let words = words.to_owned();
+            return Box::pin(self.consoles.clone().serve(call, words));
+        }
+        if call.command.as_deref().is_some_and(|command| command.starts_with("scp ")) {
+            return no_shell(call);
+        }
+        let shells = self.shells.clone();
+        Box::pin(async move {
+            let opening =
+                Opening { user: call.user, groups: Vec::new(), client: Client::Shell, origin: call.peer.to_string() };
+            let (input, output) = tokio::io::split(call.stream);
+            let (input, output, errors) = (Box::new(input), Box::new(output), Box::new(call.errors));
+            let window = call.terminal.map(windows);
+            shells.run(Call { opening, commands: call.command, window, input, output, errors }).await
+        })
     }
 
     fn file_access(&self, user: &str, _: &str, access: Access) -> ServiceFuture<Result<(), String>> {
@@ -101,6 +119,27 @@ impl crate::ssh::Services for Services {
         let northbound = self.northbound.clone();
         Box::pin(async move { northbound.permits(&caller, FILES, access).await.map_err(|refusal| refusal.to_string()) })
     }
+}
+
+/// The client's window as a shell wants it.
+fn windows(mut terminal: watch::Receiver<Terminal>) -> watch::Receiver<Window> {
+    let of =
+        |terminal: &Terminal| Window { kind: terminal.kind.clone(), columns: terminal.columns, rows: terminal.rows };
+    let (sender, window) = watch::channel(of(&terminal.borrow_and_update()));
+    tokio::spawn(async move {
+        // Ends with the channel, or with the shell that looks at it.
+        loop {
+            tokio::select! {
+                changed = terminal.changed() => match changed {
+                    Ok(()) => drop(sender.send(of(&terminal.borrow_and_update()))),
+                    // The window stays as it was; what has ended is told by the streams.
+                    Err(_) => return sender.closed().await,
+                },
+                () = sender.closed() => return,
+            }
+        }
+    });
+    window
 }
 
 /// Until SIGTERM or SIGINT.

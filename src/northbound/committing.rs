@@ -320,7 +320,7 @@ fn share<'a>(shares: &'a BTreeMap<ProviderIndex, Vec<Change>>, at: ProviderId, c
 pub(super) fn client_name(client: &Client) -> &'static str {
     match client {
         Client::Netconf | Client::Tls | Client::Local => "NETCONF",
-        Client::Shell => "CLI",
+        Client::Shell | Client::LocalShell => "CLI",
         Client::Script { .. } => "Script",
         Client::Agent => "Agent",
     }

@@ -81,6 +81,8 @@ pub enum Client {
     Tls,
     /// The commit-based shell.
     Shell,
+    /// The same on the box, with the rights of [`Client::Local`].
+    LocalShell,
     /// A script on the box, named by the app (or request) it runs for.
     Script { app: String, run_id: u32 },
     /// A program on the box with the agent's own account, over the local socket.

@@ -159,6 +159,11 @@ impl Layout {
         self.run().join("agent.sock")
     }
 
+    /// Where `procyon shell` finds its shell.
+    pub fn shell_socket(&self) -> PathBuf {
+        self.run().join("shell.sock")
+    }
+
     pub fn agent_lock(&self) -> PathBuf {
         self.run().join("agent.lock")
     }

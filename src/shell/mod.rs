@@ -4,22 +4,30 @@
 //!  schema + sidecars --compile--> Grammar
 //!  configuration line --token, line, load--> Edits --edit--> edit-config
 //!  data (XML) --data--> Items --text, json--> what is shown; what text shows, load reads
+//!  operational line --command, vocabulary--> rpc or get -> show -> pipe -> what is shown
 //! ```
-//! What can be configured is in the grammar alone: a module that a user adds has a command line at once.
+//! `driver.rs` alone speaks NETCONF and reads lines. What can be configured is in the grammar alone: a module that a user adds has a command line at once.
 //!
 //! Must not know: datastores, providers, the keeper.
 
+pub mod assist;
 pub mod command;
 pub mod compile;
 pub mod data;
+pub mod driver;
 pub mod edit;
+pub mod editor;
 pub mod grammar;
 pub mod json;
 pub mod line;
 pub mod load;
 mod names;
+pub mod pipe;
+pub mod relay;
+pub mod show;
 pub mod text;
 pub mod token;
+pub mod vocabulary;
 
 #[cfg(test)]
 mod laws;

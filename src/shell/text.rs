@@ -29,6 +29,13 @@ pub fn print_difference(grammar: &Grammar, difference: &Difference) -> String {
     printer.out
 }
 
+/// Both sides as one text: what is in both and leads to a change begins with `#`, what came with `+`, what went with `-`.
+pub fn print_side_by_side(grammar: &Grammar, before: &[Item], after: &[Item]) -> String {
+    let mut printer = Printer { grammar, style: Style::Nested, out: String::new() };
+    printer.both(before, after, "", 0);
+    printer.out
+}
+
 struct Printer<'a> {
     grammar: &'a Grammar,
     style: Style,
@@ -80,6 +87,51 @@ impl Printer<'_> {
         self.level(&item.children, &format!("{head} "), depth);
         if self.out.len() == start && !is_plain_container {
             self.line(depth, &head);
+        }
+    }
+
+    fn both(&mut self, before: &[Item], after: &[Item], head: &str, depth: usize) {
+        for old in before {
+            let same = after.iter().find(|new| new.is_same(old, self.grammar));
+            let Some(new) = same else {
+                self.signed('-', old, before, head, depth);
+                continue;
+            };
+            if old == new {
+                continue;
+            }
+            if self.grammar.is_leaf_like(old.node) {
+                self.signed('-', old, before, head, depth);
+                self.signed('+', new, after, head, depth);
+            } else if self.grammar.node(old.node).typed.is_hidden {
+                self.both(&old.children, &new.children, head, depth);
+            } else if self.grammar.has_mode(old.node) {
+                let line = format!("{head}{}", self.head(old));
+                self.out.push('#');
+                self.line(depth, &line);
+                self.both(&old.children, &new.children, "", depth + 1);
+                self.out.push('#');
+                self.line(depth, "!");
+            } else {
+                let head = format!("{head}{} ", self.head(old));
+                self.both(&old.children, &new.children, &head, depth);
+            }
+        }
+        for new in after.iter().filter(|new| !before.iter().any(|old| old.is_same(new, self.grammar))) {
+            self.signed('+', new, after, head, depth);
+        }
+    }
+
+    /// An item with all below it, each line behind a sign.
+    fn signed(&mut self, sign: char, item: &Item, among: &[Item], head: &str, depth: usize) {
+        let mut alone = Printer { grammar: self.grammar, style: Style::Nested, out: String::new() };
+        let joined = |other: &&Item| self.grammar.node(item.node).typed.joined.contains(&other.node);
+        let group: Vec<Item> = std::iter::once(item).chain(among.iter().filter(joined)).cloned().collect();
+        alone.level(&group[..1.max(group.len())], head, depth);
+        for line in alone.out.lines() {
+            self.out.push(sign);
+            self.out.push_str(line);
+            self.out.push('\n');
         }
     }
 

@@ -17,5 +17,6 @@ pub mod process;
 pub mod pty;
 pub mod spawn;
 pub mod tcp;
+pub mod terminal;
 pub mod tree;
 mod vfork;

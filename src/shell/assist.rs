@@ -1,0 +1,348 @@
+//! What can stand at the cursor: for `?` and TAB. Pure; values that live in the agent are named, not asked for.
+
+use super::data::Item;
+use super::grammar::{Grammar, NodeId};
+use super::line::{self, Expected, Path, Word};
+use super::load::Modes;
+use super::pipe;
+use super::token::{Token, begins, split};
+use super::vocabulary::{Vocabulary, configuring, operational};
+
+/// What is known of the place at the cursor.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Assistance {
+    pub words: Vec<Word>,
+    pub may_end: bool,
+    /// Values to ask the agent for.
+    pub live: Option<Live>,
+    /// What has been typed of the word.
+    pub partial: String,
+}
+
+/// Values that only the agent knows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Live {
+    Apps,
+    Scripts,
+    Commits,
+    /// Values of a leaf in the configuration, at a path of instances.
+    Leaf(Path, NodeId),
+}
+
+/// `before` is the line up to the cursor; `modes` are open in configuration mode.
+pub fn assist(grammar: &Grammar, modes: Option<&Modes>, before: &str) -> Assistance {
+    let tokens = split(before);
+    let begins_word = before.is_empty() || before.ends_with([' ', '\t']);
+    let (complete, partial) = match tokens.split_last() {
+        Some((last, rest)) if !begins_word => (rest, last.text.clone()),
+        _ => (tokens.as_slice(), String::new()),
+    };
+    let mut found = match (bar(complete), modes) {
+        (Some(behind), _) => piped(behind),
+        (None, None) => fixed(operational(), grammar, complete),
+        (None, Some(modes)) => in_configuration(grammar, modes, complete),
+    };
+    found.words.retain(|word| partial.is_empty() || word.is_placeholder || begins(&word.text, &partial));
+    // A placeholder says nothing beside words that fit.
+    if !partial.is_empty() && found.words.iter().any(|word| !word.is_placeholder) {
+        found.words.retain(|word| !word.is_placeholder);
+    }
+    found.words.sort_by(|left, right| left.text.cmp(&right.text));
+    found.may_end = found.may_end && partial.is_empty();
+    found.partial = partial;
+    found
+}
+
+/// What stands behind the last bar.
+fn bar(tokens: &[Token]) -> Option<&[Token]> {
+    let at = tokens.iter().rposition(|token| token.text == "|" && !token.is_quoted)?;
+    Some(&tokens[at + 1..])
+}
+
+fn piped(behind: &[Token]) -> Assistance {
+    let words = match behind {
+        [] => pipe::WORDS.iter().map(|(word, help)| as_word(word, help)).collect(),
+        _ => vec![Word { text: "LINE".to_owned(), help: "Text to look for".to_owned(), is_placeholder: true }],
+    };
+    Assistance { words, may_end: !behind.is_empty(), ..Assistance::default() }
+}
+
+fn fixed(words: &Vocabulary, grammar: &Grammar, complete: &[Token]) -> Assistance {
+    let Ok(next) = words.commands.next(complete) else { return Assistance::default() };
+    let mut found = Assistance { words: next.words, may_end: next.may_end, ..Assistance::default() };
+    for argument in next.arguments {
+        found.live = match argument.name {
+            "APP" => Some(Live::Apps),
+            "FILE" => Some(Live::Scripts),
+            "COMMIT" => Some(Live::Commits),
+            _ => continue,
+        };
+    }
+    if let Some(from) = next.path_from
+        && let Ok(expected) = line::path_expected(grammar, &[], complete.get(from..).unwrap_or_default())
+    {
+        found.merge(expected);
+    }
+    found
+}
+
+fn in_configuration(grammar: &Grammar, modes: &Modes, complete: &[Token]) -> Assistance {
+    let contexts: Vec<&[Item]> = {
+        let mut contexts: Vec<&[Item]> = modes.paths().collect();
+        contexts.insert(0, &[]);
+        contexts
+    };
+    let innermost = contexts.last().copied().unwrap_or(&[]);
+    match complete {
+        [] => {
+            let mut found = fixed(configuring(), grammar, complete);
+            if let Ok(expected) = line::expected(grammar, innermost, complete, false) {
+                found.merge(expected);
+            }
+            found.words.push(as_word("no", "Take configuration away"));
+            found
+        }
+        [first, rest @ ..] if first.text == "no" => {
+            let mut found = Assistance::default();
+            if let Ok(expected) = line::expected(grammar, innermost, rest, true) {
+                found.merge(expected);
+            }
+            found
+        }
+        [first, rest @ ..] if first.text == "do" => fixed(operational(), grammar, rest),
+        _ => {
+            let mut found = fixed(configuring(), grammar, complete);
+            // As a line is read: in the innermost mode that knows its first word.
+            let known =
+                contexts.iter().rev().find_map(|context| line::expected(grammar, context, complete, false).ok());
+            if let Some(expected) = known {
+                found.merge(expected);
+            }
+            found
+        }
+    }
+}
+
+impl Assistance {
+    fn merge(&mut self, expected: Expected) {
+        for word in expected.words {
+            if !self.words.iter().any(|known| known.text == word.text) {
+                self.words.push(word);
+            }
+        }
+        self.may_end |= expected.may_end;
+        if let Some((path, node)) = expected.value_of {
+            self.live = Some(Live::Leaf(path, node));
+        }
+    }
+
+    /// Adds values that the agent told.
+    pub fn add_values(&mut self, values: impl IntoIterator<Item = String>) {
+        for value in values {
+            let fits = self.partial.is_empty() || value.starts_with(&self.partial);
+            if fits && !self.words.iter().any(|word| word.text == value) {
+                self.words.push(Word { text: value, help: String::new(), is_placeholder: false });
+            }
+        }
+    }
+
+    /// The words below each other, with what they mean.
+    pub fn listed(&self) -> String {
+        if self.words.is_empty() && !self.may_end {
+            return "% Unrecognized command\n".to_owned();
+        }
+        let width = self.words.iter().map(|word| word.text.chars().count()).max().unwrap_or(0).max(4);
+        let mut out = String::new();
+        for word in &self.words {
+            let line = format!("  {:<width$}  {}", word.text, word.help);
+            out.push_str(line.trim_end());
+            out.push('\n');
+        }
+        if self.may_end {
+            out.push_str("  <cr>\n");
+        }
+        out
+    }
+
+    /// What TAB adds: the rest of the only word and a blank, or what all words share.
+    pub fn completion(&self) -> Option<String> {
+        let words: Vec<&str> =
+            self.words.iter().filter(|word| !word.is_placeholder).map(|word| word.text.as_str()).collect();
+        let typed = self.partial.len();
+        match words.as_slice() {
+            [] => None,
+            [word] => Some(format!("{} ", word.get(typed..)?)),
+            [first, rest @ ..] => {
+                let shares = |length: usize| rest.iter().all(|word| word.get(..length) == first.get(..length));
+                let shared =
+                    (0..=first.len()).rev().find(|length| first.is_char_boundary(*length) && shares(*length))?;
+                (shared > typed).then(|| first[typed..shared].to_owned())
+            }
+        }
+    }
+}
+
+fn as_word(word: &str, help: &str) -> Word {
+    Word { text: word.to_owned(), help: help.to_owned(), is_placeholder: false }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::device;
+    use super::*;
+
+    fn exec(before: &str) -> Assistance {
+        assist(device(), None, before)
+    }
+
+    fn config(mode: &[&str], before: &str) -> Assistance {
+        let mut modes = Modes::default();
+        for line in mode {
+            modes.take(device(), line).unwrap();
+        }
+        assist(device(), Some(&modes), before)
+    }
+
+    #[test]
+    fn a_question_mark_lists_what_can_follow() {
+        let asked =
+            ["", "show ", "sh sc", "script add ", "show appmgr process-script x logs ", "show logging | ", "xyz "];
+        let told = asked.map(|before| format!("#{before}?\n{}", exec(before).listed())).concat();
+        insta::assert_snapshot!(told, @r#"
+        #?
+          appmgr     The app manager
+          clear      Forget what is not committed
+          configure  Enter configuration mode
+          copy       Copy a file to the disk of the device
+          describe   Tell which node or command a line is
+          dir        List a folder of the disk
+          exit       Leave this mode, or the shell
+          help       How to find one's way
+          logout     Leave the shell
+          quit       Leave this mode, or the shell
+          rollback   Undo commits
+          script     The script repository
+          show       Tell what is
+          terminal   How this terminal is used
+        #show ?
+          appmgr          The app manager
+          clock           What time it is
+          configuration   Configuration that is prepared, or was committed
+          logging         The system log
+          memory          The memory of the host
+          netconf         NETCONF sessions
+          processes       The processes of the host
+          running-config  The configuration in force
+          script          The script repository
+          version         What this is
+        #sh sc?
+          script  The script repository
+        #script add ?
+          config     Scripts that check configuration
+          eem        Scripts that answer events
+          exec       Scripts that run once
+          precommit  Scripts that check a commit
+          process    Scripts that run as daemons
+        #show appmgr process-script x logs ?
+          errors  What the app wrote to its error output
+          output  What the app wrote to its output
+        #show logging | ?
+          begin    From the first line that holds the text
+          count    How many lines
+          exclude  Lines that do not hold the text
+          file     Into a file of the disk
+          formal   Configuration as lines that each say everything
+          include  Lines that hold the text
+          json     The data as JSON
+          utility  head, tail, sort, wc, egrep
+          xml      The data as XML
+        #xyz ?
+        % Unrecognized command
+        "#);
+    }
+
+    #[test]
+    fn in_configuration_the_schema_tells() {
+        let mode = ["appmgr process-script my-app"];
+        let asked = [
+            "",
+            "restart ",
+            "restart on-failure ",
+            "restart on-failure max-retries ",
+            "run-args x",
+            "no ",
+            "do show ver",
+        ];
+        let told = asked.map(|before| format!("#{before}?\n{}", config(&mode, before).listed())).concat();
+        insta::assert_snapshot!(told, @r#"
+        #?
+          abort        Leave configuration mode; what is not committed is forgotten
+          after        Apps that must run before this one starts
+          appmgr       The app manager
+          autorun      Activation at boot
+          clear        Forget what is not committed
+          commit       Make the target configuration the running one
+          describe     Tell which node or command a line is
+          do           A command of operational mode
+          end          Leave configuration mode; asks about what is not committed
+          executable   The script in the repository that the app runs
+          exit         Leave this mode, or the shell
+          help         How to find one's way
+          load         Read configuration from a file or the terminal
+          max-retries  How often a failed script is started again; without limit where nothing is set
+          no           Take configuration away
+          pwd          Tell which mode this is
+          quit         Leave this mode, or the shell
+          restart      What happens when the script ends; always where nothing is set
+          rollback     Undo commits
+          root         Go to the top of the configuration
+          run-args     Arguments handed to the script
+          script       The script repository
+          show         Tell what is
+          terminal     How this terminal is used
+          username     The account whose rights the script has
+          validate     Is the target configuration valid?
+        #restart ?
+          always          It is started again whatever ended it
+          never           It is not started again
+          on-failure      It is started again when it failed
+          unless-errored  It is started again unless it failed
+          unless-stopped  It is started again unless it was stopped on request
+        #restart on-failure ?
+          max-retries  How often a failed script is started again; without limit where nothing is set
+          <cr>
+        #restart on-failure max-retries ?
+          <1-10>  How often a failed script is started again; without limit where nothing is set
+        #run-args x?
+          LINE  Arguments handed to the script
+        #no ?
+          after        Apps that must run before this one starts
+          autorun      Activation at boot
+          executable   The script in the repository that the app runs
+          max-retries  How often a failed script is started again; without limit where nothing is set
+          restart      What happens when the script ends; always where nothing is set
+          run-args     Arguments handed to the script
+          username     The account whose rights the script has
+        #do show ver?
+          version  What this is
+        "#);
+    }
+
+    #[test]
+    fn tab_adds_what_is_certain() {
+        assert_eq!(exec("sh").completion().as_deref(), Some("ow "));
+        assert_eq!(exec("show appmgr process-script-").completion().as_deref(), Some("table "));
+        assert_eq!(exec("show appmgr p").completion().as_deref(), Some("rocess-script"));
+        assert_eq!(exec("show appmgr process-script ").live, Some(Live::Apps));
+        assert_eq!(config(&[], "script p").completion().as_deref(), Some("r"));
+        assert_eq!(config(&["appmgr process-script a1"], "restart n").completion().as_deref(), Some("ever "));
+        assert_eq!(exec("zz").completion(), None);
+    }
+
+    #[test]
+    fn keys_of_entries_are_asked_of_the_configuration() {
+        let live = config(&[], "appmgr process-script ").live;
+        assert!(matches!(live, Some(Live::Leaf(path, _)) if path.len() == 1));
+        assert!(matches!(exec("show running-config appmgr process-script ").live, Some(Live::Leaf(..))));
+    }
+}

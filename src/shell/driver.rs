@@ -1,0 +1,369 @@
+//! One shell session: lines in, text out, and a NETCONF session to the agent for everything else.
+//!
+//! ```text
+//!            configure                      a word that opens a mode
+//!  exec  ----------------> config  ------------------------------------> config-process ...
+//!    ^   end, abort, exit     ^                 exit, root, `!`              |
+//!    +------------------------+----------------------------------------------+
+//! ```
+//! Lines of configuration that arrive together go to the agent together; every other command waits for its answer.
+
+mod actions;
+mod client;
+mod commit;
+mod config;
+mod exec;
+mod files;
+mod output;
+mod terminal;
+
+use std::future::Future;
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use jiff::tz::TimeZone;
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWrite, BufReader};
+use tracing::info;
+
+use self::client::{AskError, Client, Reply, RpcError};
+use self::output::Output;
+pub use self::terminal::serve_terminal;
+use super::data::{self, Item};
+use super::grammar::Grammar;
+use super::line::Edit;
+use super::load::Modes;
+use super::token::Fault;
+
+/// A line that is longer is no line that people type.
+const LINE_BYTES_MAX: usize = 1 << 20;
+const READ_BYTES: usize = 64 * 1024;
+
+/// Whether the user may read or write files of the disk; the refusal is a sentence.
+pub type Permit = Rc<dyn Fn(bool) -> Pin<Box<dyn Future<Output = Result<(), String>>>>>;
+
+/// What a session is given.
+pub struct Setup {
+    pub grammar: Arc<Grammar>,
+    pub user: String,
+    /// Where from, for the log.
+    pub origin: String,
+    /// As prompts name it: `RP/0/RP0/CPU0`.
+    pub node: String,
+    /// What device paths call `/harddisk:/`.
+    pub harddisk: PathBuf,
+    pub zone: TimeZone,
+    pub permit: Permit,
+}
+
+/// Where lines come from and text goes.
+pub struct Streams {
+    pub input: Box<dyn AsyncRead + Unpin>,
+    pub output: Box<dyn AsyncWrite + Unpin>,
+    pub errors: Option<Box<dyn AsyncWrite + Unpin>>,
+}
+
+/// What ends a session early: the agent is gone, or nobody reads what is written.
+#[derive(Debug)]
+pub(super) struct Gone;
+
+/// The last words of a command that did not come off.
+pub(super) enum Trouble {
+    Gone,
+    /// Said to the user; the exit status is not 0.
+    Said(String),
+    Fault(Fault),
+}
+
+impl From<Gone> for Trouble {
+    fn from(_: Gone) -> Self {
+        Trouble::Gone
+    }
+}
+
+impl From<Fault> for Trouble {
+    fn from(fault: Fault) -> Self {
+        Trouble::Fault(fault)
+    }
+}
+
+impl From<AskError> for Trouble {
+    fn from(error: AskError) -> Self {
+        match error {
+            AskError::Gone(_) => Trouble::Gone,
+            AskError::Refused(_) => Trouble::Said(format!("% {error}")),
+        }
+    }
+}
+
+pub(super) type Done = Result<(), Trouble>;
+
+/// Configuration mode.
+#[derive(Default)]
+struct Configuring {
+    modes: Modes,
+    /// Lines that the agent has not been told of yet, with their edits.
+    waiting: Vec<(String, Vec<Edit>)>,
+    is_exclusive: bool,
+    /// Edits were made since the last commit.
+    is_dirty: bool,
+    /// The newest commit when this began, or the last own one.
+    since: Option<String>,
+    failed: Vec<RpcError>,
+}
+
+struct Shell<S> {
+    setup: Setup,
+    client: Client<S>,
+    out: Output,
+    config: Option<Configuring>,
+    host: String,
+    with_stamp: bool,
+    /// A confirmed commit of this session waits for its confirmation.
+    is_unconfirmed: bool,
+    status: u32,
+    is_over: bool,
+    /// Where lines come from when there is no terminal.
+    lines: Option<Lines>,
+}
+
+/// Lines of a stream that is no terminal.
+struct Lines {
+    reader: BufReader<Box<dyn AsyncRead + Unpin>>,
+}
+
+impl Lines {
+    async fn next(&mut self) -> std::io::Result<Option<String>> {
+        let mut bytes = Vec::new();
+        loop {
+            let available = self.reader.fill_buf().await?;
+            if available.is_empty() {
+                break;
+            }
+            let end = available.iter().position(|byte| *byte == b'\n');
+            let length = end.map_or(available.len(), |end| end + 1);
+            if bytes.len() + length <= LINE_BYTES_MAX {
+                bytes.extend_from_slice(&available[..length]);
+            }
+            self.reader.consume(length);
+            if end.is_some() {
+                break;
+            }
+        }
+        if bytes.is_empty() {
+            return Ok(None);
+        }
+        Ok(Some(String::from_utf8_lossy(&bytes).trim_end_matches(['\n', '\r']).to_owned()))
+    }
+
+    /// Whether another whole line has arrived already.
+    fn has_more(&self) -> bool {
+        self.reader.buffer().contains(&b'\n')
+    }
+}
+
+/// Carries out lines until they end; the exit status.
+pub async fn serve_lines<S>(netconf: S, setup: Setup, streams: Streams) -> u32
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let Streams { input, output, errors } = streams;
+    let Some(mut shell) = Shell::open(netconf, setup, Output::Streams { out: output, errors }).await else { return 1 };
+    shell.lines = Some(Lines { reader: BufReader::with_capacity(READ_BYTES, input) });
+    while let Some(lines) = &mut shell.lines {
+        let Ok(Some(line)) = lines.next().await else { break };
+        let more = lines.has_more();
+        if shell.line(&line, more).await.is_err() || shell.is_over {
+            break;
+        }
+        if shell.status != 0 {
+            // What follows may count on what failed.
+            break;
+        }
+    }
+    shell.finish().await
+}
+
+/// Carries out commands that were given at once; the exit status.
+pub async fn serve_commands<S>(netconf: S, setup: Setup, streams: Streams, commands: &str) -> u32
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let Streams { output, errors, .. } = streams;
+    let Some(mut shell) = Shell::open(netconf, setup, Output::Streams { out: output, errors }).await else { return 1 };
+    let mut commands = commands.lines().peekable();
+    while let Some(command) = commands.next() {
+        let more = commands.peek().is_some();
+        if shell.line(command, more).await.is_err() || shell.is_over || shell.status != 0 {
+            break;
+        }
+    }
+    shell.finish().await
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Shell<S> {
+    async fn open(netconf: S, setup: Setup, mut out: Output) -> Option<Self> {
+        let client = match Client::open(netconf).await {
+            Ok(client) => client,
+            Err(error) => {
+                let _ = out.error(&format!("% {error}\n")).await;
+                return None;
+            }
+        };
+        let mut shell = Self {
+            setup,
+            client,
+            out,
+            config: None,
+            host: "router".to_owned(),
+            with_stamp: true,
+            is_unconfirmed: false,
+            status: 0,
+            is_over: false,
+            lines: None,
+        };
+        shell.learn_host().await;
+        Some(shell)
+    }
+
+    /// One line that was typed. `more` tells that another one is there already.
+    async fn line(&mut self, line: &str, more: bool) -> Result<(), Gone> {
+        let line = line.trim_end();
+        if line.trim().is_empty() {
+            return if more { Ok(()) } else { self.flush_and_tell().await };
+        }
+        if !line.trim_start().starts_with('!') {
+            info!(user = %self.setup.user, origin = %self.setup.origin, session = self.client.session, command = secretless(line), "shell");
+        }
+        let done = if self.config.is_some() { self.config_line(line, more).await } else { self.exec_line(line).await };
+        self.tell(line, done).await
+    }
+
+    async fn flush_and_tell(&mut self) -> Result<(), Gone> {
+        let done = self.flush().await;
+        self.tell("", done).await
+    }
+
+    async fn tell(&mut self, line: &str, done: Done) -> Result<(), Gone> {
+        let text = match done {
+            Ok(()) => return Ok(()),
+            Err(Trouble::Gone) => {
+                let _ = self.out.error("% The session with the agent is over\n").await;
+                self.status = 1;
+                return Err(Gone);
+            }
+            Err(Trouble::Said(text)) => text,
+            Err(Trouble::Fault(fault)) => {
+                let column = line.get(..fault.at).map_or(0, |before| before.chars().count());
+                let marker = if self.out.is_terminal() {
+                    " ".repeat(self.prompt().chars().count() + column)
+                } else {
+                    format!("{line}\n{}", " ".repeat(column))
+                };
+                format!("{marker}^\n{fault}")
+            }
+        };
+        self.status = 1;
+        self.out.error(&format!("{text}\n")).await
+    }
+
+    /// What is not committed is forgotten, and said.
+    async fn finish(mut self) -> u32 {
+        if self.config.is_some() && self.flush_and_tell().await.is_ok() {
+            let is_dirty = self.config.as_ref().is_some_and(|config| config.is_dirty);
+            if is_dirty && !self.out.is_terminal() && self.status == 0 && self.has_changes().await {
+                let _ = self.out.error("% Uncommitted changes are discarded: the input ended without `commit`\n").await;
+                self.status = 1;
+            }
+        }
+        let _ = self.client.ask("<close-session/>").await;
+        self.out.finish().await;
+        self.status
+    }
+
+    async fn ask(&mut self, operation: &str) -> Result<Reply, AskError> {
+        self.client.ask(operation).await
+    }
+
+    /// Data of a reply, known to the grammar.
+    fn items(&self, reply: &Reply) -> Result<Vec<Item>, Trouble> {
+        data::read_elements(&self.setup.grammar, None, reply).map_err(|error| Trouble::Said(format!("% {error}")))
+    }
+
+    async fn get(&mut self, filter: &str) -> Result<Vec<Item>, Trouble> {
+        let reply = self.ask(&format!("<get><filter>{filter}</filter></get>")).await?;
+        self.items(&reply)
+    }
+
+    async fn get_config(&mut self, source: &str, filter: Option<&str>) -> Result<Vec<Item>, Trouble> {
+        let filter = filter.map(|filter| format!("<filter>{filter}</filter>")).unwrap_or_default();
+        let reply = self.ask(&format!("<get-config><source><{source}/></source>{filter}</get-config>")).await?;
+        self.items(&reply)
+    }
+
+    async fn learn_host(&mut self) {
+        const HOST: &str = r#"<system-time xmlns="http://cisco.com/ns/yang/Cisco-IOS-XR-shellutil-oper"><uptime><host-name/></uptime></system-time>"#;
+        let Ok(items) = self.get(HOST).await else { return };
+        let grammar = &self.setup.grammar;
+        let uptime = items.first().and_then(|time| time.child(grammar, "uptime"));
+        if let Some(name) = uptime.and_then(|uptime| uptime.text(grammar, "host-name")) {
+            name.clone_into(&mut self.host);
+        }
+    }
+
+    fn prompt(&self) -> String {
+        let Self { host, setup, config, .. } = self;
+        match config {
+            None => format!("{}:{host}#", setup.node),
+            Some(config) => {
+                let words: Vec<&str> = config
+                    .modes
+                    .paths()
+                    .filter_map(|path| path.last())
+                    .map(|item| setup.grammar.node(item.node).typed.prompt.as_str())
+                    .collect();
+                // A router names the innermost mode only.
+                let word = words.last().map(|word| format!("-{word}")).unwrap_or_default();
+                format!("{}:{host}(config{word})#", setup.node)
+            }
+        }
+    }
+
+    /// The line that stands before what commands tell.
+    async fn stamp(&mut self) -> Result<(), Gone> {
+        if !self.with_stamp {
+            return Ok(());
+        }
+        let now = now().to_zoned(self.setup.zone.clone());
+        self.out.print(&format!("{}\n", now.strftime("%a %b %e %H:%M:%S%.3f %Z"))).await
+    }
+
+    /// Asks the user; without a terminal the default is the answer.
+    async fn question(&mut self, text: &str, default: &str) -> Result<String, Gone> {
+        if let Some(terminal) = self.out.terminal() {
+            let answer = terminal.answer(text).await?.unwrap_or_default();
+            return Ok(if answer.is_empty() { default.to_owned() } else { answer });
+        }
+        self.out.print(&format!("{text}{default}\n")).await?;
+        self.status = 1;
+        Ok(default.to_owned())
+    }
+}
+
+/// A line for the log: what follows a word that means a secret is not written down.
+fn secretless(line: &str) -> String {
+    const SECRETS: [&str; 3] = ["password", "secret", "key-data"];
+    let mut hides = false;
+    let words = line.split_whitespace().map(|word| {
+        let shown = if hides { "***" } else { word };
+        hides = hides || SECRETS.contains(&word);
+        shown
+    });
+    words.collect::<Vec<_>>().join(" ")
+}
+
+#[expect(clippy::disallowed_methods, reason = "the driver is where the clock is read")]
+fn now() -> jiff::Timestamp {
+    jiff::Timestamp::now()
+}

@@ -1,0 +1,186 @@
+//! Commands that do something: rpcs of the agent, with what it answers.
+
+use quick_xml::escape::escape;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::client::{AskError, child};
+use super::{Done, Shell, Trouble};
+use crate::shell::command::Matched;
+use crate::shell::token::Token;
+
+const SCRIPT_ACT: &str = "http://cisco.com/ns/yang/Cisco-IOS-XR-infra-script-mgmt-act";
+const APP_ACT: &str = "http://cisco.com/ns/yang/Cisco-IOS-XR-appmgr-act";
+const ROLLBACK_ACT: &str = "http://cisco.com/ns/yang/Cisco-IOS-XR-cfgmgr-rollback-act";
+
+/// Digits of a SHA-256.
+const SUM_DIGITS: usize = 64;
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Shell<S> {
+    /// `script add TYPE SOURCE f1 f2 ...`, with a sum behind each name, or `checksum SHA256 SUM` behind the one.
+    pub(super) async fn script_add(&mut self, matched: &Matched) -> Done {
+        let words = matched.all("FILE");
+        let scripts = with_sums(&words).map_err(|reason| Trouble::Said(format!("% {reason}")))?;
+        let has_sums = scripts.iter().any(|(_, sum)| sum.is_some());
+        let (operation, mut entries) = (if has_sums { "add-checksum" } else { "add" }, String::new());
+        for (name, sum) in &scripts {
+            let name = escape(*name);
+            entries.push_str(&match sum {
+                Some(sum) => format!(
+                    "<script-checksums><script-name>{name}</script-name><checksum-type>SHA256</checksum-type><checksum>{}</checksum></script-checksums>",
+                    escape(*sum)
+                ),
+                None => format!("<script-name>{name}</script-name>"),
+            });
+        }
+        let source = escape(matched.get("SOURCE").unwrap_or(""));
+        let script_type = matched.get("SCRIPT-TYPE").unwrap_or("");
+        let request = format!(
+            "<{operation} xmlns=\"{SCRIPT_ACT}\"><script-type>{script_type}</script-type><source>{source}</source>{entries}</{operation}>"
+        );
+        self.ask_about_scripts(&request).await
+    }
+
+    pub(super) async fn script_remove(&mut self, matched: &Matched) -> Done {
+        let names: String =
+            matched.all("FILE").iter().map(|name| format!("<script-name>{}</script-name>", escape(*name))).collect();
+        let script_type = matched.get("SCRIPT-TYPE").unwrap_or("");
+        let request =
+            format!("<remove xmlns=\"{SCRIPT_ACT}\"><script-type>{script_type}</script-type>{names}</remove>");
+        self.ask_about_scripts(&request).await
+    }
+
+    async fn ask_about_scripts(&mut self, request: &str) -> Done {
+        let reply = self.ask(request).await?;
+        let mut text = String::new();
+        for response in reply.iter().flat_map(|container| &container.children) {
+            if let Some(line) = child(response, "response") {
+                text.push_str(&line.text);
+                text.push('\n');
+            }
+        }
+        Ok(self.out.print(&text).await?)
+    }
+
+    pub(super) async fn app_action(&mut self, matched: &Matched) -> Done {
+        const VERBS: [&str; 6] = ["activate", "deactivate", "start", "stop", "restart", "kill"];
+        let verb = VERBS.into_iter().find(|verb| matched.has(verb)).expect("the syntax has one of them");
+        let app = matched.get("APP").unwrap_or("");
+        let operation = format!("appmgr-process-script-{verb}");
+        let request = format!("<{operation} xmlns=\"{APP_ACT}\"><name>{}</name></{operation}>", escape(app));
+        match self.ask(&request).await {
+            Ok(_) => Ok(()),
+            Err(AskError::Refused(errors)) if self.config.is_some() && self.is_only_in_target(app).await? => {
+                let said = AskError::Refused(errors);
+                Err(Trouble::Said(format!(
+                    "% {said}\n% `{app}` is in the target configuration only: `commit` it first"
+                )))
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Whether an app is registered in the target configuration and not in running.
+    async fn is_only_in_target(&mut self, app: &str) -> Result<bool, Trouble> {
+        let filter = format!(
+            r#"<appmgr xmlns="http://cisco.com/ns/yang/Cisco-IOS-XR-um-appmgr-cfg"><process-scripts><process-script><process-script-name>{}</process-script-name></process-script></process-scripts></appmgr>"#,
+            escape(app)
+        );
+        let target = self.get_config("candidate", Some(&filter)).await?;
+        let running = self.get_config("running", Some(&filter)).await?;
+        Ok(!target.is_empty() && running.is_empty())
+    }
+
+    pub(super) async fn kill_session(&mut self, matched: &Matched) -> Done {
+        let session = matched.get("SESSION").unwrap_or("0");
+        self.ask(&format!("<kill-session><session-id>{session}</session-id></kill-session>")).await?;
+        Ok(())
+    }
+
+    pub(super) async fn roll_back(&mut self, matched: &Matched, line: &str, tokens: &[Token]) -> Done {
+        let (operation, which) = if let Some(count) = matched.get("COUNT") {
+            ("roll-back-configuration-last", format!("<count>{count}</count>"))
+        } else {
+            let commit = escape(matched.get("COMMIT").unwrap_or(""));
+            let operation = if matched.has("to") {
+                "roll-back-configuration-to"
+            } else if matched.has("to-exclude") {
+                "roll-back-configuration-to-exclude"
+            } else {
+                "roll-back-configuration"
+            };
+            (operation, format!("<commit-id>{commit}</commit-id>"))
+        };
+        let label = matched.get("LABEL").map(|label| format!("<label>{}</label>", escape(label))).unwrap_or_default();
+        let comment = rest_of(line, tokens, matched).map(|text| format!("<comment>{}</comment>", escape(text)));
+        let comment = comment.unwrap_or_default();
+        let request = format!("<{operation} xmlns=\"{ROLLBACK_ACT}\">{which}{label}{comment}</{operation}>");
+        let before = self.newest_commit().await?;
+        self.ask(&request).await?;
+        let after = self.newest_commit().await?;
+        if let Some(config) = &mut self.config {
+            config.since = after.as_ref().map(|(id, ..)| id.clone());
+        }
+        self.learn_host().await;
+        match after.filter(|after| Some(&after.0) != before.as_ref().map(|before| &before.0)) {
+            Some((id, ..)) => {
+                let text = format!("Configuration successfully rolled back as commit {id}.\n");
+                Ok(self.out.print(&text).await?)
+            }
+            None => Ok(self.out.print("Nothing had to be rolled back.\n").await?),
+        }
+    }
+}
+
+/// What `LINE` at the end of a command took.
+pub(super) fn rest_of<'l>(line: &'l str, tokens: &[Token], matched: &Matched) -> Option<&'l str> {
+    let token = tokens.get(matched.rest?)?;
+    Some(line.get(token.start..)?.trim())
+}
+
+/// Names with their sums: all have one, or none.
+fn with_sums<'w>(words: &[&'w str]) -> Result<Vec<(&'w str, Option<&'w str>)>, String> {
+    if let [names @ .., keyword, kind, sum] = words
+        && keyword.eq_ignore_ascii_case("checksum")
+    {
+        if !kind.eq_ignore_ascii_case("sha256") {
+            return Err(format!("checksum type `{kind}` is not supported; use SHA256"));
+        }
+        return match names {
+            [name] => Ok(vec![(*name, Some(*sum))]),
+            _ => Err("with several scripts each name is followed by its sum: NAME SUM NAME SUM".to_owned()),
+        };
+    }
+    if let [name, keyword, sum] = words
+        && keyword.eq_ignore_ascii_case("checksum")
+    {
+        return Ok(vec![(*name, Some(*sum))]);
+    }
+    let is_sum = |word: &str| word.len() == SUM_DIGITS && word.bytes().all(|byte| byte.is_ascii_hexdigit());
+    if !words.iter().any(|word| is_sum(word)) {
+        return Ok(words.iter().map(|name| (*name, None)).collect());
+    }
+    let pairs = words.chunks(2).map(|pair| match pair {
+        [name, sum] if is_sum(sum) && !is_sum(name) => Ok((*name, Some(*sum))),
+        [name, ..] => Err(format!("`{name}` is not followed by its sum: give one for each script, or for none")),
+        [] => Err("no script is named".to_owned()),
+    });
+    pairs.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::with_sums;
+
+    #[test]
+    fn sums_come_for_all_scripts_or_none() {
+        let sum = "9".repeat(64);
+        assert_eq!(with_sums(&["a.py", "b.py"]).unwrap(), [("a.py", None), ("b.py", None)]);
+        assert_eq!(with_sums(&["a.py", "checksum", "SHA256", &sum]).unwrap(), [("a.py", Some(sum.as_str()))]);
+        assert_eq!(with_sums(&["a.py", "checksum", &sum]).unwrap(), [("a.py", Some(sum.as_str()))]);
+        assert_eq!(with_sums(&["a.py", &sum, "b.py", &sum]).unwrap().len(), 2);
+        for wrong in [vec!["a.py", "b.py", sum.as_str()], vec!["a.py", &sum, "b.py"], vec!["a", "checksum", "md5", "x"]]
+        {
+            assert!(with_sums(&wrong).is_err(), "{wrong:?}");
+        }
+    }
+}

@@ -1,0 +1,319 @@
+//! Configuration mode: which of its commands a line is, and the edits that are on their way to the agent.
+
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::client::AskError;
+use super::{Done, Shell, Trouble};
+use crate::shell::command::Matched;
+use crate::shell::data::{Item, difference};
+use crate::shell::edit::messages;
+use crate::shell::line::Edit;
+use crate::shell::load::Modes;
+use crate::shell::pipe::{self, Form, Piped};
+use crate::shell::show::commits::{HEAD, path_of};
+use crate::shell::text::{self, Style};
+use crate::shell::token::{Fault, FaultKind, Token, split};
+use crate::shell::vocabulary::{Verb, configuring};
+
+/// Lines that arrive together are told to the agent when there are so many.
+const LINES_WAITING_MAX: usize = 2_000;
+
+/// What a line of configuration mode is.
+enum Meant {
+    Edits(Modes, Vec<Edit>),
+    Command(Matched),
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Shell<S> {
+    pub(super) async fn config_line(&mut self, line: &str, more: bool) -> Done {
+        let tokens = split(line);
+        let config = self.config.as_ref().expect("only configuration mode comes here");
+        match meaning(&self.setup.grammar, &config.modes, line, &tokens)? {
+            Meant::Edits(modes, edits) => {
+                let config = self.config.as_mut().expect("as above");
+                config.modes = modes;
+                config.waiting.push((line.trim().to_owned(), edits));
+                if more && config.waiting.len() < LINES_WAITING_MAX { Ok(()) } else { self.flush().await }
+            }
+            Meant::Command(matched) => {
+                self.flush().await?;
+                let (command, piped) = pipe::split(&tokens)?;
+                let verb = configuring().verb(matched.command);
+                self.config_command(verb, &matched, line, command, &piped).await
+            }
+        }
+    }
+
+    async fn config_command(
+        &mut self,
+        verb: Verb,
+        matched: &Matched,
+        line: &str,
+        tokens: &[Token],
+        piped: &Piped,
+    ) -> Done {
+        match verb {
+            Verb::ShowTarget => self.show_target(piped).await,
+            Verb::ShowMerge => {
+                self.stamp().await?;
+                let items = self.get_config("candidate", None).await?;
+                self.show_lines(&items, piped).await
+            }
+            Verb::ShowHere => {
+                let path = self.config.as_ref().map(|config| config.modes.path().to_vec()).unwrap_or_default();
+                self.stamp().await?;
+                let items = self.config_at("candidate", &path).await?;
+                self.show_lines(&items, piped).await
+            }
+            Verb::ShowTargetDiff => {
+                self.stamp().await?;
+                let (running, target) = self.both().await?;
+                let lines = text::print_side_by_side(&self.setup.grammar, &running, &target);
+                self.show(&format!("Building configuration...\n{HEAD}\n{lines}end\n\n"), piped).await
+            }
+            Verb::ShowFailed => self.show_failed(piped).await,
+            Verb::Commit => self.commit(matched, line, tokens).await,
+            Verb::Validate => self.validate().await,
+            Verb::Abort => self.leave_config(true).await,
+            Verb::Clear => {
+                self.ask("<discard-changes/>").await?;
+                self.with_config(|config| {
+                    config.is_dirty = false;
+                    config.failed.clear();
+                });
+                Ok(())
+            }
+            Verb::End => self.end().await,
+            Verb::ExitMode => {
+                if self.config.as_ref().is_some_and(|config| config.modes.is_top()) {
+                    return self.end().await;
+                }
+                self.with_config(|config| config.modes.leave());
+                Ok(())
+            }
+            Verb::Root => {
+                self.with_config(|config| config.modes.to_top());
+                Ok(())
+            }
+            Verb::Pwd => {
+                let path = self.config.as_ref().map(|config| config.modes.path().to_vec()).unwrap_or_default();
+                let text = text::print(&self.setup.grammar, &nested(path), Style::Formal);
+                let text = if text.is_empty() { "(top)\n".to_owned() } else { text };
+                self.show(&text, piped).await
+            }
+            Verb::Do => {
+                let rest = tokens.get(matched.rest.unwrap_or(0)).map_or("", |token| &line[token.start..]);
+                self.exec_line(rest).await
+            }
+            Verb::Load => self.load(matched).await,
+            verb => self.perform(verb, matched, line, tokens, piped).await,
+        }
+    }
+
+    pub(super) fn with_config(&mut self, change: impl FnOnce(&mut super::Configuring)) {
+        if let Some(config) = &mut self.config {
+            change(config);
+        }
+    }
+
+    /// Tells the agent of the edits that wait. Where it refuses, the lines are told one by one to find which.
+    pub(super) async fn flush(&mut self) -> Done {
+        let Some(config) = &mut self.config else { return Ok(()) };
+        let waiting = std::mem::take(&mut config.waiting);
+        let (mut edits, mut owners) = (Vec::new(), Vec::new());
+        for (line, of_line) in &waiting {
+            owners.extend(std::iter::repeat_n(line, of_line.len()));
+            edits.extend_from_slice(of_line);
+        }
+        let mut refused: Vec<String> = Vec::new();
+        let mut at = 0;
+        for (message, count) in messages(&self.setup.grammar, &edits) {
+            let range = at..at + count;
+            at += count;
+            match self.edit(&message).await {
+                Ok(()) => {}
+                Err(AskError::Refused(errors)) if count == 1 => {
+                    refused.push(refusal(owners[range.start], &errors, waiting.len() > 1));
+                }
+                Err(AskError::Refused(_)) => {
+                    for index in range {
+                        for (message, _) in messages(&self.setup.grammar, &edits[index..=index]) {
+                            match self.edit(&message).await {
+                                Ok(()) => {}
+                                Err(AskError::Refused(errors)) => refused.push(refusal(owners[index], &errors, true)),
+                                Err(gone) => return Err(gone.into()),
+                            }
+                        }
+                    }
+                }
+                Err(gone) => return Err(gone.into()),
+            }
+        }
+        if refused.is_empty() { Ok(()) } else { Err(Trouble::Said(refused.join("\n"))) }
+    }
+
+    async fn edit(&mut self, config: &str) -> Result<(), AskError> {
+        let operation = format!(
+            "<edit-config><target><candidate/></target><error-option>rollback-on-error</error-option><config>{config}</config></edit-config>"
+        );
+        self.ask(&operation).await?;
+        self.with_config(|config| config.is_dirty = true);
+        Ok(())
+    }
+
+    /// Running, and the target configuration of this session.
+    pub(super) async fn both(&mut self) -> Result<(Vec<Item>, Vec<Item>), Trouble> {
+        Ok((self.get_config("running", None).await?, self.get_config("candidate", None).await?))
+    }
+
+    pub(super) async fn has_changes(&mut self) -> bool {
+        self.both().await.is_ok_and(|(running, target)| running != target)
+    }
+
+    async fn show_target(&mut self, piped: &Piped) -> Done {
+        self.stamp().await?;
+        let (running, target) = self.both().await?;
+        let difference = difference(&self.setup.grammar, &running, &target);
+        if piped.form.is_some() {
+            return self.show_lines(&difference.set, piped).await;
+        }
+        let lines = text::print_difference(&self.setup.grammar, &difference);
+        self.show(&format!("Building configuration...\n{HEAD}\n{lines}end\n\n"), piped).await
+    }
+
+    async fn show_lines(&mut self, items: &[Item], piped: &Piped) -> Done {
+        let text = match piped.form {
+            Some(form @ (Form::Json | Form::Xml | Form::Formal)) => self.formed(form, items),
+            None => {
+                let lines = text::print(&self.setup.grammar, items, Style::Nested);
+                format!("Building configuration...\n{HEAD}\n{lines}end\n\n")
+            }
+        };
+        self.show(&text, piped).await
+    }
+
+    /// The lines that the last commit could not make true, each with the reason.
+    async fn show_failed(&mut self, piped: &Piped) -> Done {
+        self.stamp().await?;
+        let failed = self.config.as_ref().map(|config| config.failed.clone()).unwrap_or_default();
+        if failed.is_empty() {
+            return Ok(());
+        }
+        let mut text = String::from(
+            "!! SEMANTIC ERRORS: This configuration was rejected by \n!! the system due to semantic errors. The individual \n!! errors with each failed configuration command can be \n!! found below.\n\n\n",
+        );
+        let grammar = &self.setup.grammar;
+        for error in &failed {
+            let path = error.path.as_deref().and_then(|path| path_of(grammar, path)).unwrap_or_default();
+            let lines = text::print(grammar, &nested(path), Style::Nested);
+            let (opening, closing) = match lines.lines().position(|line| line.trim() == "!") {
+                Some(first) => {
+                    let all: Vec<&str> = lines.lines().collect();
+                    (all[..first].join("\n"), all[first..].join("\n"))
+                }
+                None => (lines.trim_end().to_owned(), String::new()),
+            };
+            for part in [opening.as_str(), &format!("!!% {error}"), closing.as_str()] {
+                if !part.is_empty() {
+                    text.push_str(part);
+                    text.push('\n');
+                }
+            }
+        }
+        text.push_str("end\n");
+        self.show(&text, piped).await
+    }
+
+    /// Back to operational mode.
+    pub(super) async fn leave_config(&mut self, discards: bool) -> Done {
+        let Some(config) = self.config.take() else { return Ok(()) };
+        if discards || config.is_dirty {
+            self.ask("<discard-changes/>").await?;
+        }
+        if config.is_exclusive {
+            self.ask("<unlock><target><running/></target></unlock>").await?;
+        }
+        Ok(())
+    }
+
+    async fn end(&mut self) -> Done {
+        let is_dirty = self.config.as_ref().is_some_and(|config| config.is_dirty);
+        if is_dirty && self.has_changes().await {
+            let answer = self
+                .question("Uncommitted changes found, commit them before exiting(yes/no/cancel)? [cancel]:", "cancel")
+                .await?;
+            match answer.trim() {
+                answer if !answer.is_empty() && "yes".starts_with(answer) => {
+                    self.commit_plainly().await?;
+                    if self.config.as_ref().is_some_and(|config| config.is_dirty) {
+                        return Ok(());
+                    }
+                }
+                answer if !answer.is_empty() && "no".starts_with(answer) => {}
+                _ => return Ok(()),
+            }
+        }
+        self.leave_config(false).await
+    }
+}
+
+fn meaning(
+    grammar: &crate::shell::grammar::Grammar,
+    modes: &Modes,
+    line: &str,
+    tokens: &[Token],
+) -> Result<Meant, Fault> {
+    let mut after = modes.clone();
+    let edits = after.take(grammar, line);
+    let first = tokens.first().map_or("", |token| token.text.as_str());
+    let is_exact = |words: &[&str]| words.contains(&first);
+    let words = configuring();
+    let first_words = words.commands.first_words();
+    if first == "no" || (edits.is_ok() && !first_words.iter().any(|word| word.starts_with(first))) {
+        return edits.map(|edits| Meant::Edits(after, edits));
+    }
+    let command = pipe::split(tokens).and_then(|(command, _)| words.commands.read(command, line.len()));
+    match (edits, command) {
+        (Ok(edits), Err(_)) => Ok(Meant::Edits(after, edits)),
+        (Err(_), Ok(matched)) => Ok(Meant::Command(matched)),
+        (Ok(edits), Ok(matched)) => {
+            let visible = grammar.visible(modes.path().last().map(|item| item.node));
+            let visible: Vec<&str> = visible.iter().map(|id| grammar.node(*id).typed.word.as_str()).collect();
+            match (is_exact(&visible), is_exact(&first_words)) {
+                (true, _) => Ok(Meant::Edits(after, edits)),
+                (_, true) => Ok(Meant::Command(matched)),
+                (false, false) => {
+                    let all = visible.iter().chain(&first_words).filter(|word| word.starts_with(first));
+                    let means = all.map(|word| (*word).to_owned()).collect();
+                    Err(Fault::new(tokens[0].start, FaultKind::Ambiguous { means }))
+                }
+            }
+        }
+        // Whichever came further knows better what was meant.
+        (Err(of_edits), Err(of_command)) => {
+            Err(if of_command.at > of_edits.at { of_command } else { with_commands(of_edits, tokens, &first_words) })
+        }
+    }
+}
+
+/// A first word that nothing begins with: what could stand there are the commands of the mode, too.
+fn with_commands(mut fault: Fault, tokens: &[Token], commands: &[&str]) -> Fault {
+    if fault.kind == FaultKind::Unrecognised && tokens.first().is_some_and(|first| first.start == fault.at) {
+        fault.expected.extend(commands.iter().map(|word| (*word).to_owned()));
+    }
+    fault
+}
+
+fn refusal(line: &str, errors: &[super::RpcError], names_line: bool) -> String {
+    let said: Vec<String> = errors.iter().map(|error| format!("% {error}")).collect();
+    if names_line { format!("{line}\n{}", said.join("\n")) } else { said.join("\n") }
+}
+
+/// A path as a tree of one branch.
+fn nested(path: Vec<Item>) -> Vec<Item> {
+    let branch = path.into_iter().rev().reduce(|inner, mut outer| {
+        outer.children.push(inner);
+        outer
+    });
+    branch.into_iter().collect()
+}

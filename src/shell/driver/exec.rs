@@ -1,0 +1,222 @@
+//! Commands that tell or do something, in operational mode and with `do`.
+
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::{Configuring, Done, Shell, Trouble};
+use crate::shell::command::Matched;
+use crate::shell::data::{Item, narrowed, write_xml};
+use crate::shell::pipe::{self, Filter, Form, Piped};
+use crate::shell::show::{self, commits};
+use crate::shell::text::{self, Style};
+use crate::shell::token::{Token, split};
+use crate::shell::vocabulary::{Verb, configuring, operational};
+use crate::shell::{json, line};
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Shell<S> {
+    pub(super) async fn exec_line(&mut self, line: &str) -> Done {
+        let tokens = split(line);
+        let (command, piped) = pipe::split(&tokens)?;
+        let words = operational();
+        let matched = words.commands.read(command, line.len())?;
+        self.perform(words.verb(matched.command), &matched, line, command, &piped).await
+    }
+
+    /// Commands of both modes. Those of one mode alone are carried out where they belong.
+    pub(super) async fn perform(
+        &mut self,
+        verb: Verb,
+        matched: &Matched,
+        line: &str,
+        tokens: &[Token],
+        piped: &Piped,
+    ) -> Done {
+        match verb {
+            Verb::Configure => return self.configure(matched.has("exclusive")).await,
+            Verb::Exit => return self.leave().await,
+            Verb::TerminalStamp => {
+                self.with_stamp = matched.has("timestamp");
+                return Ok(());
+            }
+            // Nothing pauses and nothing wraps where there is no terminal.
+            Verb::TerminalLength | Verb::TerminalWidth => {
+                let number = |name: &str| matched.number(name).map(|number| number as usize);
+                if let Some(terminal) = self.out.terminal() {
+                    terminal.length = number("LINES").or(terminal.length);
+                    terminal.width = number("COLUMNS").or(terminal.width);
+                }
+                return Ok(());
+            }
+            _ => {}
+        }
+        self.stamp().await?;
+        match verb {
+            Verb::ShowRunning => self.show_running(tokens, matched.rest, piped).await,
+            Verb::ShowCommitChanges => {
+                let reply = self.ask(&commits::changes_request(matched)).await?;
+                let text = commits::changes(matched.has("diff"), &self.setup.grammar, &reply);
+                self.show(&text, piped).await
+            }
+            Verb::ShowAppLogs => self.show_logs(matched, piped).await,
+            Verb::ShowClock => {
+                let now = super::now().to_zoned(self.setup.zone.clone());
+                self.show(&format!("{}\n", now.strftime("%H:%M:%S%.3f %Z %a %b %d %Y")), piped).await
+            }
+            Verb::ScriptAdd => self.script_add(matched).await,
+            Verb::ScriptRemove => self.script_remove(matched).await,
+            Verb::AppAction => self.app_action(matched).await,
+            Verb::KillSession => self.kill_session(matched).await,
+            Verb::RollBack => self.roll_back(matched, line, tokens).await,
+            Verb::Copy => self.copy(matched).await,
+            Verb::Dir => self.dir(matched, piped).await,
+            Verb::Describe => {
+                let text = self.described(&tokens[matched.rest.unwrap_or(0)..]);
+                self.show(&text, piped).await
+            }
+            Verb::Help => self.show(HELP, piped).await,
+            verb => match show::filter(verb, matched) {
+                Some(filter) => {
+                    let items = self.get(&filter).await?;
+                    let text = match piped.form {
+                        Some(form) => self.formed(form, &items),
+                        None => show::render(verb, matched, &self.setup.grammar, &items),
+                    };
+                    let is_refusal = text.starts_with("% ");
+                    self.show(&text, piped).await?;
+                    if is_refusal {
+                        self.status = 1;
+                    }
+                    Ok(())
+                }
+                None => Err(Trouble::Said("% This command belongs to another mode".to_owned())),
+            },
+        }
+    }
+
+    pub(super) fn formed(&self, form: Form, items: &[Item]) -> String {
+        let grammar = &self.setup.grammar;
+        match form {
+            Form::Json => json::write(grammar, items),
+            Form::Xml => write_xml(grammar, items, Some(0)),
+            Form::Formal => text::print(grammar, items, Style::Formal),
+        }
+    }
+
+    async fn show_running(&mut self, tokens: &[Token], rest: Option<usize>, piped: &Piped) -> Done {
+        let words = rest.map_or(&[][..], |rest| &tokens[rest..]);
+        let path = line::path(&self.setup.grammar, &[], words)?;
+        let items = self.config_at("running", &path).await?;
+        let text = match piped.form {
+            Some(form @ (Form::Json | Form::Xml)) => self.formed(form, &items),
+            form => {
+                let style = if form == Some(Form::Formal) { Style::Formal } else { Style::Nested };
+                let lines = text::print(&self.setup.grammar, &items, style);
+                if !path.is_empty() && lines.is_empty() {
+                    "% No such configuration item(s)\n".to_owned()
+                } else if path.is_empty() {
+                    let changed = match self.newest_commit().await? {
+                        Some((_, user, _, time)) => format!("!! Last configuration change at {time} by {user}\n"),
+                        None => String::new(),
+                    };
+                    format!("Building configuration...\n{}\n{changed}!\n{lines}end\n", commits::HEAD)
+                } else {
+                    lines
+                }
+            }
+        };
+        self.show(&format!("{text}\n"), piped).await
+    }
+
+    /// Configuration at and below a path of instances.
+    pub(super) async fn config_at(&mut self, source: &str, path: &[Item]) -> Result<Vec<Item>, Trouble> {
+        let filter = (!path.is_empty()).then(|| {
+            let mut steps = path.iter().rev().cloned();
+            let last = steps.next().expect("the path is not empty");
+            let nested = steps.fold(last, |inner, mut outer| {
+                outer.children.push(inner);
+                outer
+            });
+            write_xml(&self.setup.grammar, &[nested], None)
+        });
+        let items = self.get_config(source, filter.as_deref()).await?;
+        Ok(narrowed(&self.setup.grammar, &items, path))
+    }
+
+    /// Id, user, client and time of the newest commit.
+    pub(super) async fn newest_commit(&mut self) -> Result<Option<(String, String, String, String)>, Trouble> {
+        const NEWEST: &str = r#"<get><filter xmlns:c="http://cisco.com/ns/yang/Cisco-IOS-XR-config-cfgmgr-exec-oper" type="xpath" select="/c:config-manager/c:global/c:config-commit/c:commits/c:commit[1]"/></get>"#;
+        let reply = match self.ask(NEWEST).await {
+            Ok(reply) => reply,
+            Err(super::client::AskError::Refused(_)) => return Ok(None),
+            Err(gone) => return Err(gone.into()),
+        };
+        let items = self.items(&reply)?;
+        Ok(commits::newest(&self.setup.grammar, &items))
+    }
+
+    /// Text as the bars want it.
+    pub(super) async fn show(&mut self, text: &str, piped: &Piped) -> Done {
+        if piped.filters.is_empty() {
+            return Ok(self.out.print(text).await?);
+        }
+        let text = pipe::apply(text, &piped.filters);
+        for filter in &piped.filters {
+            if let Filter::File(name) = filter {
+                return self.write_file(name, text.as_bytes()).await;
+            }
+        }
+        Ok(self.out.print(&text).await?)
+    }
+
+    async fn configure(&mut self, is_exclusive: bool) -> Done {
+        self.stamp().await?;
+        if is_exclusive {
+            self.ask("<lock><target><running/></target></lock>").await?;
+        }
+        let since = self.newest_commit().await?.map(|(id, ..)| id);
+        self.config = Some(Configuring { is_exclusive, since, ..Configuring::default() });
+        Ok(())
+    }
+
+    /// Ends the session, unless a confirmed commit would be undone by it and the user stays.
+    async fn leave(&mut self) -> Done {
+        if self.is_unconfirmed {
+            let answer = self
+                .question(
+                    "You are exiting after a 'commit confirm' with an active rollback session: it is undone at once.\nDo you wish to proceed? [no]: ",
+                    "no",
+                )
+                .await?;
+            if !answer.starts_with('y') {
+                return Ok(());
+            }
+        }
+        self.is_over = true;
+        Ok(())
+    }
+
+    /// What a line means, word by word.
+    fn described(&self, tokens: &[Token]) -> String {
+        let grammar = &self.setup.grammar;
+        let context = self.config.as_ref().map_or(&[][..], |config| config.modes.path());
+        if let Ok(path) = line::path(grammar, context, tokens)
+            && let Some(last) = path.last()
+        {
+            let node = grammar.node(last.node);
+            let names = grammar.ancestry(last.node).into_iter().map(|id| grammar.node(id).name.clone());
+            let module = grammar.module(last.node);
+            let path = names.collect::<Vec<_>>().join("/");
+            return format!("Configuration node /{}:{path}\n{}\n", module.name, node.description.trim());
+        }
+        match operational().commands.read(tokens, 0).or_else(|_| configuring().commands.read(tokens, 0)) {
+            Ok(_) => "A command; `?` behind it tells its options\n".to_owned(),
+            Err(fault) => format!("{fault}\n"),
+        }
+    }
+}
+
+const HELP: &str = "\
+Type `?` anywhere to see what can follow, and TAB to complete a word. Words may be
+abbreviated as far as they stay unique. `configure` enters configuration mode;
+`commit` makes what was typed there the running configuration. Output can be
+filtered: `show ... | include TEXT`, exclude, begin, count, json, xml, file.
+";

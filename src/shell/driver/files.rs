@@ -1,0 +1,173 @@
+//! Files of the disk: logs of apps, configuration to load, copies. Never outside of the disk, and only as NACM permits.
+
+use std::io::{Read as _, Write as _};
+use std::path::{Path, PathBuf};
+
+use nix::fcntl::OFlag;
+use nix::sys::stat::{Mode, SFlag};
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::{Done, Shell, Trouble};
+use crate::shell::command::Matched;
+use crate::shell::load::Modes;
+use crate::shell::pipe::Piped;
+use crate::shell::show::apps;
+use crate::shell::token::Fault;
+use crate::sys::beneath::{self, Root};
+
+/// A larger file is no configuration, and no log that is read on a terminal.
+const FILE_BYTES_MAX: u64 = 64 << 20;
+const NEW_FILE_MODE: Mode = Mode::from_bits_truncate(0o644);
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Shell<S> {
+    pub(super) async fn show_logs(&mut self, matched: &Matched, piped: &Piped) -> Done {
+        let app = matched.get("APP").unwrap_or("");
+        let filter = crate::shell::show::filter(crate::shell::vocabulary::Verb::ShowAppLogs, matched);
+        let items = self.get(&filter.unwrap_or_default()).await?;
+        let location = apps::log_location(app, &self.setup.grammar, &items).map_err(said)?;
+        let name = if matched.has("errors") { "stderr.log" } else { "stdout.log" };
+        self.permitted(false).await?;
+        let bytes = match self.read_file(&format!("{location}/{name}")) {
+            Ok(bytes) => bytes,
+            // It has never run.
+            Err(nix::errno::Errno::ENOENT) => Vec::new(),
+            Err(trouble) => return Err(said(format!("{location}/{name} cannot be read: {}", trouble.desc()))),
+        };
+        let text = String::from_utf8_lossy(&bytes);
+        let mut lines: Vec<&str> = text.lines().collect();
+        if let Some(count) = matched.number("COUNT") {
+            lines.drain(..lines.len().saturating_sub(count as usize));
+        }
+        let text: String = lines.into_iter().flat_map(|line| [line, "\n"]).collect();
+        self.show(&text, piped).await
+    }
+
+    /// `load FILE`, `load merge FILE`: every line as if it were typed at the top.
+    pub(super) async fn load(&mut self, matched: &Matched) -> Done {
+        let text = if let Some(name) = matched.get("DEVICE-PATH") {
+            self.permitted(false).await?;
+            let bytes = self.read_file(name).map_err(|trouble| unreadable(name, trouble))?;
+            String::from_utf8_lossy(&bytes).into_owned()
+        } else if matched.has("terminal") {
+            self.lines_to_the_end().await
+        } else {
+            return Err(said("which file? type `load merge FILE`"));
+        };
+        let mut modes = Modes::default();
+        let mut wrong = Vec::new();
+        for (number, line) in text.lines().enumerate() {
+            let is_frame = matches!(line.trim(), "end" | "Building configuration...") || line.trim().is_empty();
+            if is_frame {
+                continue;
+            }
+            match modes.take(&self.setup.grammar, line) {
+                Ok(edits) => self.with_config(|config| config.waiting.push((line.trim().to_owned(), edits))),
+                Err(fault) => wrong.push(marked(number + 1, line, &fault)),
+            }
+        }
+        self.out.print(&format!("Loading.\n{} bytes parsed\n", text.len())).await?;
+        self.flush().await?;
+        if wrong.is_empty() { Ok(()) } else { Err(Trouble::Said(wrong.join("\n"))) }
+    }
+
+    async fn lines_to_the_end(&mut self) -> String {
+        if let Some(terminal) = self.out.terminal() {
+            let mut text = String::new();
+            while let Ok(Some(line)) = terminal.answer("").await {
+                text.push_str(&line);
+                text.push('\n');
+            }
+            return text;
+        }
+        let Some(lines) = &mut self.lines else { return String::new() };
+        let mut text = String::new();
+        // The stream ends, or says so by the sign that a terminal would turn into its end.
+        while let Ok(Some(line)) = lines.next().await {
+            if line == "\u{4}" {
+                break;
+            }
+            text.push_str(&line);
+            text.push('\n');
+        }
+        text
+    }
+
+    pub(super) async fn copy(&mut self, matched: &Matched) -> Done {
+        let (from, to) = (matched.get("FROM").unwrap_or(""), matched.get("TO").unwrap_or(""));
+        self.permitted(false).await?;
+        let bytes = self.read_file(from).map_err(|trouble| unreadable(from, trouble))?;
+        self.write_file(to, &bytes).await?;
+        Ok(self.out.print(&format!("{} bytes copied\n", bytes.len())).await?)
+    }
+
+    pub(super) async fn dir(&mut self, matched: &Matched, piped: &Piped) -> Done {
+        let name = matched.get("DEVICE-PATH").unwrap_or("harddisk:");
+        self.permitted(false).await?;
+        let list = || -> nix::Result<Vec<String>> {
+            let mut listing = self.root()?.list(&below(name)?)?;
+            let mut lines = Vec::new();
+            while let Some((name, stat)) = listing.next_entry()? {
+                let kind = if beneath::kind(&stat) == SFlag::S_IFDIR { 'd' } else { '-' };
+                let changed = jiff::Timestamp::from_second(stat.st_mtime).unwrap_or_default();
+                let changed = changed.to_zoned(self.setup.zone.clone()).strftime("%b %e %H:%M:%S %Y");
+                lines.push(format!("{kind} {:>12} {changed} {}", stat.st_size, name.to_string_lossy()));
+            }
+            lines.sort_by(|left, right| left.rsplit(' ').next().cmp(&right.rsplit(' ').next()));
+            Ok(lines)
+        };
+        let lines = list().map_err(|trouble| unreadable(name, trouble))?;
+        let text = format!("Directory of {name}\n{}\n", lines.join("\n"));
+        self.show(&text, piped).await
+    }
+
+    pub(super) async fn write_file(&mut self, name: &str, bytes: &[u8]) -> Done {
+        self.permitted(true).await?;
+        let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_TRUNC;
+        let write = || -> std::io::Result<()> {
+            let path = below(name)?;
+            let mut file = self.root()?.open_file(&path, flags, NEW_FILE_MODE)?;
+            file.write_all(bytes)
+        };
+        write().map_err(|trouble| said(format!("{name} cannot be written: {trouble}")))
+    }
+
+    fn read_file(&self, name: &str) -> nix::Result<Vec<u8>> {
+        let file = self.root()?.open_file(&below(name)?, OFlag::O_RDONLY, Mode::empty())?;
+        let mut bytes = Vec::new();
+        let broken =
+            |error: std::io::Error| nix::errno::Errno::from_raw(error.raw_os_error().unwrap_or(nix::libc::EIO));
+        file.take(FILE_BYTES_MAX).read_to_end(&mut bytes).map_err(broken)?;
+        Ok(bytes)
+    }
+
+    fn root(&self) -> nix::Result<Root> {
+        Root::open(&self.setup.harddisk)
+    }
+
+    async fn permitted(&mut self, writes: bool) -> Done {
+        let permit = (self.setup.permit)(writes);
+        permit.await.map_err(said)
+    }
+}
+
+/// The path below the disk that a device path names.
+fn below(name: &str) -> nix::Result<PathBuf> {
+    let rest = name.strip_prefix('/').unwrap_or(name).strip_prefix("harddisk:").ok_or(nix::errno::Errno::ENOENT)?;
+    let path = Path::new(rest.trim_start_matches('/'));
+    let is_plain = path.components().all(|part| matches!(part, std::path::Component::Normal(_)));
+    if is_plain { Ok(path.to_owned()) } else { Err(nix::errno::Errno::EACCES) }
+}
+
+fn unreadable(name: &str, trouble: nix::errno::Errno) -> Trouble {
+    let hint = if below(name).is_err() { "; paths look like /harddisk:/DIR/FILE" } else { "" };
+    said(format!("{name} cannot be read: {}{hint}", trouble.desc()))
+}
+
+fn marked(number: usize, line: &str, fault: &Fault) -> String {
+    let column = line.get(..fault.at).map_or(0, |before| before.chars().count());
+    format!("line {number}:\n{line}\n{}^\n{fault}", " ".repeat(column))
+}
+
+fn said(text: impl std::fmt::Display) -> Trouble {
+    Trouble::Said(format!("% {text}"))
+}

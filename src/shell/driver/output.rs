@@ -1,0 +1,53 @@
+//! Where a session's text goes: a terminal with pages, or streams.
+
+use tokio::io::{AsyncWrite, AsyncWriteExt};
+
+use super::Gone;
+use super::terminal::Terminal;
+
+pub(super) enum Output {
+    Streams { out: Box<dyn AsyncWrite + Unpin>, errors: Option<Box<dyn AsyncWrite + Unpin>> },
+    Terminal(Box<Terminal>),
+}
+
+impl Output {
+    pub(super) fn is_terminal(&self) -> bool {
+        matches!(self, Output::Terminal(_))
+    }
+
+    pub(super) fn terminal(&mut self) -> Option<&mut Terminal> {
+        match self {
+            Output::Terminal(terminal) => Some(terminal),
+            Output::Streams { .. } => None,
+        }
+    }
+
+    pub(super) async fn print(&mut self, text: &str) -> Result<(), Gone> {
+        match self {
+            Output::Streams { out, .. } => {
+                out.write_all(text.as_bytes()).await.map_err(|_| Gone)?;
+                out.flush().await.map_err(|_| Gone)
+            }
+            // Whether it was read to the end is the user's business.
+            Output::Terminal(terminal) => terminal.print(text).await.map(|_| ()),
+        }
+    }
+
+    /// What went wrong: apart from what was asked for, where there is a place for it.
+    pub(super) async fn error(&mut self, text: &str) -> Result<(), Gone> {
+        match self {
+            Output::Streams { errors: Some(errors), .. } => {
+                errors.write_all(text.as_bytes()).await.map_err(|_| Gone)?;
+                errors.flush().await.map_err(|_| Gone)
+            }
+            Output::Streams { errors: None, .. } | Output::Terminal(_) => self.print(text).await,
+        }
+    }
+
+    pub(super) async fn finish(&mut self) {
+        if let Output::Streams { out, .. } = self {
+            // Whoever does not read any more misses nothing.
+            let _ = out.flush().await;
+        }
+    }
+}

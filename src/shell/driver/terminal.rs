@@ -1,0 +1,350 @@
+//! A session on a terminal: the line that is typed, help and completion while it is, pages, questions.
+
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::sync::watch;
+
+use super::output::Output;
+use super::{Gone, Setup, Shell};
+use crate::shell::assist::{Assistance, Live, assist};
+use crate::shell::data::{Item, write_xml};
+use crate::shell::editor::{Editor, Event};
+use crate::shell::grammar::{Kind, NodeId};
+use crate::shell::relay::Window;
+
+const READ_BYTES: usize = 16 * 1024;
+/// Lines that go out before it is looked whether ^C has come.
+const LINES_AT_ONCE: usize = 64;
+const MORE: &str = " --More-- ";
+const MORE_GONE: &str = "\r          \r";
+/// A list that is longer is no help.
+const VALUES_MAX: usize = 200;
+
+/// The user's terminal.
+pub(super) struct Terminal {
+    input: Box<dyn AsyncRead + Unpin>,
+    out: Box<dyn AsyncWrite + Unpin>,
+    window: watch::Receiver<Window>,
+    pub(super) editor: Editor,
+    /// What `terminal length` and `terminal width` say, in place of the window.
+    pub(super) length: Option<usize>,
+    pub(super) width: Option<usize>,
+}
+
+impl Terminal {
+    async fn read(&mut self) -> Result<(), Gone> {
+        let mut buffer = vec![0; READ_BYTES];
+        match self.input.read(&mut buffer).await {
+            Ok(length @ 1..) => {
+                self.editor.feed(&buffer[..length]);
+                Ok(())
+            }
+            _ => Err(Gone),
+        }
+    }
+
+    /// Waits for a key, or for a window of another size.
+    async fn read_or_fit(&mut self) -> Result<(), Gone> {
+        let mut buffer = vec![0; READ_BYTES];
+        tokio::select! {
+            read = self.input.read(&mut buffer) => match read {
+                Ok(length @ 1..) => self.editor.feed(&buffer[..length]),
+                _ => return Err(Gone),
+            },
+            resized = self.window.changed() => {
+                resized.map_err(|_| Gone)?;
+                self.fit();
+            }
+        }
+        Ok(())
+    }
+
+    async fn send(&mut self, text: &str) -> Result<(), Gone> {
+        self.out.write_all(text.as_bytes()).await.map_err(|_| Gone)?;
+        self.out.flush().await.map_err(|_| Gone)
+    }
+
+    async fn send_echo(&mut self) -> Result<(), Gone> {
+        let echo = self.editor.take_output();
+        if echo.is_empty() { Ok(()) } else { self.send(&echo).await }
+    }
+
+    fn fit(&mut self) {
+        let columns = self.width.unwrap_or(self.window.borrow_and_update().columns as usize);
+        self.editor.resize(columns);
+    }
+
+    fn page(&self) -> usize {
+        self.length.unwrap_or(self.window.borrow().rows as usize)
+    }
+
+    /// Whole lines, a page at a time. False when the user has seen enough.
+    pub(super) async fn print(&mut self, text: &str) -> Result<bool, Gone> {
+        let page = self.page();
+        let (mut on_page, mut chunk) = (0, String::new());
+        for (number, line) in text.split_inclusive('\n').enumerate() {
+            if page > 1 && on_page + 1 >= page {
+                self.send(&chunk).await?;
+                chunk.clear();
+                on_page = match self.more().await? {
+                    More::Page => 0,
+                    More::Line => page - 2,
+                    More::Quit => return Ok(false),
+                };
+            }
+            match line.strip_suffix('\n') {
+                Some(line) => {
+                    chunk.push_str(line);
+                    chunk.push_str("\r\n");
+                }
+                None => chunk.push_str(line),
+            }
+            on_page += 1;
+            if number % LINES_AT_ONCE == LINES_AT_ONCE - 1 {
+                self.send(&chunk).await?;
+                chunk.clear();
+                if self.is_interrupted().await? {
+                    self.send("^C\r\n").await?;
+                    return Ok(false);
+                }
+            }
+        }
+        self.send(&chunk).await?;
+        Ok(true)
+    }
+
+    /// Whether ^C has been typed meanwhile.
+    async fn is_interrupted(&mut self) -> Result<bool, Gone> {
+        tokio::select! {
+            biased;
+            read = self.read() => read?,
+            () = std::future::ready(()) => {}
+        }
+        Ok(self.editor.take_interrupt())
+    }
+
+    async fn more(&mut self) -> Result<More, Gone> {
+        self.send(MORE).await?;
+        loop {
+            while let Some(byte) = self.editor.take_byte() {
+                let answer = match byte {
+                    b' ' | b'f' => More::Page,
+                    b'\r' | b'\n' => More::Line,
+                    b'q' | b'Q' | 0x03 | 0x1b => More::Quit,
+                    _ => continue,
+                };
+                self.send(MORE_GONE).await?;
+                return Ok(answer);
+            }
+            self.read().await?;
+        }
+    }
+
+    /// A line in answer to a question; an empty one means the default.
+    pub(super) async fn answer(&mut self, question: &str) -> Result<Option<String>, Gone> {
+        let (before, prompt) = question.rsplit_once('\n').map_or(("", question), |(before, last)| (before, last));
+        if !before.is_empty() {
+            self.send(&format!("{}\r\n", before.replace('\n', "\r\n"))).await?;
+        }
+        self.fit();
+        self.editor.begin(prompt);
+        loop {
+            let event = self.editor.next_event();
+            self.send_echo().await?;
+            match event {
+                Some(Event::Line(line)) => return Ok(Some(line.trim().to_owned())),
+                Some(Event::Interrupt | Event::Leave) => return Ok(Some(String::new())),
+                Some(Event::End) => {
+                    self.send("\r\n").await?;
+                    return Ok(None);
+                }
+                Some(Event::Help) => self.editor.insert_text("?"),
+                Some(Event::Complete) => {}
+                None => self.read().await?,
+            }
+        }
+    }
+}
+
+enum More {
+    Page,
+    Line,
+    Quit,
+}
+
+/// Carries out what is typed until the user leaves; the exit status.
+pub async fn serve_terminal<S>(
+    netconf: S,
+    setup: Setup,
+    input: Box<dyn AsyncRead + Unpin>,
+    out: Box<dyn AsyncWrite + Unpin>,
+    window: watch::Receiver<Window>,
+) -> u32
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let terminal = Terminal { input, out, window, editor: Editor::default(), length: None, width: None };
+    let Some(mut shell) = Shell::open(netconf, setup, Output::Terminal(Box::new(terminal))).await else { return 1 };
+    while !shell.is_over {
+        if shell.typed_line().await.is_err() {
+            break;
+        }
+    }
+    shell.finish().await
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Shell<S> {
+    /// One line, typed and carried out.
+    async fn typed_line(&mut self) -> Result<(), Gone> {
+        let prompt = self.prompt();
+        let Some(terminal) = self.out.terminal() else { return Err(Gone) };
+        terminal.fit();
+        terminal.editor.begin(&prompt);
+        loop {
+            let Some(terminal) = self.out.terminal() else { return Err(Gone) };
+            let event = terminal.editor.next_event();
+            terminal.send_echo().await?;
+            match event {
+                None => terminal.read_or_fit().await?,
+                Some(Event::Line(line)) => {
+                    terminal.editor.remember(&line);
+                    let more = terminal.editor.has_more();
+                    self.status = 0;
+                    return self.line(&line, more).await;
+                }
+                Some(Event::Interrupt) => return Ok(()),
+                Some(Event::Leave) => {
+                    return if self.config.is_some() { self.line("end", false).await } else { Ok(()) };
+                }
+                Some(Event::End) => {
+                    terminal.send("\r\n").await?;
+                    return self.line("exit", false).await;
+                }
+                Some(Event::Help) => self.help().await?,
+                Some(Event::Complete) => self.complete().await?,
+            }
+        }
+    }
+
+    async fn help(&mut self) -> Result<(), Gone> {
+        let assistance = self.assistance().await?;
+        let listed = assistance.listed().replace('\n', "\r\n");
+        let Some(terminal) = self.out.terminal() else { return Ok(()) };
+        terminal.send(&format!("?\r\n{listed}")).await?;
+        terminal.editor.repaint();
+        Ok(())
+    }
+
+    async fn complete(&mut self) -> Result<(), Gone> {
+        let assistance = self.assistance().await?;
+        let Some(terminal) = self.out.terminal() else { return Ok(()) };
+        match assistance.completion() {
+            Some(text) => terminal.editor.insert_text(&text),
+            None if assistance.words.iter().any(|word| !word.is_placeholder) => {
+                let words: Vec<&str> = assistance.words.iter().map(|word| word.text.as_str()).collect();
+                terminal.send(&format!("\r\n{}\r\n", words.join("  "))).await?;
+                terminal.editor.repaint();
+            }
+            None => terminal.send("\x07").await?,
+        }
+        Ok(())
+    }
+
+    async fn assistance(&mut self) -> Result<Assistance, Gone> {
+        let Some(terminal) = self.out.terminal() else { return Ok(Assistance::default()) };
+        let before = terminal.editor.before_cursor();
+        let modes = self.config.as_ref().map(|config| &config.modes);
+        let mut assistance = assist(&self.setup.grammar, modes, &before);
+        if let Some(live) = assistance.live.take() {
+            let values = self.live_values(&live).await;
+            let partial = assistance.partial.clone();
+            let fitting: Vec<String> = values.into_iter().filter(|value| value.starts_with(&partial)).collect();
+            // With many, only how they go on counts.
+            let is_many = fitting.len() > VALUES_MAX;
+            assistance.add_values(fitting);
+            if is_many && assistance.completion().is_none() {
+                assistance.words.truncate(VALUES_MAX);
+            }
+        }
+        Ok(assistance)
+    }
+
+    /// Values that the agent knows; none where it will not tell.
+    async fn live_values(&mut self, live: &Live) -> Vec<String> {
+        let request = match live {
+            Live::Apps => r#"<get><filter xmlns:a="http://cisco.com/ns/yang/Cisco-IOS-XR-appmgr-oper" type="xpath" select="/a:appmgr/a:process-scripts/a:process-script/a:name"/></get>"#.to_owned(),
+            Live::Scripts => r#"<get><filter xmlns:s="http://cisco.com/ns/yang/Cisco-IOS-XR-infra-script-mgmt-oper" type="xpath" select="/s:script/s:status/s:summary/s:status-summary/s:script-name"/></get>"#.to_owned(),
+            Live::Commits => r#"<get><filter xmlns:c="http://cisco.com/ns/yang/Cisco-IOS-XR-config-cfgmgr-exec-oper" type="xpath" select="/c:config-manager/c:global/c:config-commit/c:commits/c:commit/c:commit-id"/></get>"#.to_owned(),
+            Live::Leaf(path, node) => {
+                let source = if self.config.is_some() { "candidate" } else { "running" };
+                let Some(filter) = self.leaf_filter(path, *node) else { return Vec::new() };
+                format!("<get-config><source><{source}/></source><filter>{filter}</filter></get-config>")
+            }
+        };
+        let Ok(reply) = self.ask(&request).await else { return Vec::new() };
+        let Ok(items) = self.items(&reply) else { return Vec::new() };
+        let mut values = Vec::new();
+        leaves(&self.setup.grammar, &items, &mut values);
+        values.sort();
+        values.dedup();
+        values
+    }
+
+    /// Selects the keys that a list has, or what a reference may refer to.
+    fn leaf_filter(&self, path: &[Item], node: NodeId) -> Option<String> {
+        use crate::yang::schema::ValueType;
+        let grammar = &self.setup.grammar;
+        let mut steps: Vec<Item> = match &grammar.node(node).value {
+            Some(ValueType::Leafref { target: Some(target), .. }) => {
+                let empty = |node| Item { node, value: String::new(), children: Vec::new() };
+                grammar.ancestry(grammar.find(target)?).into_iter().map(empty).collect()
+            }
+            _ if grammar.is_key(node) => {
+                let list = grammar.node(node).parent?;
+                let mut steps = path.to_vec();
+                if steps.last().map(|last| last.node) != Some(list) {
+                    let here = steps.last().map(|last| last.node);
+                    let missing: Vec<NodeId> = grammar
+                        .ancestry(list)
+                        .into_iter()
+                        .skip_while(|id| here.is_some() && Some(*id) != here)
+                        .collect();
+                    let skipped = usize::from(here.is_some());
+                    steps.extend(missing.into_iter().skip(skipped).map(|node| Item {
+                        node,
+                        value: String::new(),
+                        children: Vec::new(),
+                    }));
+                }
+                steps.push(Item::leaf(node, ""));
+                steps
+            }
+            _ => return None,
+        };
+        let last = steps.pop()?;
+        let nested = steps.into_iter().rev().fold(last, |inner, mut outer| {
+            outer.children.push(inner);
+            outer
+        });
+        Some(write_xml(grammar, &[nested], None))
+    }
+}
+
+/// The values of the leaves that end the branches of data.
+fn leaves(grammar: &crate::shell::grammar::Grammar, items: &[Item], found: &mut Vec<String>) {
+    for item in items {
+        match grammar.node(item.node).kind {
+            Kind::Leaf | Kind::LeafList | Kind::Any => found.push(item.value.clone()),
+            // Keys come with every entry: of several leaves the last is the one that was asked for.
+            Kind::List { .. } | Kind::Container { .. } => {
+                let is_branch = item.children.iter().any(|child| !grammar.is_leaf_like(child.node));
+                if is_branch {
+                    let inner: Vec<Item> =
+                        item.children.iter().filter(|child| !grammar.is_leaf_like(child.node)).cloned().collect();
+                    leaves(grammar, &inner, found);
+                } else if let Some(last) = item.children.last() {
+                    found.push(last.value.clone());
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! `show script status`.
+
+use std::fmt::Write as _;
+
+use super::super::command::Matched;
+use super::super::data::Item;
+use super::super::grammar::Grammar;
+use super::{all, descend};
+
+const RULE: usize = 102;
+
+pub(super) fn filter(matched: &Matched) -> String {
+    let view = if matched.has("detail") { "<detail/>" } else { "<summary/>" };
+    format!(
+        r#"<script xmlns="http://cisco.com/ns/yang/Cisco-IOS-XR-infra-script-mgmt-oper"><status>{view}</status></script>"#
+    )
+}
+
+pub(super) fn render(matched: &Matched, grammar: &Grammar, items: &[Item]) -> String {
+    let is_detail = matched.has("detail");
+    let (view, row) = if is_detail { ("detail", "status-detail") } else { ("summary", "status-summary") };
+    let mut rows = all(grammar, descend(grammar, items, &["script", "status", view]), row);
+    let summary =
+        |row: &Item| if is_detail { row.child(grammar, "status-summary").cloned() } else { Some(row.clone()) };
+    let is = |row: &Item, leaf: &str, wanted: Option<&str>| {
+        wanted.is_none_or(|wanted| summary(row).is_some_and(|row| row.text(grammar, leaf) == Some(wanted)))
+    };
+    rows.retain(|row| {
+        is(row, "script-name", matched.get("FILE")) && is(row, "script-type", matched.get("SCRIPT-TYPE"))
+    });
+    if matched.has("reverse") {
+        rows.reverse();
+    }
+    if let Some(count) = matched.number("COUNT") {
+        rows.drain(..rows.len().saturating_sub(count as usize));
+    }
+    let mut out = String::new();
+    let rule = |out: &mut String, sign: &str| {
+        let _ = writeln!(out, "{}", sign.repeat(RULE));
+    };
+    rule(&mut out, "=");
+    line(&mut out, ["Name", "Type", "Status", "Last Action", "Action Time"]);
+    rule(&mut out, "-");
+    for (index, row) in rows.iter().enumerate() {
+        let Some(summary) = summary(row) else { continue };
+        let text = |leaf: &str| summary.text(grammar, leaf).unwrap_or("").to_owned();
+        if is_detail && index > 0 {
+            rule(&mut out, "-");
+        }
+        let cells = ["script-name", "script-type", "status", "last-action", "last-action-time"].map(text);
+        line(&mut out, cells.each_ref().map(String::as_str));
+        if is_detail {
+            rule(&mut out, "-");
+            details(&mut out, grammar, row, &cells[0]);
+        }
+    }
+    rule(&mut out, "=");
+    out
+}
+
+fn line(out: &mut String, cells: [&str; 5]) {
+    let widths = [33, 8, 18, 13, 27];
+    let cells: Vec<String> =
+        cells.iter().zip(widths).map(|(cell, width)| format!("{:<width$}", format!(" {cell}"))).collect();
+    let _ = writeln!(out, "{}", cells.join("|").trim_end());
+}
+
+fn details(out: &mut String, grammar: &Grammar, row: &Item, name: &str) {
+    let _ = writeln!(out, "Script Name       : {name}");
+    for (title, leaf) in [("Checksum          ", "checksum"), ("Script Description", "script-description")] {
+        if let Some(text) = row.text(grammar, leaf) {
+            let _ = writeln!(out, "{title}: {text}");
+        }
+    }
+    if let Some(text) = row.text(grammar, "script-arguments").filter(|text| !text.is_empty()) {
+        let _ = writeln!(out, "Script Arguments  :");
+        for line in text.lines() {
+            let _ = writeln!(out, "  {line}");
+        }
+    }
+    let _ = writeln!(out, "History:\n--------");
+    for (index, entry) in all(grammar, Some(row), "status-history").iter().enumerate() {
+        let facts =
+            [("Action", "action"), ("Time", "time-stamp"), ("Checksum", "checksum"), ("Description", "description")];
+        for (title, leaf) in facts {
+            let Some(text) = entry.text(grammar, leaf) else { continue };
+            let number = if leaf == "action" { format!("{}.", index + 1) } else { String::new() };
+            let _ = writeln!(out, "{number:<4} {title:<13}: {text}");
+        }
+    }
+}

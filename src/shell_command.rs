@@ -1,0 +1,114 @@
+//! The command `procyon shell`: a terminal, a file or some lines on this side, the agent's shell on the other.
+//!
+//! Must not know: what any line means; the shell runs in the agent.
+
+use std::io::{self, ErrorKind, IsTerminal as _, Read as _, Write as _};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::{Context as _, bail};
+
+use crate::settings::Layout;
+use crate::shell::relay::{Asking, Frame, Window};
+use crate::sys::terminal;
+
+const READ_BYTES: usize = 16 * 1024;
+
+/// Runs the lines, or what is in the file, or what comes on standard input; the exit status is the shell's.
+///
+/// # Errors
+/// No agent on this root, or a file that cannot be read.
+pub fn run(layout: &Layout, commands: &[String], file: Option<&Path>) -> anyhow::Result<ExitCode> {
+    let socket = layout.shell_socket();
+    let stream = UnixStream::connect(&socket).map_err(|error| match error.kind() {
+        ErrorKind::NotFound | ErrorKind::ConnectionRefused => {
+            anyhow::anyhow!("no agent serves {0}; start it: procyon agent --root {0}", layout.root().display())
+        }
+        ErrorKind::PermissionDenied => anyhow::anyhow!(
+            "{} lets in the agent's own account only; use `ssh` with an account of the device",
+            socket.display()
+        ),
+        _ => anyhow::Error::new(error).context(format!("{} cannot be reached", socket.display())),
+    })?;
+    let commands = match file {
+        Some(file) => {
+            Some(std::fs::read_to_string(file).with_context(|| format!("{} cannot be read", file.display()))?)
+        }
+        None if commands.is_empty() => None,
+        None => Some(commands.join("\n")),
+    };
+    let is_typed = commands.is_none() && io::stdin().is_terminal() && io::stdout().is_terminal();
+    let terminal = is_typed.then(|| {
+        let (columns, rows) = terminal::size();
+        Window { kind: std::env::var("TERM").unwrap_or_default(), columns, rows }
+    });
+    let asking = Asking { commands, terminal };
+    let mut asked = serde_json::to_vec(&asking)?;
+    asked.push(b'\n');
+    let mut writer = stream.try_clone()?;
+    writer.write_all(&asked).context("the agent does not listen")?;
+    let raw = is_typed.then(terminal::Raw::enter).transpose().context("the terminal cannot be used")?;
+    if is_typed {
+        let mut writer = stream.try_clone()?;
+        terminal::on_resize(move |(columns, rows)| {
+            // An agent that is gone is noticed by whoever reads.
+            let _ = writer.write_all(&Frame::Resized { columns, rows }.encode());
+        })?;
+    }
+    if asking.commands.is_none() {
+        // Ends with the process: nobody waits for a terminal that says nothing.
+        std::thread::Builder::new().name("input".to_owned()).spawn(move || pass_input(&mut writer))?;
+    }
+    let status = receive(stream);
+    drop(raw);
+    status
+}
+
+/// Standard input, as frames, to its end.
+fn pass_input(writer: &mut UnixStream) {
+    let mut input = io::stdin().lock();
+    let mut buffer = [0; READ_BYTES];
+    loop {
+        let frame = match input.read(&mut buffer) {
+            Ok(length @ 1..) => Frame::Input(buffer[..length].to_vec()),
+            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+            _ => Frame::EndOfInput,
+        };
+        if writer.write_all(&frame.encode()).is_err() || frame == Frame::EndOfInput {
+            return;
+        }
+    }
+}
+
+fn receive(mut stream: UnixStream) -> anyhow::Result<ExitCode> {
+    let mut bytes = Vec::new();
+    let mut buffer = vec![0; READ_BYTES];
+    loop {
+        let mut taken = 0;
+        while let Some((frame, length)) = Frame::decode(&bytes[taken..])? {
+            taken += length;
+            match frame {
+                Frame::Output(text) => put(&mut io::stdout(), &text)?,
+                Frame::Errors(text) => put(&mut io::stderr(), &text)?,
+                Frame::Exit(status) => return Ok(ExitCode::from(u8::try_from(status).unwrap_or(u8::MAX))),
+                Frame::Input(_) | Frame::EndOfInput | Frame::Resized { .. } => {}
+            }
+        }
+        bytes.drain(..taken);
+        match stream.read(&mut buffer) {
+            Ok(0) => bail!("the agent has ended; what was not committed is forgotten"),
+            Ok(length) => bytes.extend_from_slice(&buffer[..length]),
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(error).context("the agent cannot be heard any more"),
+        }
+    }
+}
+
+/// Who reads no further (`| head`) is no trouble of ours.
+fn put(out: &mut impl io::Write, text: &[u8]) -> io::Result<()> {
+    match out.write_all(text).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => std::process::exit(0),
+        done => done,
+    }
+}
