@@ -281,7 +281,7 @@ impl Limits {
 }
 
 /// Every key there is, by its whole name. A test holds it equal to the types.
-const KEYS: [&str; 23] = [
+const KEYS: [&str; 24] = [
     "listen_ssh",
     "node",
     "python",
@@ -299,6 +299,7 @@ const KEYS: [&str; 23] = [
     "limits.authentication_seconds",
     "limits.message_bytes",
     "limits.script_bytes",
+    "limits.script_memory_bytes",
     "limits.fetch_seconds",
     "limits.answer_seconds",
     "limits.log_bytes",

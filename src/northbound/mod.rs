@@ -18,12 +18,14 @@ pub mod nacm;
 pub mod notifications;
 pub mod own_state;
 pub mod provider;
+mod pushing;
 mod reading;
 pub mod refusal;
 pub mod router;
 mod secrets;
 pub mod sessions;
 mod subscribing;
+pub mod subscriptions;
 pub mod wanted;
 mod writing;
 
