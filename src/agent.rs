@@ -9,6 +9,7 @@
 mod accounts;
 mod doors;
 mod event_log;
+mod events;
 mod exec_shelf;
 mod library;
 mod lines;
@@ -26,7 +27,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
@@ -35,6 +36,7 @@ use self::vitals::Vitals;
 use crate::appmgr;
 use crate::container::spec::Floor;
 use crate::datastore::history::Limits as HistoryLimits;
+use crate::eem;
 use crate::keeper::client::Keeper;
 use crate::keeper::deposit::{self, DepositClient};
 use crate::netconf::counters::Counters;
@@ -153,6 +155,19 @@ async fn run(options: Options) -> anyhow::Result<()> {
         checksums: exec_shelf::checksums(scripts.clone()),
     });
 
+    let (teller, happenings) = events::teller();
+    let (wants_notifications, wanted) = watch::channel(false);
+    tasks.spawn(events::listen_to_lines(system.lines.subscribe(), teller.clone()));
+    let (event_manager, event_driver) = eem::driver::open(eem::driver::Parts {
+        happenings,
+        runner: events::runner(requests.clone(), scripts.clone()),
+        status_of: events::status_of(requests.clone()),
+        say: events::say(syslog.clone()),
+        wants_notifications,
+        boot_note: layout.state().join("eem-boot"),
+        boot_id: std::fs::read_to_string(BOOT_ID).with_context(|| format!("{BOOT_ID} cannot be read"))?,
+    });
+
     let accounts = SharedAccounts::new(ssh::Accounts::default());
     let (transports, transport_driver) = transport::driver::new(layout.keys());
     let providers: Vec<Box<dyn Provider>> = vec![
@@ -166,6 +181,7 @@ async fn run(options: Options) -> anyhow::Result<()> {
             exec_shelf::executions(requests, layout.logs()),
         )),
         Box::new(appmgr::provider::AppManager::new(app_messages, commits)),
+        Box::new(event_manager),
     ];
     let commit_log = syslog.clone();
     let events = event_log::open(&event_log::file(&layout.state()))?;
@@ -201,7 +217,9 @@ async fn run(options: Options) -> anyhow::Result<()> {
         ..ServeOptions::new(names, Arc::clone(&counters))
     };
     vitals.spawn("script runs", request_driver);
-    let hearing = doors::Hearing { apps: hearing, requests: request_hearing };
+    vitals.spawn("event manager", event_driver);
+    tasks.spawn(events::listen_to_notifications(northbound.clone(), teller.clone(), wanted, stop.clone()));
+    let hearing = doors::Hearing { teller, apps: hearing, requests: request_hearing };
     let attending = doors::serve(hearing, northbound.clone(), serve_options.clone(), syslog.clone(), stop.clone());
     vitals.spawn("doors", attending);
 
@@ -392,8 +410,8 @@ fn app_places(layout: &Layout, settings: &Settings) -> appmgr::driver::Places {
 fn request_places(layout: &Layout, settings: &Settings) -> request::driver::Places {
     let apps = app_places(layout, settings);
     request::driver::Places {
-        shelf: layout.repository("exec"),
-        device_shelf: "/harddisk:/mirror/script-mgmt/exec".to_owned(),
+        repository: layout.repository(""),
+        device_repository: "/harddisk:/mirror/script-mgmt".to_owned(),
         logs: apps.logs,
         work: apps.work,
         interpreter: apps.interpreter,

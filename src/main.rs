@@ -31,7 +31,7 @@ enum Command {
     Init(InitArguments),
     /// Serve a root in the foreground; SIGTERM stops the agent and leaves the scripts running.
     Agent(AgentArguments),
-    /// Show what an app prints, recent lines first and then live; without a name, list the consoles.
+    /// Sit at a console: read what a program prints, and type to it; without a name, list the consoles.
     Console(ConsoleArguments),
 }
 
@@ -40,8 +40,8 @@ struct ConsoleArguments {
     /// The root that is served.
     #[arg(long, value_name = "DIR")]
     root: PathBuf,
-    /// The app, by its name.
-    name: Option<String>,
+    #[command(flatten)]
+    asked: viewer::Asked,
 }
 
 #[derive(Args)]
@@ -132,7 +132,7 @@ fn read_password() -> anyhow::Result<String> {
 
 fn show_console(arguments: ConsoleArguments) -> anyhow::Result<ExitCode> {
     let layout = Layout::open(&arguments.root)?;
-    viewer::run(&layout, arguments.name.as_deref())?;
+    viewer::run(&layout, &arguments.asked)?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -21,6 +21,9 @@ use tokio::sync::mpsc;
 /// No step takes so long unless something is broken.
 const LIMIT: Duration = Duration::from_secs(20);
 
+#[path = "keeper/provision.rs"]
+mod provision;
+
 struct Bench {
     root: tempfile::TempDir,
     process: Child,

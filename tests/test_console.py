@@ -52,7 +52,7 @@ def test_a_console_shows_both_streams_before_and_after_the_agent_is_killed(own_b
         own_box.wait_app(session, "talker", status="started")
 
     listed = own_box.command("console", "--root", own_box.root).stdout
-    assert listed.split()[:2] == ["talker", "running"]
+    assert listed.split() == ["talker", "up", "<none>"]
 
     console = watch(own_box, "talker")
     try:
@@ -61,6 +61,12 @@ def test_a_console_shows_both_streams_before_and_after_the_agent_is_killed(own_b
         assert "an error line" in recent
         boxes.os.kill(own_box.ready.pid, signal.SIGKILL)
         read_until(console, "line 20")
+        # And at the very byte when the keeper is followed by another.
+        boxes.os.kill(own_box.ready.keeper, signal.SIGKILL)
+        rest = read_until(console, "line 60")
+        shown = [int(line.split()[1]) for line in rest.splitlines() if line.startswith("line ")]
+        assert shown == list(range(21, 61))
+        assert own_box.command("console", "--root", own_box.root, "-w").stdout.split()[1:] == ["spy", "0:00", "talker"]
     finally:
         console.kill()
         console.wait()
@@ -69,4 +75,4 @@ def test_a_console_shows_both_streams_before_and_after_the_agent_is_killed(own_b
 def test_a_console_that_is_not_there_is_said(own_box):  # noqa: F811
     done = own_box.command("console", "--root", own_box.root, "nobody", check=False)
     assert done.returncode == 1
-    assert "container `nobody` is not active" in done.stderr
+    assert "there is no console `nobody`" in done.stderr

@@ -149,6 +149,31 @@ def test_a_commit_is_told_with_who_and_what(box, session, listener):  # noqa: F8
     assert event["operation"] == "create"
 
 
+def test_a_confirmed_commit_is_told_from_its_start_to_its_end(box, session, listener):  # noqa: F811
+    listener.create_subscription(filter=subtree('<netconf-confirmed-commit xmlns="{}"/>'.format(BASE)))
+
+    def told():
+        event = next_event(listener, kind="netconf-confirmed-commit")
+        return event["confirm-event"], event["timeout"], event["username"]
+
+    box.edit(session, group("confirmed"))
+    session.commit(confirmed=True, timeout="600")
+    session.commit(confirmed=True, timeout="300")
+    session.commit()
+    assert [told() for _ in range(3)] == [
+        ("start", "600", "admin"),
+        ("extend", "300", "admin"),
+        ("complete", None, "admin"),
+    ]
+    box.edit(session, group("cancelled"))
+    session.commit(confirmed=True, timeout="600")
+    session.cancel_commit()
+    assert [told() for _ in range(2)] == [("start", "600", "admin"), ("cancel", None, "admin")]
+    box.edit(session, group("too late"))
+    session.commit(confirmed=True, timeout="1")
+    assert [told() for _ in range(2)] == [("start", "1", "admin"), ("timeout", None, None)]
+
+
 def test_sessions_are_told_when_they_come_and_go(box, listener):  # noqa: F811
     listener.create_subscription()
     with box.connect() as other:

@@ -27,6 +27,7 @@ const EFFECTS_ALLOWED: &[(&str, &[&str], &str)] = &[
     ("src/keeper/client.rs", &["tokio::"], "the agent's end of the keeper's socket: a driver that lives in the agent"),
     ("src/keeper/custodian/control.rs", &["std::fs"], "takes away the name that an earlier control socket has left"),
     ("src/keeper/custodian/lock.rs", &["std::fs"], "one lock file, taken once at start"),
+    ("src/keeper/exits.rs", &["std::fs"], "one file a container, read and written by the keeper's workers only"),
     ("src/keeper/gate.rs", &["std::fs"], "reads the very bytes that it compares and seals"),
     ("src/keeper/log.rs", &["std::fs"], "the log files of a run, written from the keeper's loop"),
     ("src/keeper/run_ids.rs", &["std::fs"], "one counter file, written before an id is used"),
@@ -43,6 +44,7 @@ const EFFECTS_ALLOWED: &[(&str, &[&str], &str)] = &[
     ("src/script/shelves.rs", &["std::fs"], "the repository's folders, called by its driver only"),
     ("src/script/watching.rs", &["std::fs"], "reads what inotify named, called by its driver only"),
     ("src/settings.rs", &["std::fs"], "the bootstrap file, read once before anything runs"),
+    ("src/shell/compile.rs", &["std::fs"], "sidecar files, read once at start"),
     ("src/ssh/connection.rs", &["tokio::"], "one connection's task, started by the driver"),
     ("src/ssh/flow.rs", &["tokio::"], "byte streams of a channel, with their flow control"),
     ("src/ssh/gate.rs", &["tokio::"], "a socket that can be paused: stream traits, no task"),
@@ -52,7 +54,8 @@ const EFFECTS_ALLOWED: &[(&str, &[&str], &str)] = &[
     ("src/ssh/stream.rs", &["tokio::"], "a channel as a byte stream: stream traits, no task"),
     ("src/transport/calling.rs", &["tokio::"], "one client that is called, started by the driver"),
     ("src/transport/keys.rs", &["std::fs"], "key files, read when a configuration names them"),
-    ("src/viewer.rs", &["tokio::"], "a command of its own: one stream from the keeper to standard output"),
+    ("src/viewer.rs", &["tokio::", "SystemTime::now"], "a command of its own: asks the keeper and prints"),
+    ("src/viewer/seat.rs", &["tokio::"], "a command of its own: a terminal and a console's socket"),
 ];
 
 /// Modules that must not name others: the arrows of `docs/architecture.md`.
@@ -97,6 +100,22 @@ const ABSENCES: &[(&str, &[&str])] = &[
         &["agent", "appmgr", "container", "keeper", "netconf", "script", "ssh", "sys", "system", "transport"],
     ),
     ("netconf", &["agent", "appmgr", "container", "keeper", "script", "ssh", "store", "sys", "system"]),
+    (
+        "shell",
+        &[
+            "agent",
+            "appmgr",
+            "container",
+            "datastore",
+            "keeper",
+            "lifecycle",
+            "northbound",
+            "script",
+            "ssh",
+            "store",
+            "system",
+        ],
+    ),
     ("ssh", &["agent", "appmgr", "container", "datastore", "keeper", "script", "store", "system", "transport", "yang"]),
     ("keeper", &["agent", "appmgr", "datastore", "netconf", "northbound", "script", "ssh", "store", "system", "yang"]),
     ("transport", &["agent", "appmgr", "container", "datastore", "keeper", "netconf", "script", "store", "system"]),
@@ -121,7 +140,7 @@ const ABSENCES: &[(&str, &[&str])] = &[
 ];
 
 /// Providers know the front door and what is behind them, never each other.
-const PROVIDERS: &[&str] = &["appmgr", "lifecycle", "request", "script", "system", "transport"];
+const PROVIDERS: &[&str] = &["appmgr", "eem", "lifecycle", "request", "script", "system", "transport"];
 
 /// Written in two pieces, so that this file does not hold them itself.
 const UNFINISHED: &[&str] = &[concat!("to", "do!("), concat!("unimple", "mented!("), concat!("un", "finished here")];

@@ -16,6 +16,7 @@ use tracing::{debug, warn};
 
 use crate::appmgr;
 use crate::appmgr::registration::AppName;
+use crate::eem::happening::Happening;
 use crate::netconf::driver::{ServeOptions, serve as serve_netconf};
 use crate::netconf::layout::Layout;
 use crate::northbound::Client;
@@ -25,6 +26,7 @@ use crate::request::run::{Account, RequestId};
 use crate::sys::fdpass;
 use crate::system::{Record, SystemLog};
 
+use super::events::Teller;
 use super::{lines, news};
 
 /// Sessions that one run may have open at once.
@@ -35,6 +37,7 @@ const DEFAULT_GROUP: &str = "scripts";
 
 /// Who tells of runs: the app manager and those who run scripts on request.
 pub(super) struct Hearing {
+    pub teller: Teller,
     pub apps: mpsc::Receiver<appmgr::driver::Heard>,
     pub requests: mpsc::Receiver<request::driver::Heard>,
 }
@@ -47,7 +50,7 @@ pub(super) async fn serve(
     syslog: SystemLog,
     stop: CancellationToken,
 ) {
-    let Hearing { mut apps, mut requests } = hearing;
+    let Hearing { teller, mut apps, mut requests } = hearing;
     let mut doors = JoinSet::new();
     let run = |opening: Opening, door| {
         let run = Run { opening, northbound: northbound.clone(), options: options.clone(), syslog: syslog.clone() };
@@ -61,6 +64,7 @@ pub(super) async fn serve(
                 }
                 Some(appmgr::driver::Heard::Changed { app, status, why, notification }) => {
                     syslog.log(lines::app_changed(app.as_str(), status, why.as_deref()));
+                    teller.tell(Happening::App { name: app.to_string(), status: status.to_owned() });
                     northbound.tell(news::event(notification)).await;
                 }
                 None => return,

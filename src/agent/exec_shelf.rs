@@ -30,8 +30,9 @@ pub(super) fn shelf(scripts: Scripts) -> Shelf {
 }
 
 pub(super) fn checksums(scripts: Scripts) -> Checksums {
-    Arc::new(move || {
-        let sums = scripts.checksums(ScriptType::Exec).into_iter();
+    Arc::new(move |script_type| {
+        let Ok(script_type) = ScriptType::parse(script_type) else { return Vec::new() };
+        let sums = scripts.checksums(script_type).into_iter();
         sums.filter_map(|(name, sum)| Some((name.to_string(), Sha256::parse(&sum.to_string()).ok()?))).collect()
     })
 }

@@ -3,6 +3,9 @@
 use crate::request::run::{Request, Status};
 use crate::system::{Record, Severity};
 
+pub(super) const SCRIPT_MANAGER: &str = "script_manager";
+pub(super) const EVENT_MANAGER: &str = "event_manager";
+
 fn line(process: &str, (category, group): (&str, &str), severity: Severity, code: &str, text: String) -> Record {
     Record {
         process: process.to_owned(),
@@ -34,7 +37,12 @@ pub(super) fn request_changed(run: &Request) -> Record {
     let text = format!("Request {id} of user '{user}', {script}: {}. {last}", run.status().as_str());
     let is_trouble = matches!(run.status(), Status::Exception | Status::TimedOut | Status::Killed);
     let severity = if is_trouble { Severity::Error } else { Severity::Informational };
-    line("script_manager", ("OS", "SCRIPT_MGMT"), severity, "EXECUTION", text)
+    line(SCRIPT_MANAGER, ("OS", "SCRIPT_MGMT"), severity, "EXECUTION", text)
+}
+
+pub(super) fn event_manager(text: String, is_trouble: bool) -> Record {
+    let severity = if is_trouble { Severity::Error } else { Severity::Informational };
+    line(EVENT_MANAGER, ("OS", "EEM"), severity, "POLICY", text)
 }
 
 pub(super) fn script(text: String, is_trouble: bool) -> Record {

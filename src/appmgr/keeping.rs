@@ -88,6 +88,9 @@ fn spec(places: &Places, name: ContainerName, activation: &Activation) -> Result
         dir: places.logs.join(view::log_folder(executable, &registration.name)),
         bytes_max: places.log_bytes_max,
         files_max: places.log_files_max,
+        age_max: None,
+        compress: false,
+        stamps: false,
     };
     let mut spec = ContainerSpec::new(name, program, places.work.join(registration.name.as_str()), logs);
     spec.env = vec![("PROCYON_NODE".to_owned(), places.node.clone())];
@@ -128,7 +131,11 @@ pub(super) fn observed(state: &ContainerState) -> Observed {
             Reason::ChecksumMismatch { expected, found } => {
                 Phase::Mismatch { expected: expected.map(|sum| sum.to_string()), found: found.to_string() }
             }
-            Reason::None | Reason::PolicyHolds | Reason::RetriesSpent { .. } | Reason::StartFailed { .. } => {
+            Reason::None
+            | Reason::PolicyHolds
+            | Reason::RetriesSpent { .. }
+            | Reason::StartLimit { .. }
+            | Reason::StartFailed { .. } => {
                 Phase::Mismatch { expected: Some("another checksum".to_owned()), found: "one".to_owned() }
             }
         },
@@ -148,7 +155,11 @@ pub(super) fn observed(state: &ContainerState) -> Observed {
         disk_differs: state.config_pending,
         why: match &state.reason {
             Reason::StartFailed { why } => Some(why.to_string()),
-            Reason::None | Reason::PolicyHolds | Reason::RetriesSpent { .. } | Reason::ChecksumMismatch { .. } => None,
+            Reason::None
+            | Reason::PolicyHolds
+            | Reason::RetriesSpent { .. }
+            | Reason::StartLimit { .. }
+            | Reason::ChecksumMismatch { .. } => None,
         },
     }
 }

@@ -8,7 +8,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::container::spec::RestartPolicy;
-use crate::container::words::split_arguments;
+use crate::container::words;
 use crate::northbound::{Kind, Refusal};
 use crate::yang::value::Element;
 
@@ -107,7 +107,7 @@ impl Registration {
             .at(self.path("executable")));
         }
         if let Some(text) = &self.run_args {
-            split_arguments(text).map_err(|open| {
+            words::split(text).map_err(|open| {
                 Refusal::new(Kind::InvalidValue, format!("run-args of app `{}`: {open}", self.name))
                     .at(self.path("run-args"))
             })?;
@@ -118,7 +118,7 @@ impl Registration {
     /// The arguments as the script gets them. A text that does not split is passed whole: `check` refuses it at commit.
     pub fn arguments(&self) -> Vec<String> {
         let text = self.run_args.as_deref().unwrap_or_default();
-        split_arguments(text).unwrap_or_else(|_| vec![text.to_owned()])
+        words::split(text).unwrap_or_else(|_| vec![text.to_owned()])
     }
 
     /// The data path of one leaf of this registration.

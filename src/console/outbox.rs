@@ -1,10 +1,12 @@
 //! What one client is to be sent: words meant for it alone, then the ring from its offset on.
 
-use super::ring::Ring;
+use super::ring::{Ring, Store};
 use super::telnet::escape;
 
 /// Translated at a time; more waits in the ring.
 const PIECE_BYTES_MAX: usize = 64 * 1024;
+/// Words that wait for one client; who asks without ever reading gets no further ones.
+pub const WORDS_BYTES_MAX: usize = 64 * 1024;
 
 #[derive(Debug)]
 pub struct Outbox {
@@ -13,17 +15,26 @@ pub struct Outbox {
     sent: usize,
     offset: u64,
     lost: u64,
+    /// What is shown goes out as it is, with no 0xff doubled.
+    raw: bool,
 }
 
 impl Outbox {
     /// The client sees the ring from this offset on, after the words.
     pub fn new(words: Vec<u8>, offset: u64) -> Self {
-        Self { ready: words, sent: 0, offset, lost: 0 }
+        Self { ready: words, sent: 0, offset, lost: 0, raw: false }
+    }
+
+    /// For clients that do not speak telnet.
+    pub fn raw(words: Vec<u8>, offset: u64) -> Self {
+        Self { raw: true, ..Self::new(words, offset) }
     }
 
     /// Words for this client alone.
     pub fn say(&mut self, words: &[u8]) {
-        self.ready.extend_from_slice(words);
+        if self.ready.len() - self.sent + words.len() <= WORDS_BYTES_MAX {
+            self.ready.extend_from_slice(words);
+        }
     }
 
     /// The ring's offset up to which it has been served.
@@ -36,14 +47,30 @@ impl Outbox {
         self.lost
     }
 
-    pub fn is_empty(&self, ring: &Ring) -> bool {
+    /// Goes back (or on) to an offset of the ring.
+    pub fn seek(&mut self, offset: u64) {
+        self.offset = offset;
+    }
+
+    pub fn is_empty<S: Store>(&self, ring: &Ring<S>) -> bool {
         self.sent == self.ready.len() && self.offset == ring.end()
     }
 
-    /// What to send now, and whether it stands in the ring itself; tell how much was sent by [`Self::taken`].
-    pub fn next<'o>(&'o mut self, ring: &'o Ring) -> &'o [u8] {
+    /// Whether [`Self::next`] gave words; else it gave what stands in the ring at [`Self::offset`].
+    pub fn gives_words(&self) -> bool {
+        !self.ready.is_empty()
+    }
+
+    /// What to send now; tell how much was sent by [`Self::taken`].
+    pub fn next<'o, S: Store>(&'o mut self, ring: &'o Ring<S>) -> &'o [u8] {
+        self.prepare(ring);
+        self.front(ring)
+    }
+
+    /// Makes [`Self::front`] and [`Self::gives_words`] hold for what comes next.
+    pub fn prepare<S: Store>(&mut self, ring: &Ring<S>) {
         if self.sent < self.ready.len() {
-            return &self.ready[self.sent..];
+            return;
         }
         self.ready.clear();
         self.sent = 0;
@@ -52,15 +79,21 @@ impl Outbox {
             self.lost += piece.lost;
             self.offset += piece.lost;
             self.ready.extend_from_slice(format!("\r\n@@@ lost {} bytes\r\n", piece.lost).as_bytes());
-            return &self.ready;
+            return;
         }
         let bytes = &piece.bytes[..piece.bytes.len().min(PIECE_BYTES_MAX)];
-        if bytes.contains(&0xff) {
+        if !self.raw && bytes.contains(&0xff) {
             self.offset += bytes.len() as u64;
             escape(bytes, &mut self.ready);
-            return &self.ready;
         }
-        bytes
+    }
+
+    pub fn front<'o, S: Store>(&'o self, ring: &'o Ring<S>) -> &'o [u8] {
+        if self.gives_words() {
+            return &self.ready[self.sent..];
+        }
+        let bytes = ring.piece(self.offset).bytes;
+        &bytes[..bytes.len().min(PIECE_BYTES_MAX)]
     }
 
     /// So many bytes of what [`Self::next`] gave have been sent.

@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-use super::machine::{After, ExitStatus, Machine, RunId, State};
+use super::machine::{After, ExitStatus, Machine, Rest, RunId, State};
 use super::pace::Pace;
+use super::rules::{Delays, Rules, Starts};
 use super::spec::{RestartPolicy, Sha256};
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,6 +22,10 @@ pub struct Checkpoint {
     started_ago: Option<Duration>,
     restarted_ago: Vec<Duration>,
     slowed: Option<Duration>,
+    rules: Rules,
+    delays: Delays,
+    begun_ago: Vec<Duration>,
+    kill_in: Option<Duration>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,7 +38,7 @@ enum Life {
     Backoff { remaining: Duration },
     Stopped,
     Killed,
-    Exited { status: ExitStatus, retries_spent: bool },
+    Exited { status: ExitStatus, rest: Rest },
     Mismatch { expected: Option<Sha256>, found: Sha256 },
     Released,
 }
@@ -41,6 +46,7 @@ enum Life {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 enum Then {
     Hold,
+    Stopped,
     Start,
     Release { remaining: Option<Duration> },
 }
@@ -50,6 +56,7 @@ impl Machine {
         let ago = |at: Instant| now.saturating_duration_since(at);
         let then = |after: &After| match after {
             After::Hold => Then::Hold,
+            After::Stopped => Then::Stopped,
             After::Start => Then::Start,
             After::Release { kill_at } => {
                 Then::Release { remaining: kill_at.map(|at| at.saturating_duration_since(now)) }
@@ -68,7 +75,7 @@ impl Machine {
             State::Backoff { until } => Life::Backoff { remaining: until.saturating_duration_since(now) },
             State::Stopped => Life::Stopped,
             State::Killed => Life::Killed,
-            State::Exited { status, retries_spent } => Life::Exited { status: *status, retries_spent: *retries_spent },
+            State::Exited { status, rest } => Life::Exited { status: *status, rest: *rest },
             State::Mismatch { expected, found } => Life::Mismatch { expected: *expected, found: *found },
             State::Released => Life::Released,
         };
@@ -81,6 +88,10 @@ impl Machine {
             started_ago: self.last_start.map(ago),
             restarted_ago: self.pace.at_once.iter().map(|at| ago(*at)).collect(),
             slowed: self.pace.slowed,
+            rules: self.rules.clone(),
+            delays: self.delays,
+            begun_ago: self.starts.0.iter().map(|at| ago(*at)).collect(),
+            kill_in: self.kill_at.map(|at| at.saturating_duration_since(now)),
         }
     }
 
@@ -90,6 +101,7 @@ impl Machine {
         let ahead = |remaining: Duration| now.checked_add(remaining.saturating_sub(elapsed)).unwrap_or(now);
         let after = |then: Then| match then {
             Then::Hold => After::Hold,
+            Then::Stopped => After::Stopped,
             Then::Start => After::Start,
             Then::Release { remaining } => After::Release { kill_at: remaining.map(ahead) },
         };
@@ -106,7 +118,7 @@ impl Machine {
             Life::Backoff { remaining } => State::Backoff { until: ahead(remaining) },
             Life::Stopped => State::Stopped,
             Life::Killed => State::Killed,
-            Life::Exited { status, retries_spent } => State::Exited { status, retries_spent },
+            Life::Exited { status, rest } => State::Exited { status, rest },
             Life::Mismatch { expected, found } => State::Mismatch { expected, found },
             Life::Released => State::Released,
         };
@@ -119,6 +131,10 @@ impl Machine {
             restarts: checkpoint.restarts,
             last_start: checkpoint.started_ago.map(back),
             pace: Pace { at_once, slowed: checkpoint.slowed, ..Pace::default() },
+            rules: checkpoint.rules,
+            delays: checkpoint.delays,
+            starts: Starts(checkpoint.begun_ago.into_iter().map(back).collect()),
+            kill_at: checkpoint.kill_in.map(ahead),
         }
     }
 }

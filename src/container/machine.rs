@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 
 use super::pace::Pace;
+use super::rules::{Delays, Rules, Starts};
 use super::spec::{RestartPolicy, Sha256};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -52,11 +53,22 @@ impl ExitStatus {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum After {
     Hold,
+    /// As `Hold`, but what is killed on the way counts as stopped.
+    Stopped,
     Start,
     /// Forget the container; kill it at the time given, if it still runs.
     Release {
         kill_at: Option<Instant>,
     },
+}
+
+/// Why what has ended stays so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Rest {
+    ByPolicy,
+    RetriesSpent,
+    /// It was started too often in too short a time.
+    StartLimit,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -88,7 +100,7 @@ pub enum State {
     /// Ended, and the policy does not bring it back.
     Exited {
         status: ExitStatus,
-        retries_spent: bool,
+        rest: Rest,
     },
     /// The bytes on disk are not those that were committed, or no checksum is (`expected` is `None`): never runs so.
     Mismatch {
@@ -141,6 +153,12 @@ pub enum Input {
     Policy {
         policy: RestartPolicy,
     },
+    /// Other rules from now on; what is under way keeps its deadline.
+    Rules {
+        policy: RestartPolicy,
+        rules: Rules,
+        holdoff: Duration,
+    },
     /// The [`Machine::deadline`] has come.
     Deadline,
 }
@@ -173,6 +191,11 @@ pub struct Machine {
     pub(super) restarts: u32,
     pub(super) last_start: Option<Instant>,
     pub(super) pace: Pace,
+    pub(super) rules: Rules,
+    pub(super) delays: Delays,
+    pub(super) starts: Starts,
+    /// When a stop under way becomes a kill.
+    pub(super) kill_at: Option<Instant>,
 }
 
 impl Machine {
@@ -186,7 +209,17 @@ impl Machine {
             restarts: 0,
             last_start: None,
             pace: Pace::default(),
+            rules: Rules::default(),
+            delays: Delays::default(),
+            starts: Starts::default(),
+            kill_at: None,
         }
+    }
+
+    #[must_use]
+    pub fn with_rules(mut self, rules: Rules) -> Self {
+        self.rules = rules;
+        self
     }
 
     /// Restarts that come in a row are delayed by at most so much, beside the holdoff, and not after a run of that length.
@@ -240,6 +273,7 @@ impl Machine {
         match &self.state {
             State::Backoff { until } => Some(*until),
             State::StopRequested { after: After::Release { kill_at }, .. } => *kill_at,
+            State::StopRequested { .. } => self.kill_at,
             _ => None,
         }
     }
@@ -247,8 +281,8 @@ impl Machine {
     pub fn handle(&mut self, input: Input, now: Instant) -> Vec<Action> {
         match input {
             Input::Start => self.start(),
-            Input::Stop => self.stop(After::Hold),
-            Input::Restart => self.restart(),
+            Input::Stop => self.stop(After::Hold, now),
+            Input::Restart => self.restart(now),
             Input::Kill => self.kill(),
             Input::Release { grace } => self.release(grace, now),
             Input::Checked { attempt } if self.is_attempt(attempt) => vec![Action::Spawn { attempt }],
@@ -258,10 +292,12 @@ impl Machine {
             }
             Input::CheckFailed { attempt } | Input::SpawnFailed { attempt } if self.is_attempt(attempt) => {
                 self.last_start = Some(now);
+                self.starts.note(now, self.rules.start_limit);
                 self.by_policy(ExitStatus::NotSpawned, Duration::ZERO, now)
             }
             Input::Spawned { attempt, pid, run } if self.is_attempt(attempt) => {
                 self.last_start = Some(now);
+                self.starts.note(now, self.rules.start_limit);
                 self.state = State::Running { pid, run, since: now };
                 vec![]
             }
@@ -278,6 +314,15 @@ impl Machine {
                 _ => vec![],
             },
             Input::Policy { policy } => self.policy_changed(policy, now),
+            Input::Rules { policy, rules, holdoff } => {
+                self.rules = rules;
+                self.holdoff = holdoff;
+                self.policy = policy;
+                if policy == RestartPolicy::Never && matches!(self.state, State::Backoff { .. }) {
+                    self.state = State::Stopped;
+                }
+                vec![]
+            }
             Input::Deadline => self.deadline_came(now),
         }
     }
@@ -295,11 +340,13 @@ impl Machine {
             | State::Exited { .. }
             | State::Mismatch { .. } => {
                 self.pace.reset();
+                self.delays.reset();
+                self.starts.reset();
                 self.attempt_start()
             }
             // It ends first, then it is started; a release is not called off.
-            State::StopRequested { after: after @ After::Hold, .. }
-            | State::KillRequested { after: after @ After::Hold, .. } => {
+            State::StopRequested { after: after @ (After::Hold | After::Stopped), .. }
+            | State::KillRequested { after: after @ (After::Hold | After::Stopped), .. } => {
                 *after = After::Start;
                 vec![]
             }
@@ -311,19 +358,20 @@ impl Machine {
         }
     }
 
-    fn restart(&mut self) -> Vec<Action> {
+    fn restart(&mut self, now: Instant) -> Vec<Action> {
         match self.state {
             State::Running { .. } | State::StopRequested { .. } | State::KillRequested { .. } => {
-                self.stop(After::Start)
+                self.stop(After::Start, now)
             }
             _ => self.start(),
         }
     }
 
-    fn stop(&mut self, wanted: After) -> Vec<Action> {
+    fn stop(&mut self, wanted: After, now: Instant) -> Vec<Action> {
         match &mut self.state {
             State::Running { pid, run, since } => {
                 let pid = *pid;
+                self.kill_at = self.rules.stop_timeout.and_then(|timeout| now.checked_add(timeout));
                 self.state = State::StopRequested { pid, run: *run, since: *since, after: wanted };
                 vec![Action::SignalStop { pid }]
             }
@@ -378,7 +426,7 @@ impl Machine {
     fn release(&mut self, grace: Duration, now: Instant) -> Vec<Action> {
         let kill_at = now.checked_add(grace);
         match &mut self.state {
-            State::Running { .. } | State::StopRequested { .. } => self.stop_for_release(kill_at),
+            State::Running { .. } | State::StopRequested { .. } => self.stop_for_release(kill_at, now),
             State::KillRequested { after, .. } => {
                 *after = After::Release { kill_at: None };
                 vec![]
@@ -397,8 +445,8 @@ impl Machine {
         }
     }
 
-    fn stop_for_release(&mut self, kill_at: Option<Instant>) -> Vec<Action> {
-        let actions = self.stop(After::Hold);
+    fn stop_for_release(&mut self, kill_at: Option<Instant>, now: Instant) -> Vec<Action> {
+        let actions = self.stop(After::Hold, now);
         if let State::StopRequested { after, .. } = &mut self.state {
             // A second release may shorten the grace, never lengthen it.
             let earlier = match after {
@@ -420,7 +468,10 @@ impl Machine {
                 self.by_policy(status, ran, now)
             }
             State::StopRequested { after, .. } => match *after {
-                After::Hold => {
+                // What it has left behind goes with it.
+                After::Hold | After::Stopped if self.rules.whole_tree => self.kill_tree(None, After::Stopped),
+                After::Start if self.rules.whole_tree => self.kill_tree(None, After::Start),
+                After::Hold | After::Stopped => {
                     self.state = State::Stopped;
                     vec![]
                 }
@@ -448,6 +499,10 @@ impl Machine {
                 self.state = State::Killed;
                 vec![]
             }
+            After::Stopped => {
+                self.state = State::Stopped;
+                vec![]
+            }
             After::Start => self.attempt_start(),
             After::Release { .. } => {
                 self.state = State::Released;
@@ -465,12 +520,21 @@ impl Machine {
             RestartPolicy::OnFailure { .. } if status.is_success() => (false, false),
             RestartPolicy::OnFailure { max_retries } => (!spent(max_retries), spent(max_retries)),
         };
-        if !again {
-            self.state = State::Exited { status, retries_spent };
+        let limited = again && self.starts.is_spent(now, self.rules.start_limit);
+        if !again || limited {
+            let rest = match (limited, retries_spent) {
+                (true, _) => Rest::StartLimit,
+                (false, true) => Rest::RetriesSpent,
+                (false, false) => Rest::ByPolicy,
+            };
+            self.state = State::Exited { status, rest };
             return vec![];
         }
         self.restarts = self.restarts.saturating_add(1);
-        let paced = self.pace.next_delay(ran, now);
+        let paced = match self.delays.next(&self.rules.delays, ran) {
+            Some(listed) => listed,
+            None => self.pace.next_delay(ran, now),
+        };
         self.start_after(paced, now)
     }
 
@@ -512,8 +576,13 @@ impl Machine {
         }
         match &self.state {
             State::Backoff { .. } => self.attempt_start(),
-            State::StopRequested { pid, run, .. } => {
-                self.kill_tree(Some((*pid, *run)), After::Release { kill_at: None })
+            State::StopRequested { pid, run, after, .. } => {
+                let after = match after {
+                    After::Hold | After::Stopped => After::Stopped,
+                    After::Start => After::Start,
+                    After::Release { .. } => After::Release { kill_at: None },
+                };
+                self.kill_tree(Some((*pid, *run)), after)
             }
             _ => vec![],
         }

@@ -14,7 +14,10 @@
 //! who asks.
 
 pub mod checkpoint;
+pub mod console;
 pub mod machine;
 pub mod pace;
+pub mod provision;
+pub mod rules;
 pub mod spec;
 pub mod words;

@@ -9,10 +9,21 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use super::console::{ConsoleSpec, InvalidConsole};
+use super::provision::{Provision, plain};
+use super::rules::{DELAYS_MAX, Rules, STARTS_MAX};
+
 pub const NAME_BYTES_MAX: usize = 255;
 /// Environment entries that the keeper sets: what a program is told of its descriptors must be true.
-pub const KEEPERS_OWN: [&str; 5] =
-    ["PROCYON_CONTAINER", "PROCYON_DOOR_FD", "PROCYON_LIBRARY", "PROCYON_REPOSITORY", "PROCYON_CHECKSUMS_FD"];
+pub const KEEPERS_OWN: [&str; 7] = [
+    "PROCYON_CONTAINER",
+    "PROCYON_DOOR_FD",
+    "PROCYON_LIBRARY",
+    "PROCYON_REPOSITORY",
+    "PROCYON_CHECKSUMS_FD",
+    "PROCYON_READY_FD",
+    "NOTIFY_SOCKET",
+];
 pub const LOG_BYTES_MAX_DEFAULT: u64 = 10 * 1024 * 1024;
 pub const LOG_FILES_MAX_DEFAULT: u8 = 5;
 
@@ -207,11 +218,24 @@ pub struct LogSpec {
     pub dir: PathBuf,
     pub bytes_max: u64,
     pub files_max: u8,
+    /// A file that was begun so long ago is renamed too, and a renamed one that is older goes.
+    pub age_max: Option<Duration>,
+    /// Renamed files are compressed: `.1.gz`.
+    pub compress: bool,
+    /// Each line begins with the time it came.
+    pub stamps: bool,
 }
 
 impl LogSpec {
     pub fn in_dir(dir: impl Into<PathBuf>) -> Self {
-        Self { dir: dir.into(), bytes_max: LOG_BYTES_MAX_DEFAULT, files_max: LOG_FILES_MAX_DEFAULT }
+        Self {
+            dir: dir.into(),
+            bytes_max: LOG_BYTES_MAX_DEFAULT,
+            files_max: LOG_FILES_MAX_DEFAULT,
+            age_max: None,
+            compress: false,
+            stamps: false,
+        }
     }
 }
 
@@ -224,6 +248,8 @@ pub struct Rlimits {
     pub file_bytes: Option<u64>,
     pub processes: Option<u64>,
     pub cpu_seconds: Option<u64>,
+    pub stack_bytes: Option<u64>,
+    pub locked_bytes: Option<u64>,
 }
 
 impl Default for Rlimits {
@@ -236,6 +262,8 @@ impl Default for Rlimits {
             file_bytes: None,
             processes: None,
             cpu_seconds: None,
+            stack_bytes: None,
+            locked_bytes: None,
         }
     }
 }
@@ -275,6 +303,8 @@ pub struct ContainerSpec {
     pub restart: RestartPolicy,
     /// Least time from one start to the next automatic one.
     pub holdoff: Duration,
+    pub rules: Rules,
+    pub provision: Provision,
     /// Sent to the process group.
     pub stop_signal: i32,
     pub terminal: Terminal,
@@ -284,6 +314,7 @@ pub struct ContainerSpec {
     /// Containers that this one needs: at a shutdown it ends before them.
     pub after: Vec<ContainerName>,
     pub access: Vec<ConsoleAccess>,
+    pub console: ConsoleSpec,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -298,6 +329,14 @@ pub enum InvalidSpec {
     RelativePath { what: &'static str, path: PathBuf },
     #[error("there is no signal {number}")]
     NoSuchSignal { number: i32 },
+    #[error(transparent)]
+    Console(#[from] InvalidConsole),
+    #[error("there are {count} {what}, at most {count_max} are allowed")]
+    TooMany { what: &'static str, count: usize, count_max: usize },
+    #[error("a start limit counts 1 to {STARTS_MAX} starts")]
+    StartLimit,
+    #[error("readiness cannot be told on descriptor {number}: choose one of 3 to 9")]
+    NoReadyNumber { number: i32 },
 }
 
 impl ContainerSpec {
@@ -314,12 +353,15 @@ impl ContainerSpec {
             no_new_privs: true,
             restart: RestartPolicy::default(),
             holdoff: Duration::ZERO,
+            rules: Rules::default(),
+            provision: Provision::default(),
             stop_signal: 15,
             terminal: Terminal::default(),
             logs,
             strict: false,
             after: Vec::new(),
             access: Vec::new(),
+            console: ConsoleSpec::default(),
         }
     }
 
@@ -333,6 +375,23 @@ impl ContainerSpec {
             Some(user) => format!("starting `{program}` as {user}"),
             None => format!("starting `{program}`"),
         }
+    }
+
+    /// Whether a program that was started by the one definition is as one that the other would start. What they differ in
+    /// besides is of no concern to a program that runs.
+    pub fn starts_as(&self, other: &Self) -> bool {
+        let Provision { ready_timeout, folders, required, .. } = other.provision.clone();
+        let provision = Provision { ready_timeout, folders, required, ..self.provision.clone() };
+        self.program == other.program
+            && self.cwd == other.cwd
+            && self.env == other.env
+            && self.user == other.user
+            && self.umask == other.umask
+            && self.rlimits == other.rlimits
+            && self.no_new_privs == other.no_new_privs
+            && self.terminal == other.terminal
+            && self.logs.dir == other.logs.dir
+            && provision == other.provision
     }
 
     pub fn check(&self) -> Result<(), InvalidSpec> {
@@ -353,12 +412,15 @@ impl ContainerSpec {
         for (what, path) in
             paths.into_iter().chain([("the working folder", &self.cwd), ("the log folder", &self.logs.dir)])
         {
-            if !path.is_absolute() {
-                return Err(InvalidSpec::RelativePath { what, path: path.clone() });
-            }
-            if path.as_os_str().as_encoded_bytes().contains(&0) {
-                return Err(InvalidSpec::NulCharacter { what });
-            }
+            plain(what, path)?;
+        }
+        self.provision.check()?;
+        if self.rules.delays.len() > DELAYS_MAX {
+            let count = self.rules.delays.len();
+            return Err(InvalidSpec::TooMany { what: "restart delays", count, count_max: DELAYS_MAX });
+        }
+        if self.rules.start_limit.is_some_and(|limit| !(1..=STARTS_MAX).contains(&limit.starts)) {
+            return Err(InvalidSpec::StartLimit);
         }
         for (name, value) in &self.env {
             if name.is_empty() || name.contains(['=', '\0']) || KEEPERS_OWN.contains(&name.as_str()) {
@@ -371,7 +433,7 @@ impl ContainerSpec {
         if !(1..=31).contains(&self.stop_signal) {
             return Err(InvalidSpec::NoSuchSignal { number: self.stop_signal });
         }
-        Ok(())
+        Ok(self.console.check()?)
     }
 }
 

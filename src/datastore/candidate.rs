@@ -34,6 +34,22 @@ impl Candidate {
         Self { cover: Cover::default(), old, new, base, conflicts: Vec::new(), compared_with: None }
     }
 
+    /// The part of running that `cover` names, to be edited in place with [`Candidate::content`].
+    pub(super) fn begun(running: &Tree, base: Version, cover: &Cover) -> Self {
+        let mut candidate = Self::clean(running, base);
+        candidate.extend(running, cover);
+        candidate
+    }
+
+    pub(super) fn content(&mut self) -> &mut Tree {
+        &mut self.new
+    }
+
+    /// Whether nothing was done since it was begun.
+    pub(super) fn is_as_begun(&self) -> bool {
+        self.old.is_written_like(&self.new) && self.is_clean()
+    }
+
     /// `new` in the place of everything.
     pub(super) fn replace(&mut self, running: &Tree, new: Tree) {
         if !self.cover.is_everything() {
@@ -77,11 +93,15 @@ impl Candidate {
 
     /// The part of the candidate that `cover` names, to be edited; give it back with [`Candidate::edited`].
     pub(super) fn part(&mut self, running: &Tree, cover: &Cover) -> Tree {
+        self.extend(running, cover);
+        fragment::extract(&self.new, cover)
+    }
+
+    fn extend(&mut self, running: &Tree, cover: &Cover) {
         if !self.cover.is_everything() {
             self.cover.add(cover.clone());
             fragment::extend(&mut self.old, &mut self.new, running, cover, &mut self.cover);
         }
-        fragment::extract(&self.new, cover)
     }
 
     pub(super) fn edited(&mut self, before: &Tree, after: &Tree) {

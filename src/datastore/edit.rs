@@ -132,18 +132,41 @@ impl Editor<'_, '_> {
     }
 
     fn siblings(&mut self, parent: Option<At>, elements: &[XmlElement], inherited: Operation) {
+        let mut seen = Vec::new();
         for element in elements {
             if self.refusals.len() >= self.refusals_max {
                 return;
             }
-            if let Err(refusal) = self.one(parent, element, inherited) {
+            if let Err(refusal) = self.one(parent, element, inherited, &mut seen) {
                 self.refusals.push(refusal);
             }
         }
     }
 
-    fn one(&mut self, parent: Option<At>, element: &XmlElement, inherited: Operation) -> Result<(), Refusal> {
+    /// A leaf that is given twice has no value. Containers may be: what is in them adds up.
+    fn only_once(&self, parent: Option<At>, schema: SchemaNode, seen: &mut Vec<SchemaNode>) -> Result<(), Refusal> {
+        if !matches!(schema.kind(), NodeKind::Leaf | NodeKind::AnyData) {
+            return Ok(());
+        }
+        if seen.contains(&schema) {
+            let path = self.tree.path_of(parent, schema);
+            let kind = Kind::BadElement { element: schema.name().to_owned() };
+            return Err(Refusal::new(kind, format!("{path} is given twice")).at(path));
+        }
+        seen.push(schema);
+        Ok(())
+    }
+
+    /// `seen` are the leaves among the siblings before it.
+    fn one(
+        &mut self,
+        parent: Option<At>,
+        element: &XmlElement,
+        inherited: Operation,
+        seen: &mut Vec<SchemaNode>,
+    ) -> Result<(), Refusal> {
         let schema = self.tree.node_meant(parent, element)?;
+        self.only_once(parent, schema, seen)?;
         let operation = self.operation(parent, schema, element, inherited)?;
         match schema.kind() {
             NodeKind::Leaf => self.leaf(parent, schema, element, operation),
@@ -257,13 +280,19 @@ impl Editor<'_, '_> {
         };
         self.place(parent, schema, element, at, found.is_some())?;
         let names = schema.keys();
+        let mut seen = Vec::new();
         for child in &element.children {
             if self.refusals.len() >= self.refusals_max {
                 return Ok(());
             }
-            let is_key = names.iter().any(|key| key.name() == &*child.name)
-                && child.namespace.as_deref() == Some(schema.module().namespace());
-            let result = if is_key { self.key(at, schema, child) } else { self.one(Some(at), child, operation) };
+            let key = names
+                .iter()
+                .find(|key| key.name() == &*child.name)
+                .filter(|_| child.namespace.as_deref() == Some(schema.module().namespace()));
+            let result = match key {
+                Some(key) => self.only_once(Some(at), *key, &mut seen).and_then(|()| self.key(at, schema, child)),
+                None => self.one(Some(at), child, operation, &mut seen),
+            };
             if let Err(refusal) = result {
                 self.refusals.push(refusal);
             }

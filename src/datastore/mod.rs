@@ -20,6 +20,7 @@ pub mod lock;
 
 mod candidate;
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
@@ -32,7 +33,7 @@ use crate::northbound::{DefaultOperation, ErrorOption, Kind, Refusal, SessionId,
 use crate::yang::diff::{self, Diff};
 use crate::yang::judge::{self, Judged};
 use crate::yang::schema::Schema;
-use crate::yang::tree::Tree;
+use crate::yang::tree::{Moved, Tree};
 
 /// Whose candidate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -61,7 +62,8 @@ enum Next {
     /// What `old` becomes, and all else stays.
     Part {
         old: Tree,
-        new: Tree,
+        /// Lends to running what is new in it while the proposal is staged; an accepted one never gets it back.
+        new: RefCell<Tree>,
     },
 }
 
@@ -99,7 +101,14 @@ pub struct Datastores {
 #[derive(Debug)]
 enum Staged {
     Whole(Rc<Tree>),
-    Part,
+    Part(Moved),
+}
+
+/// What an accepted proposal leaves. To throw it away takes as long as it is large, and nobody need wait for that.
+#[derive(Debug)]
+pub struct Spent {
+    _staged: Option<Staged>,
+    _candidate: Option<Candidate>,
 }
 
 /// Running as it was when the agent went: the snapshot, the commits after it, oldest first, and the defaults.
@@ -188,18 +197,24 @@ impl Datastores {
         permit: Option<Permit<'_>>,
     ) -> Result<(), Vec<Refusal>> {
         let cover = edit.cover(self.schema, default_operation);
-        let was_dirty = self.rebased(id).is_some();
-        let known = self.candidates.remove(&id);
-        let mut candidate = known.unwrap_or_else(|| Candidate::clean(&self.running, self.version));
+        let _ = self.rebased(id);
+        let is_done = |result: &Result<_, _>| result.is_ok() || error_option == ErrorOption::ContinueOnError;
+        let Some(mut candidate) = self.candidates.remove(&id) else {
+            // Nothing of it need be kept if this is refused, so there is no copy to fall back to.
+            let mut candidate = Candidate::begun(&self.running, self.version, &cover);
+            let result = edit.apply(candidate.content(), default_operation, error_option, permit);
+            if is_done(&result) && !candidate.is_as_begun() {
+                self.candidates.insert(id, candidate);
+            }
+            return result;
+        };
         let before = candidate.part(&self.running, &cover);
         let mut after = before.duplicate();
         let result = edit.apply(&mut after, default_operation, error_option, permit);
-        let is_done = result.is_ok() || error_option == ErrorOption::ContinueOnError;
-        if is_done {
+        if is_done(&result) {
             candidate.edited(&before, &after);
         }
-        let is_clean = if is_done { candidate.is_clean_after(&cover, &after) } else { !was_dirty };
-        if !is_clean {
+        if !is_done(&result) || !candidate.is_clean_after(&cover, &after) {
             self.candidates.insert(id, candidate);
         }
         result
@@ -256,7 +271,7 @@ impl Datastores {
         }
         let (old, new) = candidate.fragments();
         if let Some(Judged { new, diff, changes }) = judge::judge(old, new) {
-            let next = Next::Part { old: old.duplicate(), new };
+            let next = Next::Part { old: old.duplicate(), new: RefCell::new(new) };
             return Ok(Proposal { diff, changes, next, base, from: Some(id) });
         }
         let next = candidate.materialised(&running);
@@ -291,10 +306,7 @@ impl Datastores {
         assert!(self.staged.is_none(), "one proposal at a time is staged");
         self.staged = Some(match &proposal.next {
             Next::Whole(next) => Staged::Whole(std::mem::replace(&mut self.running, Rc::clone(next))),
-            Next::Part { old, new } => {
-                self.own_running().transplant(old, new);
-                Staged::Part
-            }
+            Next::Part { old, new } => Staged::Part(self.own_running().transplant_from(old, &mut new.borrow_mut())),
         });
     }
 
@@ -302,23 +314,25 @@ impl Datastores {
     pub fn unstage(&mut self, proposal: &Proposal) {
         match (self.staged.take(), &proposal.next) {
             (Some(Staged::Whole(before)), _) => self.running = before,
-            (Some(Staged::Part), Next::Part { old, new }) => self.own_running().transplant(new, old),
-            (Some(Staged::Part), Next::Whole(_)) | (None, _) => {}
+            (Some(Staged::Part(moved)), Next::Part { old, new }) => {
+                let mut new = new.borrow_mut();
+                let running = Rc::get_mut(&mut self.running).expect("running is shared with nobody while it is staged");
+                running.give_back(moved, &mut new);
+                running.transplant(&new, old);
+            }
+            (Some(Staged::Part(_)), Next::Whole(_)) | (None, _) => {}
         }
     }
 
     /// The proposal is recorded: it is running now. Other dirty candidates are rebased when they are next used.
     ///
     /// One commit at a time: the caller lets none begin between a proposal and its acceptance.
-    pub fn accept(&mut self, proposal: &Proposal) {
+    pub fn accept(&mut self, proposal: &Proposal) -> Spent {
         if self.staged.is_none() {
             self.stage(proposal);
         }
-        self.staged = None;
         self.version += 1;
-        if let Some(id) = proposal.from {
-            self.candidates.remove(&id);
-        }
+        Spent { _staged: self.staged.take(), _candidate: proposal.from.and_then(|id| self.candidates.remove(&id)) }
     }
 
     /// Running, to be changed in place. Whoever still holds the old one keeps it.

@@ -311,6 +311,9 @@ fn errors(refusals: &[Refusal]) -> Errors {
 }
 
 fn written(tree: &Tree) -> String {
+    for mode in [WithDefaults::Explicit, WithDefaults::ReportAll, WithDefaults::Trim] {
+        assert_eq!(tree.print_xml(mode), tree.print_by_libyang(mode), "{mode:?}");
+    }
     String::from_utf8(tree.print_xml(WithDefaults::Explicit).to_vec()).unwrap()
 }
 

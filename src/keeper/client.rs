@@ -18,10 +18,13 @@ use tokio::net::UnixStream;
 use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{debug, warn};
 
+use super::exits::ExitRecord;
 use super::protocol::{
-    Answer, ContainerState, Down, Entry, Event, Exited, MAGIC, Order, Stream, Up, VERSION, decode, encode,
+    Abilities, Answer, Asker, ContainerState, Down, Entering, Entry, Event, Exited, MAGIC, Member, Order, Stream, Up,
+    VERSION, Verb, decode, encode,
 };
 use super::refusal::KeeperRefusal;
+use crate::console::columns::Listed;
 use crate::container::machine::RunId;
 use crate::container::spec::{ContainerName, ContainerSpec, Floor, Sha256};
 use crate::sys::fdpass;
@@ -185,6 +188,90 @@ impl Keeper {
     pub async fn tail_log(&self, name: ContainerName, stream: Stream, lines: u32) -> Result<Vec<u8>, KeeperRefusal> {
         match self.call(Order::TailLog { name, stream, lines }).await? {
             (Answer::Log { bytes }, _) => Ok(bytes),
+            _ => Err(KeeperRefusal::WrongAnswer),
+        }
+    }
+
+    /// Returns when the order is taken, not when it has come about.
+    pub async fn ask(&self, name: ContainerName, verb: Verb, by: Asker) -> Result<(), KeeperRefusal> {
+        self.done(Order::Ask { name, verb, by }).await
+    }
+
+    /// Another definition for a container that is there.
+    pub async fn update(&self, spec: ContainerSpec) -> Result<(), KeeperRefusal> {
+        self.done(Order::Update { spec: Box::new(spec) }).await
+    }
+
+    /// How its latest runs ended, newest first.
+    pub async fn exits(&self, name: ContainerName, count: u32) -> Result<Vec<ExitRecord>, KeeperRefusal> {
+        match self.call(Order::Exits { name, count }).await? {
+            (Answer::Exits { records }, _) => Ok(records),
+            _ => Err(KeeperRefusal::WrongAnswer),
+        }
+    }
+
+    /// The processes of each, in the order of the names.
+    pub async fn members(&self, names: Vec<ContainerName>) -> Result<Vec<Vec<Member>>, KeeperRefusal> {
+        match self.call(Order::Members { names }).await? {
+            (Answer::Members { members }, _) => Ok(members),
+            _ => Err(KeeperRefusal::WrongAnswer),
+        }
+    }
+
+    pub async fn abilities(&self) -> Result<Abilities, KeeperRefusal> {
+        match self.call(Order::Abilities).await? {
+            (Answer::Abilities(abilities), _) => Ok(abilities),
+            _ => Err(KeeperRefusal::WrongAnswer),
+        }
+    }
+
+    /// A seat at a console: a packet socket that speaks `console::packet`.
+    pub async fn console(&self, name: ContainerName, entry: Entering) -> Result<OwnedFd, KeeperRefusal> {
+        match self.call(Order::Console { name, entry: Box::new(entry) }).await? {
+            (Answer::Attached, fds) => fds.into_iter().next().ok_or(KeeperRefusal::WrongAnswer),
+            _ => Err(KeeperRefusal::WrongAnswer),
+        }
+    }
+
+    /// Every console in the order of names, with who is on it.
+    pub async fn consoles(&self) -> Result<Vec<Listed>, KeeperRefusal> {
+        let mut consoles: Vec<Listed> = Vec::new();
+        loop {
+            let after = consoles.last().and_then(|last| ContainerName::parse(&last.name).ok());
+            let (Answer::Consoles { entries, more }, _) = self.call(Order::Consoles { after }).await? else {
+                return Err(KeeperRefusal::WrongAnswer);
+            };
+            let is_last = !more || entries.is_empty();
+            consoles.extend(entries);
+            if is_last {
+                return Ok(consoles);
+            }
+        }
+    }
+
+    /// Words for everybody on that console, or on all; how many there are.
+    pub async fn broadcast(
+        &self,
+        name: Option<ContainerName>,
+        who: String,
+        text: String,
+    ) -> Result<u32, KeeperRefusal> {
+        self.count(Order::Broadcast { name, who, text }).await
+    }
+
+    /// Ends a user's attachments to that console, or to all; how many there were.
+    pub async fn disconnect(
+        &self,
+        name: Option<ContainerName>,
+        user: String,
+        by: String,
+    ) -> Result<u32, KeeperRefusal> {
+        self.count(Order::Disconnect { name, user, by }).await
+    }
+
+    async fn count(&self, order: Order) -> Result<u32, KeeperRefusal> {
+        match self.call(order).await? {
+            (Answer::Count(count), _) => Ok(count),
             _ => Err(KeeperRefusal::WrongAnswer),
         }
     }

@@ -3,6 +3,7 @@
 //! One deposit a container: a [`Record`] and the descriptors it lists, renewed at each change and before each exec.
 
 use std::os::fd::{AsFd as _, BorrowedFd};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tracing::warn;
@@ -12,6 +13,7 @@ use crate::container::machine::{ExitStatus, RunId};
 use crate::container::spec::{ContainerSpec, Sha256};
 pub use crate::keeper::deposit::Deposited;
 use crate::keeper::deposit::{DepositClient, Notice};
+use crate::keeper::protocol::Asker;
 
 const KEY_PREFIX: &str = "container ";
 
@@ -110,6 +112,12 @@ pub enum Role {
     RunRecord,
     Door,
     Pidfd,
+    /// What the console has shown last, and how far the logs are.
+    Tape,
+    /// In the order of the console's listeners.
+    ConsoleListener,
+    ReadyPipe,
+    Notify,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -125,6 +133,8 @@ pub struct Record {
     pub place: u64,
     pub run: Option<RunFacts>,
     pub last: Option<LastRun>,
+    pub output_bytes: u64,
+    pub asked: Option<Asker>,
     pub roles: Vec<Role>,
 }
 
@@ -132,6 +142,10 @@ pub struct Record {
 pub struct RunFacts {
     pub run: RunId,
     pub started_unix_ms: u64,
+    pub is_ready: bool,
+    pub ready_in: Option<Duration>,
+    pub outdated: bool,
+    pub uid: u32,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -5,9 +5,13 @@
 //! agents and viewers are served through bounded queues.
 
 mod adopt;
+mod consoles;
 mod links;
+mod listeners;
 mod orders;
+mod readiness;
 mod runs;
+mod speaking;
 mod streams;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -33,7 +37,9 @@ use super::run_ids::RunIds;
 use super::viewer::Viewer;
 use super::worker::Workers;
 use crate::container::machine::Input;
+use crate::container::provision::READY_NUMBERS;
 use crate::container::spec::{ContainerName, Sha256};
+use crate::sys::cgroup::Groups;
 use crate::sys::{memfd, process};
 
 /// Each container holds about ten descriptors.
@@ -67,6 +73,10 @@ enum Source {
     Terminal(u32),
     Pidfd(u32),
     Viewer(u32),
+    /// A listener of a console.
+    Door(u32),
+    Notify(u32),
+    ReadyPipe(u32),
 }
 
 impl Source {
@@ -82,6 +92,9 @@ impl Source {
             Self::Terminal(id) => (7, id),
             Self::Pidfd(id) => (8, id),
             Self::Viewer(id) => (9, id),
+            Self::Door(id) => (10, id),
+            Self::Notify(id) => (11, id),
+            Self::ReadyPipe(id) => (12, id),
         };
         kind << 32 | u64::from(id)
     }
@@ -99,6 +112,9 @@ impl Source {
             7 => Self::Terminal(id),
             8 => Self::Pidfd(id),
             9 => Self::Viewer(id),
+            10 => Self::Door(id),
+            11 => Self::Notify(id),
+            12 => Self::ReadyPipe(id),
             _ => return None,
         })
     }
@@ -116,6 +132,14 @@ pub fn main(root: &Path, deposit: Box<dyn Deposit>, alone: bool) -> Result<(), K
 
 struct Driver {
     root: RootId,
+    root_path: PathBuf,
+    host: String,
+    /// When, in words.
+    started: String,
+    /// Control groups for the containers, or why there are none.
+    groups: Result<Groups, String>,
+    /// Holds the numbers that readiness may be promised.
+    _reserved: Vec<OwnedFd>,
     epoll: Epoll,
     signals: SignalFd,
     listener: OwnedFd,
@@ -131,12 +155,15 @@ struct Driver {
     timers: BTreeSet<(Instant, u32)>,
     links: BTreeMap<u32, Link>,
     viewers: BTreeMap<u32, Viewer>,
+    /// Listeners of consoles: whose, and which of them.
+    doors: BTreeMap<u32, (u32, usize)>,
+    /// What all tapes take.
+    tapes_bytes: usize,
     /// Orders that wait for a worker.
     tickets: BTreeMap<u64, orders::Ticket>,
     next_id: u32,
     next_ticket: u64,
     next_place: u64,
-    buffer: Vec<u8>,
     shutdown: Option<Shutdown>,
 }
 
@@ -151,6 +178,8 @@ impl Driver {
         let system =
             |what: &'static str| move |error: nix::Error| KeeperError::System { what, reason: error.to_string() };
         process::raise_descriptor_limit().map_err(system("raising the limit of descriptors"))?;
+        let reserved = process::reserve_numbers_below(READY_NUMBERS.end() + 1)
+            .map_err(system("keeping descriptors for programs"))?;
         if alone {
             process::become_subreaper().map_err(system("becoming subreaper"))?;
         }
@@ -174,8 +203,23 @@ impl Driver {
         let run_ids = RunIds::open(state.join("run-ids"), unix_seconds(moment().unix_ms));
         let root_id =
             RootId::of(root).map_err(|error| KeeperError::Path { path: root.to_owned(), reason: error.to_string() })?;
+        let groups = Groups::probe(root_id.as_str());
+        match &groups {
+            Ok(groups) => info!(
+                memory = groups.can_limit_memory,
+                processes = groups.can_limit_processes,
+                "each container has a control group"
+            ),
+            Err(why) => info!(why, "containers have no control groups: their processes are known by their environment"),
+        }
         let driver = Self {
             root: root_id,
+            root_path: root.to_owned(),
+            host: nix::unistd::gethostname()
+                .map_or_else(|_| "localhost".into(), |name| name.to_string_lossy().into_owned()),
+            started: speaking::time_text(moment().unix_ms),
+            groups,
+            _reserved: reserved,
             epoll,
             signals,
             listener,
@@ -190,11 +234,12 @@ impl Driver {
             timers: BTreeSet::new(),
             links: BTreeMap::new(),
             viewers: BTreeMap::new(),
+            doors: BTreeMap::new(),
+            tapes_bytes: 0,
             tickets: BTreeMap::new(),
             next_id: 0,
             next_ticket: 0,
             next_place: 0,
-            buffer: vec![0; streams::READ_BYTES],
             shutdown: None,
         };
         let watch = |fd, source| driver.watch(fd, source, EpollFlags::EPOLLIN).map_err(system("watching a descriptor"));
@@ -239,9 +284,12 @@ impl Driver {
             }
             Source::Notices => self.notices_came(),
             Source::Link(id) => self.link_ready(id, flags),
-            Source::Output(slot) | Source::Errors(slot) | Source::Terminal(slot) => self.pump(slot, source),
+            Source::Output(slot) | Source::Errors(slot) | Source::Terminal(slot) => self.pump(slot, source, flags),
             Source::Pidfd(slot) => self.adopted_may_have_ended(slot),
             Source::Viewer(id) => self.viewer_ready(id, flags),
+            Source::Door(id) => self.somebody_knocks(id),
+            Source::Notify(slot) => self.notify_came(slot),
+            Source::ReadyPipe(slot) => self.ready_pipe_came(slot),
         }
     }
 
@@ -286,6 +334,8 @@ impl Driver {
             }
             self.kill_again_if_due(slot, now);
             self.look_again_if_due(slot, now);
+            self.checks_due(slot, now);
+            self.not_ready_in_time(slot, now);
             self.give(slot, Input::Deadline);
         }
     }
@@ -321,7 +371,8 @@ impl Driver {
         loop {
             self.next_id = self.next_id.wrapping_add(1);
             let id = self.next_id;
-            if !self.held.contains_key(&id) && !self.links.contains_key(&id) && !self.viewers.contains_key(&id) {
+            let used = self.held.contains_key(&id) || self.links.contains_key(&id) || self.doors.contains_key(&id);
+            if !used && !self.viewers.contains_key(&id) {
                 return id;
             }
         }
@@ -334,6 +385,9 @@ impl Driver {
         }
         if let Err(error) = fs::remove_file(&self.socket_path) {
             warn!(path = %self.socket_path.display(), %error, "the socket file stays behind");
+        }
+        if let Ok(groups) = &self.groups {
+            groups.remove_all();
         }
         info!("keeper has ended everything");
     }

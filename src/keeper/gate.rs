@@ -6,10 +6,12 @@
 use std::fs::{self, File};
 use std::io::Read;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::{OpenOptionsExt, chown};
-use std::path::Path;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt, chown};
+use std::path::{Path, PathBuf};
 
+use super::launch;
 use super::refusal::KeeperRefusal;
+use crate::container::provision::{Folder, WhenMissing};
 use crate::container::spec::{ContainerSpec, Program, Sha256};
 use crate::sys::{memfd, spawn};
 
@@ -34,6 +36,8 @@ pub enum Verdict {
         expected: Option<Sha256>,
         found: Sha256,
     },
+    /// The start waits for this.
+    Awaits(PathBuf),
     Failed(KeeperRefusal),
 }
 
@@ -62,15 +66,91 @@ pub fn check(spec: &ContainerSpec, expected: Option<Sha256>) -> Verdict {
         },
         Program::Command { .. } => None,
     };
-    let account = match spec.user.as_deref().map(account).transpose() {
-        Ok(account) => account,
-        Err(refusal) => return Verdict::Failed(refusal),
-    };
-    let folders = make_folder(&spec.logs.dir, None).and_then(|()| make_folder(&spec.cwd, account.as_ref()));
-    match folders {
-        Ok(()) => Verdict::Clear { account, disk },
+    if let Some(missing) = spec.provision.required.iter().find(|required| !required.path.exists()) {
+        let path = missing.path.clone();
+        return match missing.when_missing {
+            WhenMissing::Await => Verdict::Awaits(path),
+            WhenMissing::Refuse => Verdict::Failed(KeeperRefusal::PathMissing { path }),
+        };
+    }
+    match provide(spec) {
+        Ok(account) => Verdict::Clear { account, disk },
         Err(refusal) => Verdict::Failed(refusal),
     }
+}
+
+/// Looks up the account, makes the folders, and finds the program.
+fn provide(spec: &ContainerSpec) -> Result<Option<spawn::Account>, KeeperRefusal> {
+    let account = account_of(spec)?;
+    make_folder(&spec.logs.dir, None)?;
+    make_folder(&spec.cwd, account.as_ref())?;
+    spec.provision.folders.iter().try_for_each(|folder| make_given_folder(folder, account.as_ref()))?;
+    find_program(spec)?;
+    Ok(account)
+}
+
+/// Who runs it, with the groups that the definition asks for.
+fn account_of(spec: &ContainerSpec) -> Result<Option<spawn::Account>, KeeperRefusal> {
+    let wanted = &spec.provision;
+    let own = match spec.user {
+        None if wanted.group.is_some() || !wanted.groups.is_empty() => spawn::own_account()
+            .map_err(|error| KeeperRefusal::System { what: "looking up".into(), reason: error.to_string() })?,
+        _ => None,
+    };
+    let Some(mut account) = spec.user.as_deref().or(own.as_deref()).map(account).transpose()? else { return Ok(None) };
+    if let Some(group) = &wanted.group {
+        account.gid = group_number(group)?;
+    }
+    for group in &wanted.groups {
+        account.groups.push(group_number(group)?);
+    }
+    Ok(Some(account))
+}
+
+fn group_number(name: &str) -> Result<u32, KeeperRefusal> {
+    match spawn::group(name) {
+        Ok(Some(number)) => Ok(number),
+        Ok(None) => Err(KeeperRefusal::NoSuchGroup { group: name.to_owned() }),
+        Err(error) => Err(KeeperRefusal::System { what: format!("looking up `{name}`"), reason: error.to_string() }),
+    }
+}
+
+/// The exec itself would say no more than `No such file or directory`, and would wait in the loop for a disk that is
+/// slow: what has been read here is near.
+fn find_program(spec: &ContainerSpec) -> Result<(), KeeperRefusal> {
+    let Program::Command { argv } = &spec.program else { return Ok(()) };
+    let Some(word) = argv.first() else { return Ok(()) };
+    let is_program =
+        |path: &Path| path.metadata().is_ok_and(|facts| facts.is_file() && facts.permissions().mode() & 0o111 != 0);
+    let refused = |reason: &str| Err(KeeperRefusal::NoSuchProgram { program: word.clone(), reason: reason.to_owned() });
+    if word.contains('/') {
+        let path = spec.cwd.join(word);
+        return match path.metadata() {
+            _ if is_program(&path) => Ok(()),
+            Ok(_) => refused("it may not be executed"),
+            Err(error) => refused(&error.to_string()),
+        };
+    }
+    let path = launch::search_path(spec);
+    match path.split(':').any(|folder| is_program(&Path::new(folder).join(word))) {
+        true => Ok(()),
+        false => refused(&format!("not found in {path}")),
+    }
+}
+
+fn make_given_folder(folder: &Folder, account: Option<&spawn::Account>) -> Result<(), KeeperRefusal> {
+    let path = &folder.path;
+    let refused =
+        |error: std::io::Error| KeeperRefusal::FolderNotMade { path: path.clone(), reason: error.to_string() };
+    if path.is_dir() {
+        return Ok(());
+    }
+    let owner = folder.owner.as_deref().map(self::account).transpose()?;
+    let owner = owner.as_ref().or(account);
+    let group = folder.group.as_deref().map(group_number).transpose()?.or(owner.map(|owner| owner.gid));
+    fs::create_dir_all(path).map_err(refused)?;
+    chown(path, owner.map(|owner| owner.uid), group).map_err(refused)?;
+    fs::set_permissions(path, fs::Permissions::from_mode(folder.mode)).map_err(refused)
 }
 
 fn account(name: &str) -> Result<spawn::Account, KeeperRefusal> {
@@ -176,6 +256,51 @@ mod tests {
         let file = File::create(dir.path().join("x.py")).unwrap();
         file.set_len(SCRIPT_BYTES_MAX + 1).unwrap();
         assert!(matches!(freeze(&spec(dir.path(), b"")), Err(KeeperRefusal::FileTooLarge { .. })));
+    }
+
+    fn command(dir: &Path, word: &str) -> ContainerSpec {
+        let mut spec = spec(dir, b"");
+        spec.program = Program::Command { argv: vec![word.to_owned()] };
+        spec
+    }
+
+    #[test]
+    fn a_program_that_cannot_be_run_is_named_before_it_is_tried() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("plain"), "").unwrap();
+        let said = |word: &str| match check(&command(dir.path(), word), None) {
+            Verdict::Failed(KeeperRefusal::NoSuchProgram { reason, .. }) => reason,
+            other => format!("{other:?}"),
+        };
+        assert!(matches!(check(&command(dir.path(), "sh"), None), Verdict::Clear { .. }));
+        assert!(said("no-such-program").starts_with("not found in /usr/local/sbin:"));
+        assert_eq!(said(dir.path().join("plain").to_str().unwrap()), "it may not be executed");
+        assert!(said("/no/such").starts_with("No such file"));
+    }
+
+    #[test]
+    fn a_missing_path_is_awaited_or_refused_as_asked() {
+        use crate::container::provision::RequiredPath;
+        let dir = tempfile::tempdir().unwrap();
+        let mut spec = command(dir.path(), "sh");
+        let path = dir.path().join("mount");
+        let needs = |when_missing| vec![RequiredPath { path: path.clone(), when_missing }];
+        spec.provision.required = needs(WhenMissing::Refuse);
+        assert!(matches!(check(&spec, None), Verdict::Failed(KeeperRefusal::PathMissing { .. })));
+        spec.provision.required = needs(WhenMissing::Await);
+        assert!(matches!(check(&spec, None), Verdict::Awaits(awaited) if awaited == path));
+        fs::create_dir(&path).unwrap();
+        assert!(matches!(check(&spec, None), Verdict::Clear { .. }));
+    }
+
+    #[test]
+    fn folders_are_made_with_the_mode_that_is_asked() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut spec = command(dir.path(), "sh");
+        let path = dir.path().join("run/ioc");
+        spec.provision.folders = vec![Folder { path: path.clone(), owner: None, group: None, mode: 0o750 }];
+        assert!(matches!(check(&spec, None), Verdict::Clear { .. }));
+        assert_eq!(fs::metadata(path).unwrap().permissions().mode() & 0o7777, 0o750);
     }
 
     #[test]

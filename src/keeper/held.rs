@@ -1,17 +1,23 @@
 //! A container as the keeper holds it: the machine, its descriptors and logs, and what is reported of it.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::console::Console;
 use super::deposits::{LastRun, Record, Role, RunFacts};
+use super::exits::{ExitRecord, LINES_MAX};
 use super::gate::Frozen;
 use super::log::{LogFile, last_lines};
-use super::protocol::{ContainerState, ERROR_LINE_BYTES_MAX, ERROR_LINES_MAX, Phase, Reason};
+use super::protocol::{Asker, ContainerState, ERROR_LINE_BYTES_MAX, ERROR_LINES_MAX, Phase, Reason};
 use super::refusal::KeeperRefusal;
-use super::viewer::{HISTORY_BYTES_MAX, Recent};
-use crate::container::machine::{Machine, RunId, State};
+use super::tape::{Origin, Tape, Unlogged};
+use super::viewer::Recent;
+use crate::container::machine::{ExitStatus, Machine, Rest, RunId, State};
+use crate::container::provision::Readiness;
 use crate::container::spec::{ContainerSpec, Program, Sha256};
+use crate::sys::process::Usage;
 use crate::sys::spawn::Account;
 
 /// Enough for [`ERROR_LINES_MAX`] lines.
@@ -45,6 +51,16 @@ pub struct Run {
     pub adopted: bool,
     /// When to look again for the end of an adopted run, and how often that has been done.
     pub look_again: Option<(Instant, u32)>,
+    /// Our end of the pipe on which it may say that it is ready.
+    pub ready_pipe: Option<OwnedFd>,
+    /// It has said so.
+    pub is_ready: bool,
+    /// When it is killed if it has not.
+    pub ready_by: Option<Instant>,
+    /// The definition has changed since.
+    pub outdated: bool,
+    /// The account it runs as.
+    pub uid: u32,
 }
 
 #[derive(Debug)]
@@ -58,7 +74,7 @@ pub struct Held {
     pub errors: Pipe,
     pub output_log: LogFile,
     pub errors_log: LogFile,
-    pub history: Recent,
+    pub console: Console,
     pub error_tail: Recent,
     pub run: Option<Run>,
     pub last: Option<LastRun>,
@@ -71,9 +87,21 @@ pub struct Held {
     pub kill_serial: u64,
     /// Set while a look for what is left of the tree is due.
     pub kill_again: Option<Instant>,
+    /// When the look before a start has taken too long.
+    pub check_by: Option<Instant>,
+    /// When to look again whether what the start waits for is there.
+    pub check_again: Option<Instant>,
+    /// A worker looks.
+    pub is_looking: bool,
+    pub waiting_for: Option<PathBuf>,
+    /// Where its programs say that they are ready.
+    pub notify: Option<OwnedFd>,
+    pub status_text: Option<String>,
+    pub output_bytes: u64,
+    /// Who asked for the end that is under way.
+    pub asked: Option<Asker>,
     /// Orders that wait for the release: link and id.
     pub release_waiters: Vec<(u32, u64)>,
-    pub viewers: Vec<u32>,
     pub published: Option<ContainerState>,
     /// The entry among the driver's timers.
     pub timer: Option<Instant>,
@@ -91,7 +119,7 @@ impl Held {
             checksums: None,
             output: pipes.0,
             errors: pipes.1,
-            history: Recent::new(HISTORY_BYTES_MAX),
+            console: Console::new(&spec.console),
             error_tail: Recent::new(ERROR_TAIL_BYTES_MAX),
             run: None,
             last: None,
@@ -101,8 +129,15 @@ impl Held {
             place: 0,
             kill_serial: 0,
             kill_again: None,
+            check_by: None,
+            check_again: None,
+            is_looking: false,
+            waiting_for: None,
+            notify: None,
+            status_text: None,
+            output_bytes: 0,
+            asked: None,
             release_waiters: Vec::new(),
-            viewers: Vec::new(),
             published: None,
             timer: None,
             spec,
@@ -112,7 +147,11 @@ impl Held {
     /// The next moment at which something is to be done for this container.
     pub fn deadline(&self) -> Option<Instant> {
         let look_again = self.run.as_ref().and_then(|run| run.look_again).map(|(at, _)| at);
-        [self.machine.deadline(), self.kill_again, look_again].into_iter().flatten().min()
+        let ready_by = self.run.as_ref().and_then(|run| run.ready_by);
+        [self.machine.deadline(), self.kill_again, self.check_by, self.check_again, look_again, ready_by]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     pub fn report(&self, moment: Moment) -> ContainerState {
@@ -145,6 +184,38 @@ impl Held {
             error_lines: self.error_lines(),
             logs: self.spec.logs.clone(),
             log_bytes_dropped: self.output_log.dropped().saturating_add(self.errors_log.dropped()),
+            ready: self.is_ready(),
+            status_text: self.status_text.clone(),
+            waiting_for: self.waiting_for.clone(),
+            output_bytes: self.output_bytes,
+            viewers: u32::try_from(self.console.viewers.len()).unwrap_or(u32::MAX),
+            outdated: run.is_some_and(|run| run.outdated),
+        }
+    }
+
+    /// It runs, and has said that it serves if it is one that says so.
+    pub fn is_ready(&self) -> bool {
+        let said = self.run.as_ref().is_some_and(|run| run.is_ready);
+        let says_nothing = self.spec.provision.readiness == Readiness::WhenRunning;
+        matches!(self.machine.state(), State::Running { .. }) && (said || says_nothing)
+    }
+
+    /// How the present run ended.
+    pub fn exit_record(&self, pid: i32, status: ExitStatus, usage: Option<Usage>, ended_unix_ms: u64) -> ExitRecord {
+        let run = self.run.as_ref();
+        let ring = self.console.tape.as_ref().map(Tape::ring);
+        let bytes = ring.map(|ring| ring.copy_from(ring.lines_back(LINES_MAX))).unwrap_or_default();
+        let lines = String::from_utf8_lossy(&bytes).into_owned();
+        ExitRecord {
+            run: run.map_or(0, |run| run.run.0),
+            pid,
+            started_unix_ms: run.map_or(0, |run| run.started_unix_ms),
+            ended_unix_ms,
+            status,
+            usage,
+            core: None,
+            asked: self.asked.clone(),
+            lines: lines.lines().map(|line| line.trim_end_matches('\r').to_owned()).collect(),
         }
     }
 
@@ -164,9 +235,13 @@ impl Held {
             State::Killed => (Phase::Killed, Reason::None),
             State::Exited { status, .. } if status.is_success() => (Phase::ExitSuccess, Reason::PolicyHolds),
             State::Exited { .. } if self.start_failure.is_some() => (Phase::ExitFailure, failed()),
-            State::Exited { retries_spent: true, .. } => {
+            State::Exited { rest: Rest::RetriesSpent, .. } => {
                 (Phase::ExitFailure, Reason::RetriesSpent { retries: self.machine.restarts() })
             }
+            State::Exited { rest: Rest::StartLimit, .. } => match self.spec.rules.start_limit {
+                Some(limit) => (Phase::ExitFailure, Reason::StartLimit { starts: limit.starts, within: limit.within }),
+                None => (Phase::ExitFailure, Reason::PolicyHolds),
+            },
             State::Exited { .. } => (Phase::ExitFailure, Reason::PolicyHolds),
             State::Mismatch { expected, found } => {
                 (Phase::Mismatch, Reason::ChecksumMismatch { expected: *expected, found: *found })
@@ -180,8 +255,24 @@ impl Held {
         lines.lines().map(|line| clip(line, ERROR_LINE_BYTES_MAX)).collect()
     }
 
+    /// Writes what a predecessor had read and did not live to write.
+    fn complete_the_log(&mut self, unlogged: &Unlogged) {
+        let log = match unlogged.origin {
+            Origin::Server => None,
+            Origin::Output => Some(&mut self.output_log),
+            Origin::Errors => Some(&mut self.errors_log),
+        };
+        if let (Some(log), Some(tape)) = (log, &mut self.console.tape) {
+            let written = usize::try_from(log.written_since(unlogged.log)).unwrap_or(usize::MAX);
+            log.append(unlogged.bytes.get(written..).unwrap_or_default());
+            tape.begin(unlogged.origin, log.position());
+        }
+    }
+
     pub fn record(&self, moment: Moment) -> (Record, Vec<BorrowedFd<'_>>) {
         let run = self.run.as_ref();
+        let tape = self.console.tape.as_ref().and_then(Tape::fd).map(|fd| (Role::Tape, fd));
+        let listeners = self.console.listeners.iter().map(|fd| (Role::ConsoleListener, fd.as_fd()));
         let fds: Vec<(Role, BorrowedFd<'_>)> = [
             Some((Role::OutputRead, self.output.read.as_fd())),
             Some((Role::OutputWrite, self.output.write.as_fd())),
@@ -193,9 +284,13 @@ impl Held {
             run.map(|run| (Role::Door, run.door.as_fd())),
             run.and_then(|run| run.pidfd.as_ref()).map(|fd| (Role::Pidfd, fd.as_fd())),
             run.and_then(|run| run.terminal.as_ref()).map(|fd| (Role::TerminalMaster, fd.as_fd())),
+            run.and_then(|run| run.ready_pipe.as_ref()).map(|fd| (Role::ReadyPipe, fd.as_fd())),
+            self.notify.as_ref().map(|fd| (Role::Notify, fd.as_fd())),
         ]
         .into_iter()
         .flatten()
+        .chain(tape)
+        .chain(listeners)
         .collect();
         let record = Record {
             spec: (*self.spec).clone(),
@@ -205,7 +300,16 @@ impl Held {
             taken_at_ms: moment.monotonic_ms,
             defined_unix_ms: self.defined_unix_ms,
             place: self.place,
-            run: run.map(|run| RunFacts { run: run.run, started_unix_ms: run.started_unix_ms }),
+            run: run.map(|run| RunFacts {
+                run: run.run,
+                started_unix_ms: run.started_unix_ms,
+                is_ready: run.is_ready,
+                ready_in: run.ready_by.map(|at| at.saturating_duration_since(moment.now)),
+                outdated: run.outdated,
+                uid: run.uid,
+            }),
+            output_bytes: self.output_bytes,
+            asked: self.asked.clone(),
             last: self.last,
             roles: fds.iter().map(|(role, _)| *role).collect(),
         };
@@ -220,7 +324,7 @@ impl Held {
         let mut fds: Vec<(Role, OwnedFd)> = record.roles.into_iter().zip(fds).collect();
         let mut take = |role: Role| {
             let at = fds.iter().position(|(has, _)| *has == role)?;
-            Some(fds.swap_remove(at).1)
+            Some(fds.remove(at).1)
         };
         let output = Pipe { read: take(Role::OutputRead)?, write: take(Role::OutputWrite)? };
         let errors = Pipe { read: take(Role::ErrorsRead)?, write: take(Role::ErrorsWrite)? };
@@ -233,9 +337,17 @@ impl Held {
         let mut held = Self::new(Arc::new(record.spec), machine, frozen, (output, errors));
         held.expected = record.expected;
         held.checksums = take(Role::Checksums);
+        held.notify = take(Role::Notify);
+        held.output_bytes = record.output_bytes;
+        held.asked = record.asked;
         held.defined_unix_ms = record.defined_unix_ms;
         held.place = record.place;
         held.last = record.last;
+        if let Some((tape, unlogged)) = take(Role::Tape).and_then(Tape::adopt) {
+            held.console.tape = Some(tape);
+            held.complete_the_log(&unlogged);
+        }
+        held.console.listeners = std::iter::from_fn(|| take(Role::ConsoleListener)).collect();
         if let Some(facts) = record.run {
             held.run = Some(Run {
                 run: facts.run,
@@ -246,6 +358,11 @@ impl Held {
                 terminal: take(Role::TerminalMaster),
                 adopted: true,
                 look_again: None,
+                ready_pipe: take(Role::ReadyPipe),
+                is_ready: facts.is_ready,
+                ready_by: facts.ready_in.and_then(|left| moment.now.checked_add(left.saturating_sub(elapsed))),
+                outdated: facts.outdated,
+                uid: facts.uid,
             });
         }
         Some(held)

@@ -6,7 +6,8 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use crate::container::machine::RunId;
-use crate::container::spec::{ContainerName, ContainerSpec, Program, Rlimits};
+use crate::container::provision::Readiness;
+use crate::container::spec::{ContainerName, ContainerSpec, Program, Rlimits, Sha256};
 use crate::sys::spawn::{Account, Limit};
 
 /// Compiles the sealed bytes under their device path and runs them as `__main__`.
@@ -26,6 +27,10 @@ impl RootId {
     pub fn of(root: &Path) -> io::Result<Self> {
         let facts = root.metadata()?;
         Ok(Self(format!("{:x}.{:x}", facts.dev(), facts.ino())))
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
     }
 }
 
@@ -81,6 +86,11 @@ pub fn env(
     env.extend(spec.env.iter().cloned());
     env.push((MARK.into(), format!("{}@{}/{}", spec.name, root.0, run.0)));
     env.push(("PROCYON_DOOR_FD".into(), inherited.door.to_string()));
+    match spec.provision.readiness {
+        Readiness::WhenRunning => {}
+        Readiness::Notify => env.push(("NOTIFY_SOCKET".into(), format!("@{}", notify_name(root, &spec.name)))),
+        Readiness::Newline { number } => env.push(("PROCYON_READY_FD".into(), number.to_string())),
+    }
     if let Program::Script { path, library, .. } = &spec.program {
         env.push(("PROCYON_LIBRARY".into(), library.to_string_lossy().into_owned()));
         if let Some(folder) = path.parent() {
@@ -93,6 +103,19 @@ pub fn env(
     env
 }
 
+/// Where a program without a `/` in its name is looked for.
+pub fn search_path(spec: &ContainerSpec) -> &str {
+    spec.env.iter().rev().find(|(name, _)| name == "PATH").map_or(PATH, |(_, value)| value)
+}
+
+/// The name of the socket by which a container says that it is ready; abstract, so that every account reaches it.
+pub fn notify_name(root: &RootId, name: &ContainerName) -> String {
+    // The kernel allows 107 bytes; a long name is as good as its checksum.
+    let text = name.as_str();
+    let short = if text.len() <= 64 { text.to_owned() } else { Sha256::of(text.as_bytes()).to_string() };
+    format!("procyon/{}/{short}", root.0)
+}
+
 pub fn limits(rlimits: &Rlimits) -> Vec<Limit> {
     [
         (libc::RLIMIT_CORE, rlimits.core_bytes),
@@ -101,6 +124,8 @@ pub fn limits(rlimits: &Rlimits) -> Vec<Limit> {
         (libc::RLIMIT_FSIZE, rlimits.file_bytes),
         (libc::RLIMIT_NPROC, rlimits.processes),
         (libc::RLIMIT_CPU, rlimits.cpu_seconds),
+        (libc::RLIMIT_STACK, rlimits.stack_bytes),
+        (libc::RLIMIT_MEMLOCK, rlimits.locked_bytes),
     ]
     .into_iter()
     .filter_map(|(resource, value)| value.map(|value| Limit { resource, value, soft_only: false }))
@@ -110,7 +135,7 @@ pub fn limits(rlimits: &Rlimits) -> Vec<Limit> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::container::spec::{LogSpec, Sha256};
+    use crate::container::spec::LogSpec;
 
     #[test]
     fn a_script_is_called_by_the_launcher_on_its_sealed_bytes() {

@@ -10,7 +10,9 @@ use std::path::{Path, PathBuf};
 
 use jiff::Zoned;
 
+use super::tape::Position;
 use crate::container::machine::RunId;
+use crate::container::spec::LogSpec;
 
 #[derive(Debug)]
 pub struct LogFile {
@@ -24,6 +26,7 @@ pub struct LogFile {
 #[derive(Debug)]
 struct Open {
     file: File,
+    inode: u64,
     bytes: u64,
     at_line_start: bool,
 }
@@ -33,6 +36,12 @@ impl LogFile {
         Self { path, bytes_max: bytes_max.max(1), files_max, open: None, dropped: 0 }
     }
 
+    /// From the next rotation on.
+    pub fn set_limits(&mut self, spec: &LogSpec) {
+        self.bytes_max = spec.bytes_max.max(1);
+        self.files_max = spec.files_max;
+    }
+
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -40,6 +49,25 @@ impl LogFile {
     /// Bytes that the disk refused.
     pub fn dropped(&self) -> u64 {
         self.dropped
+    }
+
+    /// Where the next byte goes.
+    pub fn position(&mut self) -> Position {
+        self.ready().map_or_else(|_| Position::default(), |open| Position { inode: open.inode, bytes: open.bytes })
+    }
+
+    /// How many bytes have been written since the log was there; also by somebody who did not live to tell.
+    pub fn written_since(&self, then: Position) -> u64 {
+        let now = |path: &Path| fs::metadata(path).map(|facts| (facts.ino(), facts.len()));
+        let Ok((inode, bytes)) = now(&self.path) else { return 0 };
+        if inode == then.inode {
+            return bytes.saturating_sub(then.bytes);
+        }
+        // It was full meanwhile, and moved.
+        match now(&self.numbered(1)) {
+            Ok((inode, before)) if inode == then.inode => before.saturating_sub(then.bytes) + bytes,
+            _ => 0,
+        }
     }
 
     pub fn append(&mut self, bytes: &[u8]) {
@@ -110,12 +138,14 @@ impl LogFile {
         Ok(self.open.as_mut().expect("opened above"))
     }
 
+    fn numbered(&self, number: u8) -> PathBuf {
+        let mut path = self.path.clone().into_os_string();
+        path.push(format!(".{number}"));
+        PathBuf::from(path)
+    }
+
     fn rotate(&mut self) {
-        let numbered = |number: u8| {
-            let mut path = self.path.clone().into_os_string();
-            path.push(format!(".{number}"));
-            PathBuf::from(path)
-        };
+        let numbered = |number: u8| self.numbered(number);
         // A name that is not there yet is no error; one that cannot be moved is overwritten by the next move.
         for number in (1..self.files_max).rev() {
             let _ = fs::rename(numbered(number), numbered(number + 1));
@@ -134,13 +164,14 @@ impl LogFile {
 
 fn open(path: &Path) -> io::Result<Open> {
     let mut file = OpenOptions::new().create(true).append(true).read(true).mode(0o644).open(path)?;
-    let bytes = file.metadata()?.len();
+    let metadata = file.metadata()?;
+    let (inode, bytes) = (metadata.ino(), metadata.len());
     let mut last = [b'\n'];
     if bytes > 0 {
         file.seek(SeekFrom::End(-1))?;
         file.read_exact(&mut last)?;
     }
-    Ok(Open { file, bytes, at_line_start: last == [b'\n'] })
+    Ok(Open { file, inode, bytes, at_line_start: last == [b'\n'] })
 }
 
 /// `-----Run ID:1632914459  Fri Aug 20 06:30:20 2021-----`

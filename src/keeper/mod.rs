@@ -12,18 +12,22 @@
 //! bytes run and how. Must not know: XML, YANG, TLS, an async runtime (except [`client`], which is the agent's side).
 
 pub mod client;
+pub mod console;
 pub mod custodian;
 pub mod deposit;
 pub mod deposits;
 pub mod driver;
+pub mod exits;
 pub mod gate;
 pub mod held;
 pub mod launch;
 pub mod link;
 pub mod log;
+pub mod notify;
 pub mod procserv;
 pub mod protocol;
 pub mod refusal;
 pub mod run_ids;
+pub mod tape;
 pub mod viewer;
 pub mod worker;

@@ -3,17 +3,21 @@
 //! The agent says [`Down::Hello`] first and is answered by [`Up::Hello`]; then orders go down, each with an id that its
 //! one answer repeats, and events come up by themselves. Variants are only ever added at the end.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
+use super::exits::ExitRecord;
 use super::refusal::KeeperRefusal;
+use crate::console::columns::Listed;
+use crate::console::roster::Wish;
 use crate::container::machine::{ExitStatus, RunId};
 use crate::container::spec::{ContainerName, ContainerSpec, LogSpec, RestartPolicy, Sha256};
 use crate::sys::fdpass::FRAME_BYTES_MAX;
 use crate::sys::process::Usage;
 
-pub const VERSION: u16 = 1;
+pub const VERSION: u16 = 2;
 /// So that a stray client is told from an agent.
 pub const MAGIC: u32 = 0x5072_6f43;
 
@@ -29,6 +33,11 @@ pub const PAGE_ENTRIES_MAX: usize = 64;
 pub const TAIL_BYTES_MAX: u32 = 48 * 1024;
 /// Files of a shelf whose checksums the keeper passes on to the programs.
 pub const CHECKSUMS_MAX: usize = 500;
+pub const MEMBERS_ASKED_MAX: usize = 64;
+/// Processes of one container that are told of.
+pub const MEMBERS_MAX: usize = 64;
+pub const COMMAND_BYTES_MAX: usize = 256;
+pub const STATUS_BYTES_MAX: usize = 256;
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Down {
@@ -86,6 +95,98 @@ pub enum Order {
     Shutdown {
         grace: Duration,
     },
+    /// A seat at a console; with it comes the packet socket (`console::packet`).
+    Console {
+        name: ContainerName,
+        entry: Box<Entering>,
+    },
+    /// Consoles and who is on them, in order of names, from behind `after`.
+    Consoles {
+        after: Option<ContainerName>,
+    },
+    /// Words for everybody on that console, or on all.
+    Broadcast {
+        name: Option<ContainerName>,
+        who: String,
+        text: String,
+    },
+    /// Ends the attachments of a user on that console, or on all.
+    Disconnect {
+        name: Option<ContainerName>,
+        user: String,
+        by: String,
+    },
+    /// As [`Order::Start`] and so on, with the name of who asks: the record of the run's end will hold it.
+    Ask {
+        name: ContainerName,
+        verb: Verb,
+        by: Asker,
+    },
+    /// Another definition for a container that is there. Restart policy, pace, limits and logs hold at once, all else
+    /// from the next start on. A program behind the checksum gate is not exchanged so.
+    Update {
+        spec: Box<ContainerSpec>,
+    },
+    /// How its latest runs ended.
+    Exits {
+        name: ContainerName,
+        count: u32,
+    },
+    /// The processes that belong to each, at most [`MEMBERS_ASKED_MAX`] containers at once.
+    Members {
+        names: Vec<ContainerName>,
+    },
+    /// What this host lets the keeper do.
+    Abilities,
+}
+
+/// Who wants a seat at a console, and how. Whoever holds the keeper's socket answers for it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Entering {
+    pub user: String,
+    pub host: String,
+    pub may_write: bool,
+    pub wish: Wish,
+    /// Goes on at this offset; else with the last so many lines.
+    pub from: Option<u64>,
+    pub replay_lines: u16,
+    pub escape: [u8; 2],
+    /// One who was here before and resumes: nothing is said anew.
+    pub quiet: bool,
+}
+
+/// What may be asked of a container on somebody's behalf.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Verb {
+    Start,
+    Stop,
+    Kill,
+    Restart,
+    /// To every process of the main process's group.
+    Signal(i32),
+}
+
+/// Who asked, and by which way.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Asker {
+    pub who: String,
+    pub from: String,
+}
+
+/// One process of a container.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Member {
+    pub pid: i32,
+    /// Its words, cut at [`COMMAND_BYTES_MAX`].
+    pub command: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Abilities {
+    /// Why containers have no control groups of their own; `None` when they have.
+    pub no_groups: Option<String>,
+    pub can_limit_memory: bool,
+    pub can_limit_processes: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -114,6 +215,21 @@ pub enum Answer {
     Log {
         bytes: Vec<u8>,
     },
+    Consoles {
+        entries: Vec<Listed>,
+        more: bool,
+    },
+    /// How many were concerned.
+    Count(u32),
+    /// Newest first, as many as fit.
+    Exits {
+        records: Vec<ExitRecord>,
+    },
+    /// In the order of the names that were asked.
+    Members {
+        members: Vec<Vec<Member>>,
+    },
+    Abilities(Abilities),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -192,6 +308,10 @@ pub enum Reason {
     StartFailed {
         why: KeeperRefusal,
     },
+    StartLimit {
+        starts: u32,
+        within: Duration,
+    },
 }
 
 /// Everything operational about one container.
@@ -221,6 +341,17 @@ pub struct ContainerState {
     pub logs: LogSpec,
     /// Bytes of output that could not be written to the log files.
     pub log_bytes_dropped: u64,
+    /// It runs, and has said that it serves if it is one that says so.
+    pub ready: bool,
+    /// What it says of itself (`STATUS=` of `sd_notify`).
+    pub status_text: Option<String>,
+    /// Its start waits until this is there.
+    pub waiting_for: Option<PathBuf>,
+    /// What it has printed since it was defined.
+    pub output_bytes: u64,
+    pub viewers: u32,
+    /// Its definition has changed since the present run began.
+    pub outdated: bool,
 }
 
 /// # Panics

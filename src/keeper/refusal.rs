@@ -39,6 +39,20 @@ pub enum KeeperRefusal {
     Busy { what: String },
     #[error("the keeper cannot do this now ({what}: {reason})")]
     System { what: String, reason: String },
+    #[error("`{}` is not there: put it in place, or let the start wait for it", path.display())]
+    PathMissing { path: PathBuf },
+    #[error(
+        "what the start needs of the file system did not answer within {seconds} s: is a network file system away?"
+    )]
+    FilesSlow { seconds: u64 },
+    #[error("there is no group `{group}` on this host: create it or configure another")]
+    NoSuchGroup { group: String },
+    #[error("`{program}` is not a program that can be run ({reason}): give its full path, or install it")]
+    NoSuchProgram { program: String, reason: String },
+    #[error("container `{name}` does not run: start it first")]
+    NotRunning { name: ContainerName },
+    #[error("a script behind the checksum gate is not exchanged: deactivate it, and activate it anew")]
+    NotExchanged,
     #[error("the keeper is shutting down")]
     ShuttingDown,
     #[error("the keeper speaks protocol version {keeper}, asked for was {asked}: install both from one build")]

@@ -1,16 +1,137 @@
-//! Who watches a console: recent history at once, then what is printed, through a bounded backlog.
+//! One who is attached to a console: how it speaks, and what it is yet to be sent.
 
 use std::collections::VecDeque;
-use std::os::fd::OwnedFd;
+use std::io::IoSlice;
+use std::os::fd::{AsRawFd, OwnedFd};
 
 use nix::errno::Errno;
-use nix::sys::socket::{MsgFlags, send};
-use std::os::fd::AsRawFd;
+use nix::sys::socket::{MsgFlags, send, sendmsg};
 
-/// What is remembered of a console for those who attach later.
-pub const HISTORY_BYTES_MAX: usize = 32 * 1024;
-/// Waits for a slow viewer, beside the socket's own buffer; what comes on top is lost to that viewer, and counted.
-pub const BACKLOG_BYTES_MAX: usize = 256 * 1024;
+use super::tape::Memory;
+use crate::console::escape::Escape;
+use crate::console::outbox::Outbox;
+use crate::console::packet::{BODY_BYTES_MAX, Packet};
+use crate::console::ring::Ring;
+use crate::console::telnet::Receiver;
+
+/// Sent to one before the others get their turn.
+const SENT_PER_TURN_MAX: usize = 256 * 1024;
+/// Things that a client's program is told to do and has not taken yet.
+const TO_DO_MAX: usize = 16;
+
+/// How one speaks with the console.
+#[derive(Debug)]
+pub enum Manner {
+    /// Only what is shown, and nothing is heard.
+    Stream,
+    /// What is shown and typed, and nothing else.
+    Raw,
+    /// procServ's: keys, and telnet's commands taken out.
+    Keys(Receiver),
+    /// conserver's escape sequences, in packets.
+    Packets(Escape),
+}
+
+#[derive(Debug)]
+pub struct Viewer {
+    pub slot: u32,
+    pub socket: OwnedFd,
+    pub manner: Manner,
+    pub outbox: Outbox,
+    /// May type at all; the console's roster says whether it does.
+    pub who: String,
+    /// Takes nothing at the moment; epoll tells when it does.
+    pub blocked: bool,
+    to_do: VecDeque<u8>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Flushed {
+    Empty,
+    /// Either it takes no more, or it has had its share of this turn.
+    Blocked,
+    Gone,
+}
+
+impl Viewer {
+    pub fn new(slot: u32, socket: OwnedFd, manner: Manner, outbox: Outbox, who: String) -> Self {
+        Self { slot, socket, manner, outbox, who, blocked: false, to_do: VecDeque::new() }
+    }
+
+    /// Tells the client's program to do something.
+    pub fn tell(&mut self, what: u8) {
+        if self.to_do.len() < TO_DO_MAX {
+            self.to_do.push_back(what);
+        }
+    }
+
+    /// Sends what is taken now.
+    pub fn flush(&mut self, ring: &Ring<Memory>) -> Flushed {
+        let mut sent = 0;
+        loop {
+            let result = match self.manner {
+                Manner::Packets(_) => self.flush_packet(ring),
+                Manner::Stream | Manner::Raw | Manner::Keys(_) => self.flush_bytes(ring),
+            };
+            match result {
+                Ok(0) => return Flushed::Empty,
+                Ok(count) => sent += count,
+                Err(Errno::EINTR) => {}
+                Err(Errno::EAGAIN) => return Flushed::Blocked,
+                Err(_) => return Flushed::Gone,
+            }
+            if sent > SENT_PER_TURN_MAX {
+                return Flushed::Blocked;
+            }
+        }
+    }
+
+    fn flush_bytes(&mut self, ring: &Ring<Memory>) -> nix::Result<usize> {
+        if self.outbox.is_empty(ring) {
+            return Ok(0);
+        }
+        let bytes = self.outbox.next(ring);
+        let count = send(self.socket.as_raw_fd(), bytes, MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL)?;
+        self.outbox.taken(count);
+        Ok(count)
+    }
+
+    fn flush_packet(&mut self, ring: &Ring<Memory>) -> nix::Result<usize> {
+        if self.outbox.is_empty(ring) {
+            let Some(what) = self.to_do.front() else { return Ok(0) };
+            send_packet(&self.socket, Packet::Do(*what), &[*what])?;
+            self.to_do.pop_front();
+            return Ok(1);
+        }
+        self.outbox.prepare(ring);
+        let bytes = self.outbox.front(ring);
+        let bytes = &bytes[..bytes.len().min(BODY_BYTES_MAX)];
+        let packet = if self.outbox.gives_words() {
+            Packet::Words(bytes)
+        } else {
+            Packet::Shown { offset: self.outbox.offset(), bytes }
+        };
+        send_packet(&self.socket, packet, bytes)?;
+        let count = bytes.len();
+        self.outbox.taken(count);
+        Ok(count)
+    }
+
+    /// The last packet; nobody waits for it.
+    pub fn part(&self, why: &str) {
+        if matches!(self.manner, Manner::Packets(_)) {
+            let _ = send_packet(&self.socket, Packet::Over(why.as_bytes()), why.as_bytes());
+        }
+    }
+}
+
+/// All of it or nothing.
+fn send_packet(socket: &OwnedFd, packet: Packet<'_>, body: &[u8]) -> nix::Result<()> {
+    let head = packet.head();
+    let slices = [IoSlice::new(&head), IoSlice::new(body)];
+    let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
+    sendmsg::<()>(socket.as_raw_fd(), &slices, &[], flags, None).map(drop)
+}
 
 /// The last bytes of a stream.
 #[derive(Debug)]
@@ -40,56 +161,20 @@ impl Recent {
     }
 }
 
-#[derive(Debug)]
-pub struct Viewer {
-    pub slot: u32,
-    pub socket: OwnedFd,
-    backlog: VecDeque<u8>,
-    lost: u64,
-}
-
-impl Viewer {
-    pub fn new(slot: u32, socket: OwnedFd, history: &[u8]) -> Self {
-        Self { slot, socket, backlog: history.iter().copied().collect(), lost: 0 }
-    }
-
-    pub fn show(&mut self, bytes: &[u8]) {
-        if self.lost > 0 && self.backlog.is_empty() {
-            self.backlog.extend(format!("\r\n[{} bytes lost]\r\n", self.lost).bytes());
-            self.lost = 0;
-        }
-        if self.lost == 0 && self.backlog.len() + bytes.len() <= BACKLOG_BYTES_MAX {
-            self.backlog.extend(bytes);
-        } else {
-            self.lost = self.lost.saturating_add(bytes.len() as u64);
-        }
-    }
-
-    pub fn has_backlog(&self) -> bool {
-        !self.backlog.is_empty()
-    }
-
-    /// Sends what the viewer takes now; an error means that it is gone.
-    pub fn flush(&mut self) -> nix::Result<()> {
-        while !self.backlog.is_empty() {
-            let (first, _) = self.backlog.as_slices();
-            match send(self.socket.as_raw_fd(), first, MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL) {
-                Ok(sent) => drop(self.backlog.drain(..sent)),
-                Err(Errno::EINTR) => {}
-                Err(Errno::EAGAIN) => return Ok(()),
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(())
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use std::io::Read;
     use std::os::unix::net::UnixStream;
 
     use super::*;
+    use crate::keeper::tape::{Origin, Position, Tape};
+    use crate::sys::fdpass;
+
+    fn print(tape: &mut Tape, bytes: &[u8]) {
+        tape.begin(Origin::Output, Position::default());
+        let room = tape.room();
+        room[..bytes.len()].copy_from_slice(bytes);
+        tape.came(bytes.len());
+    }
 
     #[test]
     fn only_the_last_bytes_are_remembered() {
@@ -102,27 +187,39 @@ mod tests {
     }
 
     #[test]
-    fn a_viewer_that_sleeps_loses_bytes_and_is_told_how_many() {
-        let (ours, mut theirs) = UnixStream::pair().unwrap();
-        theirs.set_nonblocking(true).unwrap();
-        let mut viewer = Viewer::new(1, ours.into(), b"history\n");
-        let mut shown = 8;
-        for _ in 0..100 {
-            viewer.show(&[b'x'; 65536]);
-            viewer.flush().unwrap();
-            shown += 65536;
+    fn a_viewer_that_never_reads_is_blocked_and_costs_an_offset() {
+        let (ours, _theirs) = UnixStream::pair().unwrap();
+        let mut tape = Tape::new();
+        let mut viewer = Viewer::new(1, ours.into(), Manner::Raw, Outbox::raw(vec![], 0), "x".into());
+        let mut last = Flushed::Empty;
+        for _ in 0..10_000 {
+            print(&mut tape, &[b'x'; 64]);
+            last = viewer.flush(tape.ring());
         }
-        let mut seen = Vec::new();
-        while viewer.has_backlog() {
-            let _ = theirs.read_to_end(&mut seen);
-            viewer.flush().unwrap();
-        }
-        viewer.show(b"again");
-        viewer.flush().unwrap();
-        let _ = theirs.read_to_end(&mut seen);
-        assert!(seen.starts_with(b"history\nx"));
-        let text = String::from_utf8(seen).unwrap();
-        let kept = 8 + text.matches('x').count();
-        assert!(text.ends_with(&format!("\r\n[{} bytes lost]\r\nagain", shown - kept)));
+        assert_eq!(last, Flushed::Blocked);
+        assert!(viewer.outbox.offset() < tape.ring().end());
+    }
+
+    #[test]
+    fn packets_say_at_which_offset_something_was_shown() {
+        let (ours, theirs) = fdpass::pair().unwrap();
+        let mut tape = Tape::new();
+        print(&mut tape, b"hello");
+        let manner = Manner::Packets(Escape::default());
+        let mut viewer = Viewer::new(1, ours, manner, Outbox::raw(b"[hi]".to_vec(), 2), "x".into());
+        viewer.tell(b'z');
+        assert_eq!(viewer.flush(tape.ring()), Flushed::Empty);
+        viewer.part("released");
+        let packets: Vec<Vec<u8>> = (0..4).map(|_| fdpass::receive(&theirs).unwrap().unwrap().bytes).collect();
+        let packets: Vec<Packet<'_>> = packets.iter().map(|bytes| Packet::read(bytes).unwrap()).collect();
+        assert_eq!(
+            packets,
+            [
+                Packet::Words(b"[hi]"),
+                Packet::Shown { offset: 2, bytes: b"llo" },
+                Packet::Do(b'z'),
+                Packet::Over(b"released")
+            ]
+        );
     }
 }

@@ -1,23 +1,30 @@
 //! Threads that do what may wait for a disk or take long, so that the loop never does: files, and trees of processes.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use nix::sys::eventfd::{EfdFlags, EventFd};
+use tracing::warn;
 
+use super::exits::{self, ExitRecord};
 use super::gate::{self, Frozen, Verdict};
 use super::log;
+use super::protocol::{Answer, COMMAND_BYTES_MAX, MEMBERS_MAX, Member};
 use super::refusal::KeeperRefusal;
+use crate::container::machine::ExitStatus;
 use crate::container::spec::{ContainerSpec, Sha256};
 use crate::sys::tree::{self, Tree};
 
-/// Jobs a thread holds; more wait with the loop, at most a few a container.
+/// Jobs the thread for trees holds; more wait with the loop, at most a few a container.
 const JOBS_MAX: usize = 256;
+/// Threads that may hang on files before work has to wait for them.
+const FILE_THREADS_MAX: usize = 16;
+const STACK_BYTES: usize = 256 * 1024;
 /// Looks at a killed tree, at growing distances, before the driver is told that something is left.
 const KILL_ROUNDS: u32 = 12;
 const KILL_WAIT_FIRST: Duration = Duration::from_millis(1);
@@ -25,24 +32,72 @@ const KILL_WAIT_MAX: Duration = Duration::from_millis(100);
 
 #[derive(Debug)]
 pub enum Job {
-    Freeze { ticket: u64, spec: Arc<ContainerSpec> },
-    Check { slot: u32, attempt: u64, spec: Arc<ContainerSpec>, expected: Option<Sha256> },
-    Tail { ticket: u64, path: PathBuf, lines: u32, bytes_max: u32 },
-    KillTree { slot: u32, serial: u64, tree: Tree },
+    Freeze {
+        ticket: u64,
+        spec: Arc<ContainerSpec>,
+    },
+    Check {
+        slot: u32,
+        attempt: u64,
+        spec: Arc<ContainerSpec>,
+        expected: Option<Sha256>,
+    },
+    Tail {
+        ticket: u64,
+        path: PathBuf,
+        lines: u32,
+        bytes_max: u32,
+    },
+    /// Remembers how a run ended. Nobody waits for it.
+    Record {
+        spec: Arc<ContainerSpec>,
+        record: Box<ExitRecord>,
+    },
+    Exits {
+        ticket: u64,
+        folder: PathBuf,
+        count: u32,
+        bytes_max: usize,
+    },
+    Members {
+        ticket: u64,
+        trees: Vec<Tree>,
+    },
+    KillTree {
+        slot: u32,
+        serial: u64,
+        tree: Tree,
+    },
 }
 
 #[derive(Debug)]
 pub enum Outcome {
-    Frozen { ticket: u64, frozen: Result<Option<Frozen>, KeeperRefusal> },
-    Checked { slot: u32, attempt: u64, verdict: Verdict },
-    Tail { ticket: u64, bytes: Result<Vec<u8>, KeeperRefusal> },
-    TreeKilled { slot: u32, serial: u64, nothing_left: bool },
+    Frozen {
+        ticket: u64,
+        frozen: Result<Option<Frozen>, KeeperRefusal>,
+    },
+    Checked {
+        slot: u32,
+        attempt: u64,
+        verdict: Verdict,
+    },
+    /// The answer of an order that asked for something to be read.
+    Read {
+        ticket: u64,
+        answer: Result<Answer, KeeperRefusal>,
+    },
+    Recorded,
+    TreeKilled {
+        slot: u32,
+        serial: u64,
+        nothing_left: bool,
+    },
 }
 
 /// The loop's side of the threads.
 #[derive(Debug)]
 pub struct Workers {
-    files: Queue,
+    files: Pool,
     trees: Queue,
     outcomes: Receiver<Outcome>,
     wake: Arc<EventFd>,
@@ -58,7 +113,7 @@ impl Workers {
     pub fn start() -> io::Result<Self> {
         let wake = Arc::new(EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?);
         let (sender, outcomes) = sync_channel(JOBS_MAX);
-        let files = Queue::start("files", sender.clone(), Arc::clone(&wake))?;
+        let files = Pool::new(sender.clone(), Arc::clone(&wake));
         let trees = Queue::start("trees", sender, Arc::clone(&wake))?;
         Ok(Self { files, trees, outcomes, wake })
     }
@@ -66,7 +121,7 @@ impl Workers {
     pub fn give(&mut self, job: Job) {
         match job {
             Job::KillTree { .. } => self.trees.give(job),
-            Job::Freeze { .. } | Job::Check { .. } | Job::Tail { .. } => self.files.give(job),
+            job => self.files.give(job),
         }
     }
 
@@ -79,34 +134,112 @@ impl Workers {
         // Nothing to read means that an earlier turn took it all.
         let _ = self.wake.read();
         let outcomes = self.outcomes.try_iter().collect();
-        self.files.push_waiting();
         self.trees.push_waiting();
         outcomes
+    }
+}
+
+/// Threads that touch files. One that hangs on a network file system is one less: more are started while there is work
+/// and none is free, up to a bound; beyond it, work waits, and whoever waits too long is told so by the loop.
+#[derive(Debug)]
+struct Pool {
+    todo: Arc<Todo>,
+    threads: usize,
+    outcomes: SyncSender<Outcome>,
+    wake: Arc<EventFd>,
+}
+
+#[derive(Debug, Default)]
+struct Todo {
+    state: Mutex<TodoState>,
+    arrived: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct TodoState {
+    /// At most a few a container.
+    jobs: VecDeque<Job>,
+    free: usize,
+    closed: bool,
+}
+
+impl Todo {
+    fn lock(&self) -> MutexGuard<'_, TodoState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// `None` when there will be no more.
+    fn next(&self) -> Option<Job> {
+        let mut state = self.lock();
+        loop {
+            if let Some(job) = state.jobs.pop_front() {
+                return Some(job);
+            }
+            if state.closed {
+                return None;
+            }
+            state.free += 1;
+            state = self.arrived.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state.free -= 1;
+        }
+    }
+}
+
+impl Pool {
+    fn new(outcomes: SyncSender<Outcome>, wake: Arc<EventFd>) -> Self {
+        Self { todo: Arc::default(), threads: 0, outcomes, wake }
+    }
+
+    fn give(&mut self, job: Job) {
+        let mut state = self.todo.lock();
+        state.jobs.push_back(job);
+        let is_short = state.jobs.len() > state.free && self.threads < FILE_THREADS_MAX;
+        drop(state);
+        self.todo.arrived.notify_one();
+        if is_short {
+            // Without another thread the work waits for those that are there.
+            match self.hire() {
+                Ok(()) => self.threads += 1,
+                Err(error) => warn!(threads = self.threads, %error, "no further thread for files"),
+            }
+        }
+    }
+
+    fn hire(&self) -> io::Result<()> {
+        let (todo, outcomes, wake) = (Arc::clone(&self.todo), self.outcomes.clone(), Arc::clone(&self.wake));
+        let work = move || {
+            while let Some(job) = todo.next() {
+                if outcomes.send(read_files(job)).is_err() || wake.write(1).is_err() {
+                    return;
+                }
+            }
+        };
+        std::thread::Builder::new().name("files".into()).stack_size(STACK_BYTES).spawn(work).map(drop)
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        self.todo.lock().closed = true;
+        self.todo.arrived.notify_all();
     }
 }
 
 impl Queue {
     fn start(name: &str, outcomes: SyncSender<Outcome>, wake: Arc<EventFd>) -> io::Result<Self> {
         let (jobs, todo) = sync_channel(JOBS_MAX);
-        std::thread::Builder::new().name(name.into()).stack_size(256 * 1024).spawn(move || {
+        std::thread::Builder::new().name(name.into()).stack_size(STACK_BYTES).spawn(move || {
             let report = |outcome| {
                 // The loop may be gone, or behind with reading; it wakes by the descriptor in both cases.
                 outcomes.send(outcome).is_ok() && wake.write(1).is_ok()
             };
             while let Ok(first) = todo.recv() {
                 // Trees are killed together: one look at the processes serves all.
-                let mut kills = Vec::new();
-                for job in std::iter::once(first).chain(todo.try_iter().take(JOBS_MAX)) {
-                    match job {
-                        Job::KillTree { slot, serial, tree } => kills.push(Kill { slot, serial, tree }),
-                        job => {
-                            if !report(read_files(job)) {
-                                return;
-                            }
-                        }
-                    }
-                }
-                if !kill_to_the_last(kills, &report) {
+                let kills = std::iter::once(first).chain(todo.try_iter().take(JOBS_MAX)).filter_map(|job| match job {
+                    Job::KillTree { slot, serial, tree } => Some(Kill { slot, serial, tree }),
+                    _ => None,
+                });
+                if !kill_to_the_last(kills.collect(), &report) {
                     return;
                 }
             }
@@ -146,12 +279,39 @@ fn read_files(job: Job) -> Outcome {
         }
         Job::Tail { ticket, path, lines, bytes_max } => {
             let lines = usize::try_from(lines).unwrap_or(usize::MAX);
-            let bytes = log::tail(&path, lines, u64::from(bytes_max))
+            let answer = log::tail(&path, lines, u64::from(bytes_max))
+                .map(|bytes| Answer::Log { bytes })
                 .map_err(|error| KeeperRefusal::FileUnreadable { path, reason: error.to_string() });
-            Outcome::Tail { ticket, bytes }
+            Outcome::Read { ticket, answer }
+        }
+        Job::Record { spec, mut record } => {
+            if matches!(record.status, ExitStatus::Signal { core: true, .. }) {
+                record.core = exits::core_of(&spec.cwd, record.pid);
+            }
+            if let Err(error) = exits::append(&spec.logs.dir, &record) {
+                warn!(name = %spec.name, %error, "the end of a run cannot be recorded");
+            }
+            Outcome::Recorded
+        }
+        Job::Exits { ticket, folder, count, bytes_max } => {
+            let count = usize::try_from(count).unwrap_or(usize::MAX).min(exits::RECORDS_MAX);
+            let answer = exits::latest(&folder, count, bytes_max)
+                .map(|records| Answer::Exits { records })
+                .map_err(|error| KeeperRefusal::FileUnreadable { path: folder, reason: error.to_string() });
+            Outcome::Read { ticket, answer }
+        }
+        Job::Members { ticket, trees } => {
+            let trees: Vec<&Tree> = trees.iter().collect();
+            let members = tree::members(&trees).into_iter().map(members_of).collect();
+            Outcome::Read { ticket, answer: Ok(Answer::Members { members }) }
         }
         Job::KillTree { slot, serial, .. } => Outcome::TreeKilled { slot, serial, nothing_left: false },
     }
+}
+
+fn members_of(pids: BTreeMap<i32, u64>) -> Vec<Member> {
+    let member = |pid| Member { pid, command: tree::command_of(pid, COMMAND_BYTES_MAX) };
+    pids.into_keys().take(MEMBERS_MAX).map(member).collect()
 }
 
 /// Whether the loop still listens.

@@ -2,12 +2,16 @@
 //!
 //! Must not know: who refused, or why.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 
-use super::path;
+use super::path::{self, Located};
 use super::text::escape_into;
-use crate::northbound::refusal::Layer;
+use crate::northbound::refusal::{Detail, Layer};
 use crate::northbound::{Kind, Refusal};
+
+/// The namespace of what RFC 7950 adds to error-info.
+const YANG: &str = "urn:ietf:params:xml:ns:yang:1";
 
 /// Tells what a module's name stands for in XML. Asked for error paths.
 pub trait Namespaces: Send + Sync {
@@ -36,21 +40,12 @@ pub fn write(out: &mut String, refusal: &Refusal, names: &dyn Namespaces, base_1
         leaf(out, "error-app-tag", app_tag);
     }
     if let Some(located) = refusal.path.as_deref().and_then(|path| path::to_xpath(path, names)) {
-        out.push_str("<error-path");
-        for (prefix, namespace) in &located.declarations {
-            // Writing to a string cannot fail.
-            let _ = write!(out, " xmlns:{prefix}=\"");
-            escape_into(out, namespace);
-            out.push('"');
-        }
-        out.push('>');
-        escape_into(out, &located.xpath);
-        out.push_str("</error-path>");
+        write_located(out, "error-path", None, &located);
     }
     out.push_str("<error-message xml:lang=\"en\">");
     escape_into(out, &refusal.to_string());
     out.push_str("</error-message>");
-    write_info(out, &refusal.kind);
+    write_info(out, refusal, names);
     out.push_str("</rpc-error>");
 }
 
@@ -87,24 +82,38 @@ fn tag(kind: &Kind, base_1_1: bool) -> &'static str {
     }
 }
 
-fn write_info(out: &mut String, kind: &Kind) {
-    let holder;
-    let leaves: [Option<(&str, &str)>; 2] = match kind {
+fn write_info(out: &mut String, refusal: &Refusal, names: &dyn Namespaces) {
+    let begin = out.len();
+    out.push_str("<error-info>");
+    let empty = out.len();
+    for (name, value) in base_info(&refusal.kind) {
+        leaf(out, name, &value);
+    }
+    for detail in &refusal.details {
+        write_detail(out, detail, names);
+    }
+    if out.len() == empty {
+        out.truncate(begin);
+    } else {
+        out.push_str("</error-info>");
+    }
+}
+
+/// What RFC 6241 appendix A wants to be told, by tag.
+fn base_info(kind: &Kind) -> Vec<(&'static str, Cow<'_, str>)> {
+    match kind {
         Kind::MissingAttribute { element, attribute }
         | Kind::BadAttribute { element, attribute }
         | Kind::UnknownAttribute { element, attribute } => {
-            [Some(("bad-attribute", attribute)), Some(("bad-element", element))]
+            vec![("bad-attribute", attribute.into()), ("bad-element", element.into())]
         }
         Kind::MissingElement { element } | Kind::BadElement { element } | Kind::UnknownElement { element } => {
-            [Some(("bad-element", element)), None]
+            vec![("bad-element", element.into())]
         }
         Kind::UnknownNamespace { element, namespace } => {
-            [Some(("bad-element", element)), Some(("bad-namespace", namespace))]
+            vec![("bad-element", element.into()), ("bad-namespace", namespace.into())]
         }
-        Kind::LockDenied { holder: session } => {
-            holder = session.to_string();
-            [Some(("session-id", &holder)), None]
-        }
+        Kind::LockDenied { holder } => vec![("session-id", holder.to_string().into())],
         Kind::InUse
         | Kind::InvalidValue
         | Kind::TooBig
@@ -115,13 +124,42 @@ fn write_info(out: &mut String, kind: &Kind) {
         | Kind::DataMissing
         | Kind::OperationNotSupported
         | Kind::OperationFailed
-        | Kind::MalformedMessage => return,
-    };
-    out.push_str("<error-info>");
-    for (name, value) in leaves.into_iter().flatten() {
-        leaf(out, name, value);
+        | Kind::MalformedMessage => Vec::new(),
     }
-    out.push_str("</error-info>");
+}
+
+/// RFC 7950 section 15.
+fn write_detail(out: &mut String, detail: &Detail, names: &dyn Namespaces) {
+    match detail {
+        Detail::NonUnique(path) => {
+            if let Some(located) = path::to_xpath(path, names) {
+                write_located(out, "non-unique", Some(YANG), &located);
+            }
+        }
+        Detail::MissingChoice(choice) => {
+            // Writing to a string cannot fail.
+            let _ = write!(out, "<missing-choice xmlns=\"{YANG}\">");
+            escape_into(out, choice);
+            out.push_str("</missing-choice>");
+        }
+    }
+}
+
+/// An element that holds a path, with the prefixes that the path needs.
+fn write_located(out: &mut String, element: &str, namespace: Option<&str>, located: &Located) {
+    let own = namespace.map(|namespace| ("xmlns".to_owned(), namespace));
+    let prefixes =
+        located.declarations.iter().map(|(prefix, namespace)| (format!("xmlns:{prefix}"), namespace.as_str()));
+    // Writing to a string cannot fail.
+    let _ = write!(out, "<{element}");
+    for (attribute, namespace) in own.into_iter().chain(prefixes) {
+        let _ = write!(out, " {attribute}=\"");
+        escape_into(out, namespace);
+        out.push('"');
+    }
+    out.push('>');
+    escape_into(out, &located.xpath);
+    let _ = write!(out, "</{element}>");
 }
 
 fn leaf(out: &mut String, name: &str, value: &str) {
@@ -209,6 +247,26 @@ mod tests {
             .at("/ietf-netconf:rpc/edit-config[a='<&>']/target")
             .tagged("too-<few>");
         insta::assert_snapshot!(written(&refusal), @r#"<rpc-error><error-type>protocol</error-type><error-tag>invalid-value</error-tag><error-severity>error</error-severity><error-app-tag>too-&lt;few&gt;</error-app-tag><error-path xmlns:nc="urn:ietf:params:xml:ns:netconf:base:1.0">/nc:rpc/nc:edit-config[nc:a='&lt;&amp;&gt;']/nc:target</error-path><error-message xml:lang="en">`x&lt;y` is no &quot;value&quot;; write y &gt; x</error-message></rpc-error>"#);
+    }
+
+    #[test]
+    fn leaves_that_are_not_unique_and_missing_choices_are_named() {
+        let details = vec![
+            Detail::NonUnique("/ietf-netconf:rpc[a='1']/b".to_owned()),
+            Detail::NonUnique("/ietf-netconf:rpc[a='2']/b".to_owned()),
+            Detail::NonUnique("/unheard-of:rpc".to_owned()),
+            Detail::MissingChoice("way".to_owned()),
+        ];
+        let text = written(&Refusal::new(Kind::OperationFailed, "no").detailed(details));
+        let info = text.split_once("<error-info>").unwrap().1.replace("</", "\n</");
+        insta::assert_snapshot!(info, @r#"
+        <non-unique xmlns="urn:ietf:params:xml:ns:yang:1" xmlns:nc="urn:ietf:params:xml:ns:netconf:base:1.0">/nc:rpc[nc:a='1']/nc:b
+        </non-unique><non-unique xmlns="urn:ietf:params:xml:ns:yang:1" xmlns:nc="urn:ietf:params:xml:ns:netconf:base:1.0">/nc:rpc[nc:a='2']/nc:b
+        </non-unique><missing-choice xmlns="urn:ietf:params:xml:ns:yang:1">way
+        </missing-choice>
+        </error-info>
+        </rpc-error>
+        "#);
     }
 
     #[test]

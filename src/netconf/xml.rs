@@ -85,6 +85,9 @@ impl<'m> Scanner<'m> {
     pub(super) fn new(message: &'m [u8]) -> Parsed<Self> {
         let text = std::str::from_utf8(message)
             .map_err(|error| malformed(format!("the message is not UTF-8 after byte {}", error.valid_up_to())))?;
+        if let Some(at) = text.bytes().position(|byte| byte < b' ' && !matches!(byte, b'\t' | b'\n' | b'\r')) {
+            return Err(malformed(format!("byte {at} of the message is a control character, which XML does not have")));
+        }
         // End-of-message framing leaves the line feeds that people put between messages. A byte order mark is legal.
         let text = text.trim_start_matches(|c: char| c.is_ascii_whitespace() || c == '\u{feff}');
         let mut reader = Reader::from_str(text);

@@ -73,13 +73,13 @@ impl Access {
         let Some(above) = operation.data_path() else {
             return self.may_exec(caller, node.module().name(), node.name());
         };
-        // RFC 8341 section 3.4.5: an action needs read access to the nodes it stands on, and exec access to itself.
+        // RFC 8341 section 3.1.3: an action needs read access to all the nodes it stands on, and exec access to itself.
         let subject = self.subject(caller);
         let mut path = DataPath::parse(above).map_err(|_| unreadable(above))?;
-        let readable = self.nacm.data(&subject, nacm::Access::Read, &path, deny_above(self.schema.node(above)));
+        let readable = self.is_readable_down_to(&subject, &path);
         path.push(Step::new(node.module().name(), node.name()));
         let executable = self.nacm.data(&subject, nacm::Access::Exec, &path, deny_of(node));
-        if readable.is_permit() && executable.is_permit() {
+        if readable && executable.is_permit() {
             return Ok(());
         }
         self.count(Counters::operation_denied);
@@ -119,6 +119,23 @@ impl Access {
         (!self.nacm.permits_all_writes(&subject)).then_some(Writer { access: self, caller, subject })
     }
 
+    /// The node at `path` and all those above it.
+    fn is_readable_down_to(&self, subject: &Subject, path: &DataPath) -> bool {
+        let mut at: Option<SchemaNode> = None;
+        let mut above = DataPath::default();
+        path.steps.iter().all(|step| {
+            let module = self.schema.module(&step.module);
+            let node = module.and_then(|module| match at {
+                None => module.child(&step.name),
+                Some(parent) => parent.child(module, &step.name),
+            });
+            let Some(node) = node else { return false };
+            at = Some(node);
+            above.push(step.clone());
+            self.nacm.data(subject, nacm::Access::Read, &above, deny_of(node)).is_permit()
+        })
+    }
+
     fn may_exec(&self, caller: &Caller, module: &str, operation: &str) -> Result<(), Refusal> {
         let deny = self.schema.top(module, operation).map_or(DefaultDeny::Nothing, deny_of);
         if self.nacm.exec(&self.subject(caller), module, operation, deny).is_permit() {
@@ -141,10 +158,21 @@ impl Access {
 
 impl Rights for Access {
     /// RFC 8341 section 3.4.6.
-    fn may_hear(&self, caller: &Caller, notification: SchemaNode) -> bool {
+    fn may_hear(&self, caller: &Caller, notification: SchemaNode, owner: Option<&str>) -> bool {
         let (module, name) = (notification.module().name(), notification.name());
         let subject = self.subject(caller);
-        let permitted = self.nacm.notification(&subject, module, name, None, deny_of(notification)).is_permit();
+        // Where it belongs to a data node, that and those above it must be readable as well.
+        let (place, readable) = match owner.map(DataPath::parse) {
+            None => (None, true),
+            Some(Err(_)) => (None, false),
+            Some(Ok(mut path)) => {
+                let readable = self.is_readable_down_to(&subject, &path);
+                path.push(Step::new(module, name));
+                (Some(path), readable)
+            }
+        };
+        let heard = self.nacm.notification(&subject, module, name, place.as_ref(), deny_of(notification));
+        let permitted = readable && heard.is_permit();
         if !permitted {
             self.count(Counters::notification_denied);
         }

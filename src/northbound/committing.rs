@@ -21,10 +21,10 @@ use crate::datastore::commit::{Action, Commit, Input, ProviderId};
 use crate::store::StoreError;
 use crate::store::commits::{CommitMeta, Snapshot, SnapshotWork};
 use crate::yang::schema::Schema;
-use crate::yang::tree::{Tree, release_memory};
+use crate::yang::tree::Tree;
 
 /// After a commit of so many changes memory is given back: what it took is not needed again soon.
-const LARGE_CHANGES: usize = 10_000;
+const LARGE_CHANGES: usize = 5_000;
 
 /// What the history says of a commit beside who made it and when.
 #[derive(Debug, Clone, Default)]
@@ -87,9 +87,7 @@ impl Northbound {
         if outcome.is_err() {
             self.datastores.unstage(proposal);
         }
-        if proposal.changes.len() >= LARGE_CHANGES {
-            release_memory();
-        }
+        self.leftovers.is_large |= proposal.changes.len() >= LARGE_CHANGES;
         outcome
     }
 
@@ -118,7 +116,7 @@ impl Northbound {
                 }
                 Action::Swap => {
                     self.access.refresh(self.datastores.running(), &proposal.changes);
-                    self.datastores.accept(proposal);
+                    self.leftovers.spent = Some(self.datastores.accept(proposal));
                     continue;
                 }
                 Action::Apply(at) => {
@@ -128,7 +126,7 @@ impl Northbound {
                 Action::Reply(outcome) => {
                     if let Some(id) = committed {
                         info!(id, user = %caller.user, client = client_name(&caller.client), "committed");
-                        self.publish(&base::config_change(caller, &proposal.diff.changes()), now());
+                        self.publish(&base::config_change(caller, &proposal.diff.topmost_changes()), now());
                         (self.on_commit)(&Committed { id, user: caller.user.clone() });
                         self.snapshot_if_due();
                     }

@@ -11,7 +11,8 @@ use serde::{Deserialize, Serialize};
 use tracing::{error, info, warn};
 
 use super::committing::CommitNote;
-use super::driver::{Committed, Northbound, now_since_boot};
+use super::driver::{Committed, Northbound, now, now_since_boot};
+use super::notifications::base::{self, ConfirmEvent};
 use super::{Answer, Caller, Client, CommitOptions, Kind, Refusal, Response, SessionId};
 use crate::datastore::confirmed::{BootTime, Confirmed, Pending, Step};
 use crate::datastore::{CandidateId, Proposal, history};
@@ -142,37 +143,65 @@ impl Northbound {
             self.confirming.forget().map_err(refuse)?;
             info!(user = %caller.user, "confirmed");
         }
+        let event = self.event_of(&step, confirm.confirmed.map(|wish| wish.timeout));
         self.confirming.machine.take(step);
+        if let Some(event) = event {
+            self.publish(&base::confirmed_commit(caller, event), now());
+        }
+        self.leftovers.proposal = Some(proposal);
         Ok(Response::Ok)
+    }
+
+    /// What a step means to those who listen (RFC 6470 section 2.2); asked before it is taken.
+    fn event_of(&self, step: &Step, timeout: Option<std::time::Duration>) -> Option<ConfirmEvent> {
+        let seconds = timeout.map_or(0, |timeout| timeout.as_secs());
+        match (step, self.confirming.machine.pending()) {
+            (Step::Plain, _) => None,
+            (Step::Wait(_), None) => Some(ConfirmEvent::Start { seconds }),
+            (Step::Wait(_), Some(_)) => Some(ConfirmEvent::Extend { seconds }),
+            (Step::Confirm, _) => Some(ConfirmEvent::Complete),
+        }
     }
 
     pub(super) fn cancel_commit(&mut self, caller: &Caller, persist_id: Option<&str>) -> Answer {
         self.confirming.machine.cancel(persist_id, caller.session).map_err(|refused| vec![refused.into()])?;
         self.undo_pending(caller, "the confirmed commit was cancelled")?;
+        self.publish(&base::confirmed_commit(caller, ConfirmEvent::Cancel), now());
         Ok(Response::Ok)
     }
 
     /// Undoes what nobody confirmed in time.
     pub(super) fn undo_if_due(&mut self) {
         if self.confirming.machine.time_left(now_since_boot()).is_some_and(|left| left.is_zero()) {
-            self.undo_unconfirmed("the commit was not confirmed in time");
+            self.undo_unconfirmed("the commit was not confirmed in time", SessionId(0), ConfirmEvent::Timeout);
         }
     }
 
     /// A session is over: what it did not confirm goes with it.
     pub(super) fn end_of_committer(&mut self, session: SessionId) {
         if self.confirming.machine.session_ended(session) {
-            self.undo_unconfirmed("the session ended before it confirmed its commit");
+            let why = "the session ended before it confirmed its commit";
+            self.undo_unconfirmed(why, session, ConfirmEvent::Cancel);
         }
     }
 
-    fn undo_unconfirmed(&mut self, why: &str) {
+    fn undo_unconfirmed(&mut self, why: &str, session: SessionId, event: ConfirmEvent) {
         let Some(user) = self.confirming.machine.pending().map(|pending| pending.user.clone()) else { return };
         warn!(%user, "{why}: it is undone");
-        if let Err(refusals) = self.undo_pending(&on_behalf_of(user), why) {
-            let said: Vec<String> = refusals.iter().map(ToString::to_string).collect();
-            error!(trouble = said.join("; "), "a commit that was not confirmed cannot be undone now; tried again soon");
-            self.confirming.machine.put_off(now_since_boot());
+        let caller = on_behalf_of(user);
+        match self.undo_pending(&caller, why) {
+            Ok(()) => {
+                let caller = Caller { session, ..caller };
+                self.publish(&base::confirmed_commit(&caller, event), now());
+            }
+            Err(refusals) => {
+                let said: Vec<String> = refusals.iter().map(ToString::to_string).collect();
+                error!(
+                    trouble = said.join("; "),
+                    "a commit that was not confirmed cannot be undone now; tried again soon"
+                );
+                self.confirming.machine.put_off(now_since_boot());
+            }
         }
     }
 

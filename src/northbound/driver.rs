@@ -34,11 +34,11 @@ use super::{Answer, Caller, Client, Datastore, Request, Response, SessionEnd, Se
 use crate::datastore::confirmed::BootTime;
 use crate::datastore::history::{History, Limits as HistoryLimits};
 use crate::datastore::lock::Locks;
-use crate::datastore::{CandidateId, Datastores};
+use crate::datastore::{CandidateId, Datastores, Proposal as CommitProposal, Spent};
 use crate::store::commits::CommitStore;
 use crate::store::note::Note;
 use crate::yang::schema::{NodeKind, Schema};
-use crate::yang::tree::Tree;
+use crate::yang::tree::{Tree, release_memory};
 
 /// How long is waited without another look at the clock: it may be set, and a timer does not count while the host sleeps.
 const CLOCK_TRUSTED: Duration = Duration::from_secs(30);
@@ -116,6 +116,16 @@ pub struct Northbound {
     pub(super) gets: BTreeMap<u64, PendingGet>,
     pub(super) calls: BTreeMap<u64, PendingCall>,
     pub(super) last_pending: u64,
+    pub(super) leftovers: Leftovers,
+}
+
+/// What a commit leaves, thrown away when it is answered.
+#[derive(Debug, Default)]
+pub(super) struct Leftovers {
+    pub(super) proposal: Option<CommitProposal>,
+    pub(super) spent: Option<Spent>,
+    /// So much that the memory is given back to the system.
+    pub(super) is_large: bool,
 }
 
 impl Northbound {
@@ -158,6 +168,7 @@ impl Northbound {
             gets: BTreeMap::new(),
             calls: BTreeMap::new(),
             last_pending: 0,
+            leftovers: Leftovers::default(),
         })
     }
 
@@ -191,6 +202,16 @@ impl Northbound {
                     return;
                 }
             }
+            self.clear_up();
+        }
+    }
+
+    /// Whoever asked has the answer already.
+    fn clear_up(&mut self) {
+        let Leftovers { proposal, spent, is_large } = std::mem::take(&mut self.leftovers);
+        drop((proposal, spent));
+        if is_large {
+            release_memory();
         }
     }
 

@@ -56,7 +56,8 @@ pub struct Wish {
 
 /// What callers may hear of and see.
 pub trait Rights {
-    fn may_hear(&self, caller: &Caller, notification: SchemaNode) -> bool;
+    /// `owner` is the path of the data node that the notification belongs to, if to one.
+    fn may_hear(&self, caller: &Caller, notification: SchemaNode, owner: Option<&str>) -> bool;
     /// Nothing is hidden from this caller: no path needs a look.
     fn may_read_all(&self, caller: &Caller) -> bool;
     /// The data at this path.
@@ -344,7 +345,7 @@ impl Subscription {
     /// The notification as this subscriber may see it, if it may and its filter selects any of it. What is hidden is taken
     /// out before the filter looks, or a filter could feel for it.
     fn offered(&self, notice: &Arc<Notice>, notification: &Notification, rights: &dyn Rights) -> Option<Arc<Notice>> {
-        if !rights.may_hear(&self.caller, notification.node) {
+        if !rights.may_hear(&self.caller, notification.node, notification.owner.as_deref()) {
             return None;
         }
         let may_read = |path: &str| rights.may_read(&self.caller, path);

@@ -392,7 +392,7 @@ impl Northbound {
         };
         let may_hear = |name: &str| {
             let node = self.schema.top(PUSH_MODULE, name);
-            node.is_some_and(|node| notifications::Rights::may_hear(&self.access, &subscription.caller, node))
+            node.is_some_and(|node| notifications::Rights::may_hear(&self.access, &subscription.caller, node, None))
         };
         let (may_hear_all, may_hear_changes) = (may_hear("push-update"), may_hear("push-change-update"));
         let push = &mut subscription.push;

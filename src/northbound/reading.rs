@@ -36,7 +36,7 @@ impl Northbound {
         reply: oneshot::Sender<Answer>,
     ) {
         let running = Rc::clone(self.datastores.running());
-        let config = match self.select_readable(caller, &running, filter.as_ref()) {
+        let config = match self.select_readable(caller, &running, filter.as_ref(), with_defaults) {
             Ok(config) => config,
             Err(refusal) => return drop(reply.send(Err(vec![refusal]))),
         };
@@ -90,7 +90,9 @@ impl Northbound {
             }
         }
         let answer = Tree::from_elements(self.schema, &elements).and_then(|state| {
-            let state = self.select_readable(&caller, &state, filter.as_ref()).map_err(|refusal| vec![refusal])?;
+            let state = self
+                .select_readable(&caller, &state, filter.as_ref(), with_defaults)
+                .map_err(|refusal| vec![refusal])?;
             config.merge(&state);
             Ok(Response::Data(config.print_xml(with_defaults)))
         });
@@ -110,16 +112,34 @@ impl Northbound {
             Datastore::Candidate => self.datastores.candidate(Self::candidate_of(caller)),
             Datastore::Startup => return Err(vec![super::writing::no_startup()]),
         };
-        let selected = self.select_readable(caller, &tree, filter).map_err(refuse)?;
-        Ok(Response::Data(selected.print_xml(with_defaults)))
+        let marks = with_defaults == WithDefaults::ReportAllTagged;
+        let printed = match (self.access.reader(caller), filter) {
+            // Nothing is hidden: what is selected is printed where it stands.
+            (None, None) => tree.print_xml(with_defaults),
+            (None, Some(filter)) => select::view(&tree, filter, None, marks).map_err(refuse)?.print_xml(with_defaults),
+            (Some(_), _) => {
+                self.select_readable(caller, &tree, filter, with_defaults).map_err(refuse)?.print_xml(with_defaults)
+            }
+        };
+        Ok(Response::Data(printed))
     }
 
     /// What the filter selects of what the caller may read. Pruning comes first: a match on a node that the caller must
     /// not see would tell what it holds.
-    fn select_readable(&self, caller: &Caller, tree: &Tree, filter: Option<&Filter>) -> Result<Tree, Refusal> {
+    pub(super) fn select_readable(
+        &self,
+        caller: &Caller,
+        tree: &Tree,
+        filter: Option<&Filter>,
+        with_defaults: WithDefaults,
+    ) -> Result<Tree, Refusal> {
+        let select = |tree: &Tree, filter: &Filter| match with_defaults {
+            WithDefaults::ReportAllTagged => select::select_marked(tree, filter),
+            WithDefaults::Explicit | WithDefaults::ReportAll | WithDefaults::Trim => select::select(tree, filter, None),
+        };
         let Some(reader) = self.access.reader(caller) else {
             return match filter {
-                Some(filter) => select::select(tree, filter, None),
+                Some(filter) => select(tree, filter),
                 None => Ok(tree.duplicate()),
             };
         };
@@ -130,7 +150,7 @@ impl Northbound {
         };
         let pruned = select::prune(tree, &|node| is_reachable(node) && reader.may_read(node));
         match filter {
-            Some(filter) => select::select(&pruned, filter, None),
+            Some(filter) => select(&pruned, filter),
             None => Ok(pruned),
         }
     }

@@ -50,6 +50,15 @@ pub enum Kind {
     MalformedMessage,
 }
 
+/// What RFC 7950 section 15 wants in error-info besides.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Detail {
+    /// Section 15.1: the path of a leaf that is not unique.
+    NonUnique(String),
+    /// Section 15.6: the name of the choice.
+    MissingChoice(String),
+}
+
 /// RFC 6241 section 4.3 error-type: the layer that refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Layer {
@@ -73,11 +82,20 @@ pub struct Refusal {
     pub path: Option<String>,
     /// RFC 7950 section 15 and `error-app-tag` statements.
     pub app_tag: Option<String>,
+    pub details: Vec<Detail>,
 }
 
 impl Refusal {
     pub fn new(kind: Kind, message: impl Into<String>) -> Self {
-        Self { kind, layer: Layer::Application, message: message.into(), remedy: None, path: None, app_tag: None }
+        Self {
+            kind,
+            layer: Layer::Application,
+            message: message.into(),
+            remedy: None,
+            path: None,
+            app_tag: None,
+            details: Vec::new(),
+        }
     }
 
     #[must_use]
@@ -101,6 +119,12 @@ impl Refusal {
     #[must_use]
     pub fn tagged(mut self, app_tag: impl Into<String>) -> Self {
         self.app_tag = Some(app_tag.into());
+        self
+    }
+
+    #[must_use]
+    pub fn detailed(mut self, details: Vec<Detail>) -> Self {
+        self.details = details;
         self
     }
 }

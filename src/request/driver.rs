@@ -35,10 +35,10 @@ const LOOK_AGAIN: Duration = Duration::from_secs(3600);
 /// Where things are, and as whom scripts run.
 #[derive(Debug, Clone)]
 pub struct Places {
-    /// The exec shelf of the repository.
-    pub shelf: PathBuf,
-    /// The same as scripts see it: `/harddisk:/mirror/script-mgmt/exec`.
-    pub device_shelf: String,
+    /// The folder of the repository's shelves.
+    pub repository: PathBuf,
+    /// The same as scripts see it: `/harddisk:/mirror/script-mgmt`.
+    pub device_repository: String,
     pub logs: PathBuf,
     pub work: PathBuf,
     pub interpreter: PathBuf,
@@ -66,8 +66,8 @@ pub enum Heard {
     Changed(Box<Request>),
 }
 
-/// The committed checksums of the shelf, for the imports of a script.
-pub type Checksums = Arc<dyn Fn() -> Vec<(String, Sha256)> + Send + Sync>;
+/// The committed checksums of the shelf of one type of scripts, for their imports.
+pub type Checksums = Arc<dyn Fn(&str) -> Vec<(String, Sha256)> + Send + Sync>;
 
 pub(super) enum Message {
     Run { order: Box<Order>, reply: oneshot::Sender<Result<RequestId, Refusal>> },
@@ -300,7 +300,7 @@ impl Hands {
             Command::Define => {
                 let run = self.requests.get(id).ok_or_else(|| refusals::unknown(id))?;
                 let spec = keeping::spec(&self.places, name.clone(), run);
-                let mut sums = (self.checksums)();
+                let mut sums = (self.checksums)(&run.order.script_type);
                 sums.truncate(CHECKSUMS_MAX);
                 Box::pin(async move {
                     keeper.define(spec).await.map_err(refusal)?;

@@ -21,8 +21,8 @@ pub(super) fn request_id(name: &ContainerName) -> Option<RequestId> {
 pub(super) fn spec(places: &Places, name: ContainerName, run: &Request) -> ContainerSpec {
     let order = &run.order;
     let program = Program::Script {
-        device_path: format!("{}/{}", places.device_shelf, order.script),
-        path: places.shelf.join(&order.script),
+        device_path: format!("{}/{}/{}", places.device_repository, order.script_type, order.script),
+        path: places.repository.join(&order.script_type).join(&order.script),
         sha256: order.sha256,
         args: order.words.clone(),
         interpreter: places.interpreter.clone(),
@@ -40,6 +40,7 @@ pub(super) fn spec(places: &Places, name: ContainerName, run: &Request) -> Conta
         ("PROCYON_NODE".to_owned(), places.node.clone()),
         ("PROCYON_LOG_LEVEL".to_owned(), order.log_level.as_str().to_owned()),
     ];
+    spec.env.extend(order.environment.iter().cloned());
     spec.user = places.user.clone();
     spec.restart = RestartPolicy::Never;
     spec.rlimits.address_space_bytes = Some(places.memory_bytes_max);

@@ -6,7 +6,7 @@ use super::driver::Handle;
 use super::refusals;
 use super::run::{Account, LogLevel, Order, RUNTIME_SECONDS_DEFAULT, RequestId};
 use crate::container::spec::Sha256;
-use crate::container::words::split_arguments;
+use crate::container::words;
 use crate::northbound::provider::{Call, Later, Proposal, Provider, StateQuery};
 use crate::northbound::{Kind, Refusal};
 use crate::yang::value::Element;
@@ -134,7 +134,7 @@ fn order(call: &Call, shelf: &Shelf) -> Result<Order, Refusal> {
         }
     }
     let arguments = input.text_of("argument-list").unwrap_or_default();
-    let words = split_arguments(arguments).map_err(|open| refusals::invalid(format!("argument-list: {open}")))?;
+    let words = words::split(arguments).map_err(|open| refusals::invalid(format!("argument-list: {open}")))?;
     let log_level = match input.text_of("log-level") {
         Some(word) => LogLevel::parse(word).ok_or_else(|| refusals::invalid(format!("`{word}` is no log level")))?,
         None => LogLevel::default(),
@@ -150,6 +150,7 @@ fn order(call: &Call, shelf: &Shelf) -> Result<Order, Refusal> {
         log_level,
         max_runtime_seconds: runtime.unwrap_or(RUNTIME_SECONDS_DEFAULT),
         account: account(call),
+        environment: Vec::new(),
     })
 }
 

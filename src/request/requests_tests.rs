@@ -21,6 +21,7 @@ fn order(script: &str) -> Order {
         log_level: LogLevel::Info,
         max_runtime_seconds: 60,
         account: Account { user: "admin".to_owned(), groups: vec![] },
+        environment: vec![],
     }
 }
 

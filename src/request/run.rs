@@ -110,6 +110,9 @@ pub struct Order {
     pub log_level: LogLevel,
     pub max_runtime_seconds: u32,
     pub account: Account,
+    /// Over the environment that every run has.
+    #[serde(default)]
+    pub environment: Vec<(String, String)>,
 }
 
 /// One run with its history.

@@ -194,6 +194,7 @@ mod tests {
             log_level: LogLevel::Info,
             max_runtime_seconds: 300,
             account: Account { user: "admin".to_owned(), groups: vec![] },
+            environment: vec![],
         };
         let mut run = Request::new(RequestId(id), order, 1_624_029_280_000);
         run.started(Some(7), 1_624_029_280_100);

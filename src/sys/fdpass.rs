@@ -19,6 +19,9 @@ pub const FDS_PER_FRAME_MAX: usize = 253;
 /// Well below the default socket buffer (208 KiB), so that a packet always fits an empty buffer.
 pub const FRAME_BYTES_MAX: usize = 64 * 1024;
 
+/// What is read of a datagram; the rest of a longer one is lost.
+const DATAGRAM_BYTES_MAX: usize = 4096;
+
 /// What arrived: the bytes, and the descriptors in the order they were sent.
 #[derive(Debug)]
 pub struct Frame {
@@ -39,6 +42,33 @@ pub fn connect(path: &Path) -> nix::Result<Option<OwnedFd>> {
         Err(Errno::ENOENT | Errno::ECONNREFUSED) => Ok(None),
         Err(error) => Err(error),
     }
+}
+
+/// From now on each message that the socket receives names the account of its sender.
+pub fn tell_senders(socket: &impl AsFd) -> nix::Result<()> {
+    nix::sys::socket::setsockopt(socket, nix::sys::socket::sockopt::PassCred, &true)
+}
+
+/// One datagram and the user number of who sent it; descriptors that come with it are closed.
+pub fn receive_from(socket: &impl AsFd) -> nix::Result<(Vec<u8>, u32)> {
+    let mut bytes = vec![0; DATAGRAM_BYTES_MAX];
+    let mut control = nix::cmsg_space!(nix::libc::ucred, [RawFd; FDS_PER_FRAME_MAX]);
+    let mut parts = [IoSliceMut::new(&mut bytes)];
+    let flags = MsgFlags::MSG_CMSG_CLOEXEC | MsgFlags::MSG_DONTWAIT;
+    let message = recvmsg::<()>(socket.as_fd().as_raw_fd(), &mut parts, Some(&mut control), flags)?;
+    let mut sender = None;
+    for part in message.cmsgs()? {
+        match part {
+            ControlMessageOwned::ScmCredentials(credentials) => sender = Some(credentials.uid()),
+            ControlMessageOwned::ScmRights(fds) => {
+                fds.into_iter().for_each(|fd| drop(super::process::owned(fd)));
+            }
+            _ => {}
+        }
+    }
+    let length = message.bytes;
+    bytes.truncate(length);
+    Ok((bytes, sender.ok_or(Errno::EPERM)?))
 }
 
 /// Sends one frame. On a non-blocking socket `EAGAIN` means that the peer's queue is full; nothing was sent.

@@ -4,10 +4,12 @@
 //! descriptor is for.
 
 pub mod beneath;
+pub mod cgroup;
 pub mod daemon;
 pub mod fdpass;
 pub mod inherited;
 pub mod local_time;
+pub mod mapped;
 pub mod memfd;
 pub mod process;
 pub mod pty;

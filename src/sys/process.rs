@@ -105,6 +105,22 @@ pub fn become_subreaper() -> nix::Result<()> {
     nix::sys::prctl::set_child_subreaper(true)
 }
 
+/// Keeps every number below `end` in use from now on, so that it can be promised to children.
+pub fn reserve_numbers_below(end: i32) -> nix::Result<Vec<OwnedFd>> {
+    let mut reserved = Vec::new();
+    loop {
+        let null = nix::fcntl::open(
+            "/dev/null",
+            nix::fcntl::OFlag::O_RDONLY | nix::fcntl::OFlag::O_CLOEXEC,
+            nix::sys::stat::Mode::empty(),
+        )?;
+        if null.as_raw_fd() >= end {
+            return Ok(reserved);
+        }
+        reserved.push(null);
+    }
+}
+
 /// Lets this process hold as many descriptors as the administrator allows at all; tells how many.
 pub fn raise_descriptor_limit() -> nix::Result<u64> {
     use nix::sys::resource::{Resource, getrlimit, setrlimit};

@@ -1,6 +1,6 @@
 //! Pseudo terminals.
 
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl, open};
 use nix::pty::{grantpt, posix_openpt, ptsname_r, unlockpt};
@@ -23,10 +23,30 @@ pub fn open_slave(path: &str) -> nix::Result<OwnedFd> {
     open(path, OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC, Mode::empty())
 }
 
+/// How many rows and columns the terminal has; programs on it are told of a change.
+pub fn set_window(terminal: &impl AsFd, rows: u16, columns: u16) -> nix::Result<()> {
+    let size = libc::winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
+    // SAFETY: TIOCSWINSZ reads one winsize through the pointer, which lives for the call.
+    #[expect(unsafe_code, reason = "no safe wrapper of TIOCSWINSZ on a plain descriptor")]
+    let result = unsafe { libc::ioctl(terminal.as_fd().as_raw_fd(), libc::TIOCSWINSZ, &raw const size) };
+    nix::errno::Errno::result(result).map(drop)
+}
+
 /// The path of the child's end, from our end.
 pub fn slave_path(master: &OwnedFd) -> nix::Result<String> {
     pty_number(master).map(|number| format!("/dev/pts/{number}"))
 }
+
+/// Interrupts what is in the foreground of the terminal.
+pub fn interrupt(master: &OwnedFd) -> nix::Result<()> {
+    // SAFETY: TIOCSIG takes the number of a signal by value and touches no memory of ours.
+    #[expect(unsafe_code, reason = "no safe wrapper of TIOCSIG")]
+    let result = unsafe { libc::ioctl(master.as_raw_fd(), TIOCSIG, libc::SIGINT) };
+    nix::errno::Errno::result(result).map(drop)
+}
+
+/// `_IOW('T', 0x36, int)`.
+const TIOCSIG: libc::c_ulong = 0x4004_5436;
 
 fn pty_number(master: &OwnedFd) -> nix::Result<i32> {
     let mut number: libc::c_int = 0;

@@ -47,12 +47,15 @@ pub struct Launch {
     pub controlling_terminal: bool,
     /// Stay open in the program under the numbers they have here.
     pub inherited: Vec<RawFd>,
+    /// Appears in the program under this number, which nothing of this process has.
+    pub placed: Option<(RawFd, RawFd)>,
     /// A memfd into which the child writes its process id before it becomes the program.
     pub record: Option<RawFd>,
     /// The `cgroup.procs` file that the child enters.
     pub cgroup: Option<RawFd>,
     pub account: Option<Account>,
     pub umask: u32,
+    pub nice: Option<i32>,
     pub limits: Vec<Limit>,
     pub no_new_privs: bool,
 }
@@ -69,6 +72,8 @@ pub fn spawn(launch: Launch) -> io::Result<i32> {
     let inside = Inside {
         controlling_terminal: launch.controlling_terminal,
         inherited: launch.inherited,
+        placed: launch.placed,
+        nice: launch.nice,
         record: launch.record,
         cgroup: launch.cgroup,
         // Without privileges one can only be who one is, and need not become it.
@@ -93,6 +98,8 @@ pub fn spawn(launch: Launch) -> io::Result<i32> {
 struct Inside {
     controlling_terminal: bool,
     inherited: Vec<RawFd>,
+    placed: Option<(RawFd, RawFd)>,
+    nice: Option<i32>,
     record: Option<RawFd>,
     cgroup: Option<RawFd>,
     account: Option<(u32, u32, Vec<u32>)>,
@@ -145,6 +152,13 @@ impl Inside {
             for fd in &self.inherited {
                 check(libc::fcntl(*fd, libc::F_SETFD, 0))?;
             }
+            if let Some((from, number)) = self.placed {
+                // dup2 clears close-on-exec.
+                check(libc::dup2(from, number))?;
+            }
+            if let Some(nice) = self.nice {
+                check(libc::setpriority(libc::PRIO_PROCESS, 0, nice))?;
+            }
             libc::umask(self.umask);
             if let Some((uid, gid, groups)) = &self.account {
                 check(libc::setgroups(groups.len(), groups.as_ptr()))?;
@@ -176,6 +190,16 @@ pub fn account(name: &str) -> Result<Option<Account>, Errno> {
         home: user.dir,
         shell: user.shell,
     }))
+}
+
+/// The number of a group.
+pub fn group(name: &str) -> Result<Option<u32>, Errno> {
+    Ok(nix::unistd::Group::from_name(name)?.map(|group| group.gid.as_raw()))
+}
+
+/// The name of the account that this process has.
+pub fn own_account() -> Result<Option<String>, Errno> {
+    Ok(nix::unistd::User::from_uid(nix::unistd::geteuid())?.map(|user| user.name))
 }
 
 /// Sends a signal to every process of a group.
@@ -219,10 +243,12 @@ mod tests {
             stderr,
             controlling_terminal: false,
             inherited: vec![],
+            placed: None,
             record: None,
             cgroup: None,
             account: None,
             umask: 0o027,
+            nice: None,
             limits: vec![Limit { resource: libc::RLIMIT_CORE, value: 0, soft_only: false }],
             no_new_privs: true,
         })

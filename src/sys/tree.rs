@@ -1,11 +1,13 @@
-//! The processes that belong together, read from `/proc`: by a mark in their environment, by session, by ancestry.
+//! The processes that belong together: by control group, by a mark in their environment, by session, by ancestry.
 //!
-//! This is the way without a cgroup. A process that has left its session, lost its parents *and* cleared its
-//! environment cannot be told apart from a stranger.
+//! Without a control group, a process that has left its session, lost its parents *and* cleared its environment cannot
+//! be told apart from a stranger.
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::path::PathBuf;
 
+use super::cgroup;
 use super::process::{pidfd_open, pidfd_signal};
 
 /// How often the search is repeated while new members keep turning up (something forks as fast as it is found).
@@ -18,12 +20,15 @@ pub struct Tree {
     pub mark: String,
     /// The session and group leader, while it has not been reaped.
     pub leader: Option<i32>,
+    /// Its control group, where it has one.
+    pub group: Option<PathBuf>,
 }
 
 /// Stops every member of all the trees first, so that none can fork its way out, then kills them. Returns how many were
 /// found of each tree; one look at the processes serves all trees.
 pub fn kill(trees: &[&Tree]) -> Vec<usize> {
     let mut stopped: Vec<BTreeMap<i32, u64>> = vec![BTreeMap::new(); trees.len()];
+    trees.iter().filter_map(|tree| tree.group.as_deref()).for_each(cgroup::kill);
     for _ in 0..ROUNDS_MAX {
         let mut fresh = false;
         for (stopped, members) in stopped.iter_mut().zip(members(trees)) {
@@ -53,7 +58,14 @@ pub fn members(trees: &[&Tree]) -> Vec<BTreeMap<i32, u64>> {
     let leaders: BTreeMap<i32, usize> =
         trees.iter().enumerate().filter_map(|(index, tree)| Some((tree.leader?, index))).collect();
     let mut belongs: BTreeMap<i32, usize> = BTreeMap::new();
+    for (index, tree) in trees.iter().enumerate() {
+        let grouped = tree.group.iter().flat_map(|group| cgroup::members(group));
+        belongs.extend(grouped.filter(|pid| processes.contains_key(pid)).map(|pid| (pid, index)));
+    }
     for (pid, process) in &processes {
+        if belongs.contains_key(pid) {
+            continue;
+        }
         let led = leaders.get(&process.session).or_else(|| leaders.get(&process.group)).copied();
         if let Some(index) = led.or_else(|| marked_as(*pid, &marks)) {
             belongs.insert(*pid, index);
@@ -85,6 +97,17 @@ fn marked_as(pid: i32, marks: &BTreeMap<&[u8], usize>) -> Option<usize> {
         let end = entry.iter().position(|byte| *byte == b'/')?;
         marks.get(&entry[..=end]).copied()
     })
+}
+
+/// The words of a process, joined by spaces; its name in brackets where it shows none.
+pub fn command_of(pid: i32, bytes_max: usize) -> String {
+    let mut bytes = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    bytes.truncate(bytes_max);
+    let words = String::from_utf8_lossy(&bytes).replace('\0', " ").trim_end().to_owned();
+    match words.is_empty() {
+        true => format!("[{}]", fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default().trim_end()),
+        false => words,
+    }
 }
 
 /// Whether the process carries the mark. Another user's environment cannot be read: no.
@@ -158,8 +181,8 @@ mod tests {
         let (name, value) = mark.split_once('=').unwrap();
         let mut child =
             std::process::Command::new("sh").args(["-c", "env -i sleep 300 & wait"]).env(name, value).spawn().unwrap();
-        let tree = Tree { mark, leader: None };
-        let other = Tree { mark: "PROCYON_TEST_TREE=other/".into(), leader: None };
+        let tree = Tree { mark, leader: None, group: None };
+        let other = Tree { mark: "PROCYON_TEST_TREE=other/".into(), leader: None, group: None };
         let trees = [&other, &tree];
         while members(&trees)[1].len() < 2 {
             std::thread::yield_now();

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use jiff::{SignedDuration, Timestamp, Zoned, tz::TimeZone};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
 use tracing::warn;
@@ -23,6 +23,9 @@ use crate::yang::value::Element;
 
 /// Questions and log lines that wait for the task. A line that finds it full is counted as lost.
 pub const INPUTS_WAITING_MAX: usize = 1024;
+
+/// Lines that wait for one who listens.
+const LINES_WAITING_MAX: usize = 512;
 
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -78,10 +81,22 @@ impl SystemLog {
     }
 }
 
+/// A line of the system log, for those who listen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Line {
+    pub process: String,
+    /// RFC 5424: 0 to 7.
+    pub severity: u8,
+    /// As it stands in the file.
+    pub text: String,
+}
+
 /// The running part and what others hold of it. The task ends when the provider and every log are dropped.
 pub struct System {
     pub provider: SystemProvider,
     pub log: SystemLog,
+    /// Tells every line to those who listen; who is slow misses some, and learns how many.
+    pub lines: broadcast::Sender<Arc<Line>>,
     pub users: watch::Receiver<Arc<Vec<UserEntry>>>,
     pub host_name: watch::Receiver<String>,
     pub task: JoinHandle<()>,
@@ -96,7 +111,9 @@ impl System {
         let (name_sender, host_name) = watch::channel(kernel_host_name.clone());
         let lost = Arc::new(AtomicU64::new(0));
         let log = SystemLog { inputs: inputs.clone(), lost: Arc::clone(&lost) };
+        let (lines, _) = broadcast::channel(LINES_WAITING_MAX);
         let worker = Worker {
+            lines: lines.clone(),
             history: History::new(settings.messages_max),
             meters: Meters::default(),
             file: None,
@@ -105,11 +122,12 @@ impl System {
             settings,
         };
         let provider = SystemProvider { inputs, users: user_sender, host_name: name_sender, kernel_host_name };
-        Self { provider, log, users, host_name, task: tokio::spawn(worker.run(receiver)) }
+        Self { provider, log, lines, users, host_name, task: tokio::spawn(worker.run(receiver)) }
     }
 }
 
 struct Worker {
+    lines: broadcast::Sender<Arc<Line>>,
     settings: Settings,
     history: History,
     meters: Meters,
@@ -202,6 +220,11 @@ impl Worker {
         if let Err(error) = self.append(&line) {
             self.file = None;
             warn!(path = %self.settings.log_file.display(), %error, "a line of the system log is not on disk");
+        }
+        if self.lines.receiver_count() > 0 {
+            let line = Line { process: record.process.clone(), severity: record.severity.number(), text: line };
+            // They may all have gone in this moment.
+            let _ = self.lines.send(Arc::new(line));
         }
         self.history.push(now, record);
     }

@@ -44,6 +44,11 @@ impl TryFrom<u8> for Severity {
 }
 
 impl Severity {
+    /// 0 to 7.
+    pub fn number(self) -> u8 {
+        self as u8
+    }
+
     /// The enum of Cisco-IOS-XR-infra-syslog-oper.
     fn yang(self) -> &'static str {
         match self {

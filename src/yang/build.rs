@@ -49,6 +49,8 @@ pub(super) trait Given: Sized {
         accept: Accept,
         above: &str,
     ) -> Result<SchemaNode, Refusal>;
+    /// The notification of that name, on top or of a data node.
+    fn notification(&self, schema: &Schema, parent: Option<SchemaNode>) -> Option<SchemaNode>;
     fn value(&self, schema: &Schema, leaf: SchemaNode) -> Cow<'_, str>;
     fn any_content(&self) -> Cow<'_, str>;
     fn children(&self) -> &[Self];
@@ -193,7 +195,7 @@ pub(super) fn key_values<'a, G: Given>(
     item: &'a G,
 ) -> Result<Vec<Cow<'a, str>>, Refusal> {
     let mut values = Vec::new();
-    for key in list.keys() {
+    for &key in list.keys() {
         let given = item.children().iter().find(|child| {
             child.name() == key.name()
                 && child.find(schema, Some(list), Accept::Everything, "").is_ok_and(|node| node == key)
@@ -251,6 +253,10 @@ impl Given for XmlElement {
                 self.name
             ))
         })
+    }
+
+    fn notification(&self, schema: &Schema, parent: Option<SchemaNode>) -> Option<SchemaNode> {
+        notification(parent, schema.module_of_namespace(self.namespace.as_deref()?)?, &self.name)
     }
 
     fn value(&self, schema: &Schema, leaf: SchemaNode) -> Cow<'_, str> {
@@ -320,6 +326,14 @@ impl Given for Element {
         })
     }
 
+    fn notification(&self, schema: &Schema, parent: Option<SchemaNode>) -> Option<SchemaNode> {
+        let module = match (&self.module, parent) {
+            (Some(name), _) => schema.module(name)?,
+            (None, parent) => parent?.module(),
+        };
+        notification(parent, module, &self.name)
+    }
+
     fn value(&self, _: &Schema, _: SchemaNode) -> Cow<'_, str> {
         legal(self.text.as_deref().unwrap_or(""))
     }
@@ -353,6 +367,15 @@ fn legal(text: &str) -> Cow<'_, str> {
         return Cow::Borrowed(text);
     }
     Cow::Owned(text.chars().map(|c| if is_legal(c) { c } else { char::REPLACEMENT_CHARACTER }).collect())
+}
+
+fn notification(parent: Option<SchemaNode>, module: super::schema::ModuleRef, name: &str) -> Option<SchemaNode> {
+    let is_meant =
+        |node: &SchemaNode| node.kind() == NodeKind::Notification && node.name() == name && node.module() == module;
+    match parent {
+        None => module.child(name).filter(is_meant),
+        Some(parent) => parent.operations().into_iter().find(is_meant),
+    }
 }
 
 fn lookup(

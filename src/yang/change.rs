@@ -17,7 +17,7 @@ pub(crate) fn config_child(schema: &Schema, parent: Option<SchemaNode>, element:
 /// The canonical values of the keys of a list element; `None` when one is missing or wrong.
 pub(crate) fn canonical_keys(schema: &Schema, list: SchemaNode, element: &XmlElement) -> Option<Vec<String>> {
     let values = build::key_values(schema, list, element).ok()?;
-    list.keys().into_iter().zip(&values).map(|(key, value)| key.canonical(value)).collect()
+    list.keys().iter().zip(&values).map(|(key, value)| key.canonical(value)).collect()
 }
 
 /// The values of the keys of an entry, which stand first in it.
@@ -90,7 +90,7 @@ impl Tree {
         keys: &[&str],
     ) -> Result<Option<At>, Refusal> {
         let names = schema.keys();
-        let Some(predicate) = path::key_predicate(&names, keys) else {
+        let Some(predicate) = path::key_predicate(names, keys) else {
             // A value with both kinds of quotes cannot be written as a predicate: look at each entry.
             let Some(first) = self.single(parent, schema) else { return Ok(None) };
             let found = self.node(first).and_following().take_while(|node| node.schema() == schema).find(|node| {

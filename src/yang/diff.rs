@@ -6,9 +6,9 @@
 use bytes::Bytes;
 use libyang5_sys as sys;
 
-use super::errors;
-use super::ffi::{Node, Tree};
+use super::ffi::{ModuleRef, Node, Tree};
 use super::schema::{NodeKind, Schema, SchemaNode};
+use super::{errors, path};
 use crate::northbound::provider::{Change, Edit};
 use crate::northbound::{Kind, Refusal};
 
@@ -32,6 +32,11 @@ impl Diff {
 
     /// XML that [`Diff::parse`] reads again: the touched nodes with `yang:operation` on them.
     pub fn print_xml(&self) -> Bytes {
+        self.tree.print_plainly(sys::LYD_PRINT_WD_ALL)
+    }
+
+    #[cfg(test)]
+    pub(super) fn print_by_libyang(&self) -> Bytes {
         self.tree.print(false, sys::LYD_PRINT_WD_ALL)
     }
 
@@ -65,7 +70,12 @@ impl Diff {
 
     /// The written nodes that it changes, in document order.
     pub fn changes(&self) -> Vec<Change> {
-        collect(&self.tree)
+        collect(&self.tree, Depth::All)
+    }
+
+    /// The same without what came with a node that came.
+    pub fn topmost_changes(&self) -> Vec<Change> {
+        collect(&self.tree, Depth::Topmost)
     }
 }
 
@@ -86,7 +96,7 @@ impl Effective {
     }
 
     pub(super) fn changes(&self) -> Vec<Change> {
-        collect(&self.tree)
+        collect(&self.tree, Depth::All)
     }
 
     /// Whether `is` holds of a node that came, went, moved or has another value.
@@ -119,12 +129,18 @@ enum Operation {
     Replace,
 }
 
-fn collect(diff: &Tree) -> Vec<Change> {
-    let mut changes = Vec::new();
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Depth {
+    All,
+    Topmost,
+}
+
+fn collect(diff: &Tree, depth: Depth) -> Vec<Change> {
+    let mut collector = Collector { depth, path: String::new(), changes: Vec::new() };
     for root in diff.roots() {
-        walk(root, Operation::None, &mut changes);
+        collector.walk(root, Operation::None, None);
     }
-    changes
+    collector.changes
 }
 
 fn operation_of(node: Node<'_>) -> Option<Operation> {
@@ -137,32 +153,50 @@ fn operation_of(node: Node<'_>) -> Option<Operation> {
     }
 }
 
-fn walk(node: Node<'_>, inherited: Operation, changes: &mut Vec<Change>) {
-    let operation = operation_of(node).unwrap_or(inherited);
-    let schema = node.schema();
-    let value = || node.value().map(str::to_owned).or_else(|| node.any_text());
-    match operation {
-        Operation::Create => changes.push(Change { path: node.path(), edit: Edit::Create { value: value() } }),
-        Operation::Delete => {
-            changes.push(Change { path: node.path(), edit: Edit::Delete });
-            return;
-        }
-        Operation::Replace => {
-            let edit = match schema.kind() {
+struct Collector {
+    depth: Depth,
+    /// Of the node that is walked.
+    path: String,
+    changes: Vec<Change>,
+}
+
+impl Collector {
+    fn walk(&mut self, node: Node<'_>, inherited: Operation, around: Option<ModuleRef>) {
+        let above = self.path.len();
+        path::push_step(&mut self.path, node, around);
+        self.node(node, operation_of(node).unwrap_or(inherited));
+        self.path.truncate(above);
+    }
+
+    fn node(&mut self, node: Node<'_>, operation: Operation) {
+        let schema = node.schema();
+        let value = || node.value().map(str::to_owned).or_else(|| node.any_text());
+        match operation {
+            Operation::Create => {
+                self.tell(Edit::Create { value: value() });
+                if self.depth == Depth::Topmost {
+                    return;
+                }
+            }
+            Operation::Delete => return self.tell(Edit::Delete),
+            Operation::Replace => self.tell(match schema.kind() {
                 NodeKind::List | NodeKind::LeafList => Edit::Move,
                 _ => Edit::Modify { value: value().unwrap_or_default() },
-            };
-            changes.push(Change { path: node.path(), edit });
+            }),
+            Operation::None => {}
         }
-        Operation::None => {}
+        // What stands below a moved entry has not changed unless it says so itself.
+        let below = if operation == Operation::Replace { Operation::None } else { operation };
+        for child in node.children() {
+            // A key of an entry that only leads to a change is not a change.
+            if child.schema().is_key() && operation != Operation::Create {
+                continue;
+            }
+            self.walk(child, below, Some(schema.module()));
+        }
     }
-    // What stands below a moved entry has not changed unless it says so itself.
-    let below = if operation == Operation::Replace { Operation::None } else { operation };
-    for child in node.children() {
-        // A key of an entry that only leads to a change is not a change.
-        if child.schema().is_key() && operation != Operation::Create {
-            continue;
-        }
-        walk(child, below, changes);
+
+    fn tell(&mut self, edit: Edit) {
+        self.changes.push(Change { path: self.path.clone(), edit });
     }
 }

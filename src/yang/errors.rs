@@ -6,6 +6,7 @@
 use super::ffi::Fault;
 use super::path;
 use super::schema::Schema;
+use crate::northbound::refusal::{Detail, Layer};
 use crate::northbound::{Kind, Refusal};
 
 /// Refusals for what validation found. Never empty.
@@ -19,6 +20,19 @@ pub(super) fn from_validation(schema: &Schema, faults: Vec<Fault>) -> Vec<Refusa
     }
     if refusals.is_empty() {
         refusals.push(Refusal::new(Kind::OperationFailed, "the data is not valid, and libyang does not say why"));
+    }
+    refusals
+}
+
+/// The same for the input of an rpc or action: what is missing there is a parameter (RFC 6241 appendix A).
+pub(super) fn from_input(schema: &Schema, faults: Vec<Fault>) -> Vec<Refusal> {
+    let mut refusals = from_validation(schema, faults);
+    for refusal in &mut refusals {
+        if refusal.kind == Kind::DataMissing && refusal.app_tag.is_none() {
+            let element = last_name(refusal.path.as_deref().unwrap_or_default());
+            refusal.kind = Kind::MissingElement { element };
+        }
+        refusal.layer = Layer::Protocol;
     }
     refusals
 }
@@ -60,7 +74,8 @@ fn classify(schema: &Schema, fault: &Fault) -> Refusal {
     if let Some(name) = between(text, "Mandatory choice \"", "\" data do not exist") {
         return Refusal::new(Kind::DataMissing, format!("one of the cases of choice {name} is needed in {path}"))
             .at(path)
-            .tagged("missing-choice");
+            .tagged("missing-choice")
+            .detailed(vec![Detail::MissingChoice(name.to_owned())]);
     }
     if text.starts_with("Must condition \"") {
         return with_tag(Refusal::new(Kind::OperationFailed, message).at(path), fault, "must-violation");
@@ -71,7 +86,8 @@ fn classify(schema: &Schema, fault: &Fault) -> Refusal {
         return Refusal::new(Kind::UnknownElement { element }, message).at(path);
     }
     if text.starts_with("Unique data leaf(s) \"") {
-        return Refusal::new(Kind::OperationFailed, message).at(path).tagged("data-not-unique");
+        let details = non_unique(text);
+        return Refusal::new(Kind::OperationFailed, message).at(path).tagged("data-not-unique").detailed(details);
     }
     match fault.app_tag.as_deref() {
         Some("too-few-elements") => {
@@ -117,6 +133,21 @@ fn classify(schema: &Schema, fault: &Fault) -> Refusal {
         Some(tag) => refusal.tagged(tag.clone()),
         None => refusal,
     }
+}
+
+/// RFC 7950 section 15.1: each leaf, in both entries that libyang names.
+fn non_unique(text: &str) -> Vec<Detail> {
+    let parts = text.strip_prefix("Unique data leaf(s) \"").and_then(|rest| rest.split_once("\" not satisfied in \""));
+    let Some((leaves, entries)) = parts else { return Vec::new() };
+    let Some((one, other)) = entries.trim_end_matches('.').trim_end_matches('"').split_once("\" and \"") else {
+        return Vec::new();
+    };
+    let of_entry = |entry: &str| {
+        let leaves: Vec<Detail> = leaves.split(' ').map(|leaf| Detail::NonUnique(format!("{entry}/{leaf}"))).collect();
+        // A key may hold what looks like the words between.
+        if path::steps(entry).is_some() { leaves } else { Vec::new() }
+    };
+    of_entry(one).into_iter().chain(of_entry(other)).collect()
 }
 
 fn with_tag(refusal: Refusal, fault: &Fault, otherwise: &str) -> Refusal {

@@ -1,7 +1,7 @@
 //! YANG data: schema, trees, paths and values (RFC 7950). The only folder that names libyang.
 //!
 //! ```text
-//!  XML bytes -> xml -> build / edit (datastore) -> Tree -> select -> Tree -> bytes
+//!  XML bytes -> xml -> build / edit (datastore) -> Tree -> select -> View -> print -> bytes
 //!                                                   |-- diff -> commit record, Changes
 //!                                                   `-- validate -> Refusals (errors.rs)
 //! ```
@@ -22,6 +22,7 @@ pub mod judge;
 pub mod notification;
 pub mod path;
 pub mod prefix;
+mod print;
 pub mod rpc;
 pub mod schema;
 pub mod select;

@@ -1,6 +1,7 @@
 //! libyang's data paths as text: `/module:container/list[key='v']/leaf`.
 
-use super::ffi::{Node, SchemaNode};
+use super::ffi::{ModuleRef, Node, SchemaNode};
+use super::schema::NodeKind;
 
 /// One step of a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,6 +51,37 @@ fn step_end(text: &str) -> Option<usize> {
         }
     }
     (quote.is_none() && !inside).then_some(text.len())
+}
+
+/// One more step, that of a configuration node, as [`Node::path`] would write it below a node of `around`.
+pub(super) fn push_step(path: &mut String, node: Node<'_>, around: Option<ModuleRef>) {
+    let facts = node.schema().facts();
+    path.push('/');
+    if around != Some(facts.module) {
+        path.push_str(facts.module.name());
+        path.push(':');
+    }
+    path.push_str(facts.name);
+    match facts.kind {
+        NodeKind::List => {
+            for key in node.children().take_while(|child| child.schema().facts().is_key) {
+                push_predicate(path, key.name(), key.value().unwrap_or_default());
+            }
+        }
+        NodeKind::LeafList => push_predicate(path, ".", node.value().unwrap_or_default()),
+        _ => {}
+    }
+}
+
+fn push_predicate(path: &mut String, name: &str, value: &str) {
+    let quote = if value.contains('\'') { '"' } else { '\'' };
+    path.push('[');
+    path.push_str(name);
+    path.push('=');
+    path.push(quote);
+    path.push_str(value);
+    path.push(quote);
+    path.push(']');
 }
 
 /// A value as a predicate literal; `None` when it holds both kinds of quotes, which XPath 1.0 cannot write.

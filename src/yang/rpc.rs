@@ -106,7 +106,7 @@ impl Operation {
         state: Option<&Tree>,
     ) -> Result<Self, Vec<Refusal>> {
         build::add_all(&mut tree, Some(at), &element.children, Accept::Everything)?;
-        tree.validate_operation(at, state, false).map_err(|faults| errors::from_validation(schema, faults))?;
+        tree.validate_operation(at, state, false).map_err(|faults| errors::from_input(schema, faults))?;
         let input = tree::element(tree.node(at), true);
         Ok(Self { schema, node, parent, input })
     }

@@ -1,6 +1,6 @@
 //! The YANG schema: loaded once at start, then read-only for the life of the process.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 
 use super::analysis::Analysis;
 use super::ffi::{Context, Fault, PrintFormat};
-pub use super::ffi::{ModuleRef, NodeKind, SchemaNode};
+pub use super::ffi::{ModuleRef, Named, NodeKind, SchemaNode, ValueType};
 
 /// A module to implement.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,6 +75,8 @@ pub struct Schema {
     context: Context,
     analysis: Analysis,
     content_id: String,
+    /// The implemented module of each namespace.
+    namespaces: HashMap<&'static str, ModuleRef>,
 }
 
 impl Schema {
@@ -93,7 +95,13 @@ impl Schema {
         }
         let content_id = content_id(&context);
         let analysis = Analysis::of(context.modules().into_iter().flat_map(ModuleRef::top_nodes).collect());
-        Ok(Box::leak(Box::new(Self { context, analysis, content_id })))
+        let namespaces = context
+            .modules()
+            .into_iter()
+            .filter(|module| module.is_implemented())
+            .map(|module| (module.namespace(), module))
+            .collect();
+        Ok(Box::leak(Box::new(Self { context, analysis, content_id, namespaces })))
     }
 
     pub(super) fn context(&self) -> &Context {
@@ -116,7 +124,7 @@ impl Schema {
     }
 
     pub fn module_of_namespace(&self, namespace: &str) -> Option<ModuleRef> {
-        self.context.module_of_namespace(namespace)
+        self.namespaces.get(namespace).copied()
     }
 
     /// The text of a module or submodule for get-schema.

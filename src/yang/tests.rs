@@ -341,7 +341,7 @@ fn an_rpc_is_checked_on_the_way_in_and_out() {
     );
     assert!(greet.output(&[Element::leaf("nothing", 1)]).is_err());
     for (xml, expected) in [
-        ("<greet xmlns='urn:sample'/>", "DataMissing /sample:greet/who"),
+        ("<greet xmlns='urn:sample'/>", "MissingElement /sample:greet/who"),
         ("<greet xmlns='urn:sample'><who>x</who><times>999</times></greet>", "InvalidValue /sample:greet/times"),
         ("<greet xmlns='urn:sample'><no/></greet>", "UnknownElement /sample:greet/sample:no"),
         ("<nothing xmlns='urn:sample'/>", "OperationNotSupported"),

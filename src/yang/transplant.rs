@@ -8,8 +8,52 @@ use super::schema::{NodeKind, SchemaNode};
 impl Tree {
     /// `self` holds what `old` holds, or at least what differs between `old` and `new` fits it.
     pub fn transplant(&mut self, old: &Tree, new: &Tree) {
-        level(self, None, old.roots(), new.roots());
+        level(self, None, old.roots(), new.roots(), &mut None);
     }
+
+    /// The same, with what came new moved over instead of copied: `new` lacks it until [`Tree::give_back`].
+    pub fn transplant_from(&mut self, old: &Tree, new: &mut Tree) -> Moved {
+        let mut arrivals = Some(Arrivals::default());
+        level(self, None, old.roots(), new.roots(), &mut arrivals);
+        let Arrivals { nodes, flags } = arrivals.unwrap_or_default();
+        let mut moved = Vec::with_capacity(nodes.len());
+        for Arrival { at, left, to } in nodes {
+            let known = new.flags_around(left);
+            self.take_over(to, new, at);
+            new.put_flags(&known);
+            moved.push((at, left));
+        }
+        self.put_flags(&flags);
+        Moved(moved)
+    }
+
+    /// Moves back to `new` what came from there.
+    pub fn give_back(&mut self, moved: Moved, new: &mut Tree) {
+        for (at, left) in moved.0.into_iter().rev() {
+            let known = new.flags_around(left);
+            new.take_over(left, self, at);
+            new.put_flags(&known);
+        }
+    }
+}
+
+/// What was moved from one tree to another, and from where. Of use only while neither has changed since.
+#[derive(Debug)]
+pub struct Moved(Vec<(At, Option<At>)>);
+
+/// What is to be done when all else is.
+#[derive(Default)]
+struct Arrivals {
+    nodes: Vec<Arrival>,
+    /// Of nodes of which more is known than libyang would guess.
+    flags: Vec<(At, u32)>,
+}
+
+/// A node that is to be moved: whose child it is now, and whose it is to be.
+struct Arrival {
+    at: At,
+    left: Option<At>,
+    to: Option<At>,
 }
 
 impl Tree {
@@ -40,7 +84,8 @@ fn written_alike(one: Children<'_>, other: Children<'_>) -> bool {
     })
 }
 
-fn level(tree: &mut Tree, parent: Option<At>, old: Children<'_>, new: Children<'_>) {
+/// What comes new is copied at once, or where there are `arrivals` put down there; the order of a user's is kept at once.
+fn level(tree: &mut Tree, parent: Option<At>, old: Children<'_>, new: Children<'_>, arrivals: &mut Option<Arrivals>) {
     for gone in old.clone().filter(|node| !is_key(*node) && node.among(new.clone()).is_none()) {
         if let Some(at) = tree.counterpart(parent, gone) {
             tree.remove(at);
@@ -51,10 +96,17 @@ fn level(tree: &mut Tree, parent: Option<At>, old: Children<'_>, new: Children<'
         let before = node.among(old.clone());
         let here = tree.counterpart(parent, node);
         let at = match (before, here) {
-            (None, None) => Some(tree.copy(parent, node, true)),
+            (None, None) => match arrivals {
+                Some(arrivals) if !node.schema().is_user_ordered() => {
+                    let left = node.parent().map(Node::position);
+                    arrivals.nodes.push(Arrival { at: node.position(), left, to: parent });
+                    None
+                }
+                Some(_) | None => Some(tree.copy(parent, node, true)),
+            },
             // It went on the other side, where nothing stands against that.
             (Some(_), None) => None,
-            (before, Some(at)) => Some(change(tree, parent, at, before, node)),
+            (before, Some(at)) => Some(change(tree, parent, at, before, node, arrivals)),
         };
         let schema = node.schema();
         if schema.is_user_ordered() {
@@ -77,7 +129,14 @@ struct Ordered {
     previous: Option<At>,
 }
 
-fn change(tree: &mut Tree, parent: Option<At>, at: At, before: Option<Node<'_>>, node: Node<'_>) -> At {
+fn change(
+    tree: &mut Tree,
+    parent: Option<At>,
+    at: At,
+    before: Option<Node<'_>>,
+    node: Node<'_>,
+    arrivals: &mut Option<Arrivals>,
+) -> At {
     let schema = node.schema();
     match schema.kind() {
         NodeKind::Leaf | NodeKind::LeafList => {
@@ -106,9 +165,12 @@ fn change(tree: &mut Tree, parent: Option<At>, at: At, before: Option<Node<'_>>,
         }
         _ => {
             let old = before.map_or_else(Children::none, Node::children);
-            level(tree, Some(at), old, node.children());
+            level(tree, Some(at), old, node.children(), arrivals);
             if before.is_none_or(|before| !before.is_like(node)) {
                 tree.copy_flags(at, node);
+                if let Some(arrivals) = arrivals {
+                    arrivals.flags.push((at, node.flags()));
+                }
             }
             at
         }

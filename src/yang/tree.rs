@@ -6,7 +6,9 @@ use libyang5_sys as sys;
 use super::build::{self, Accept};
 pub(crate) use super::ffi::{At, release_memory};
 pub use super::ffi::{Children, Node, Tree};
+use super::print::Printer;
 use super::schema::{NodeKind, Schema};
+pub use super::transplant::Moved;
 use super::value::Element;
 use super::{errors, xml};
 use crate::northbound::provider::Configuration;
@@ -46,7 +48,25 @@ impl Tree {
 
     /// Compact XML of all top nodes, with default namespaces.
     pub fn print_xml(&self, with_defaults: WithDefaults) -> Bytes {
+        if with_defaults == WithDefaults::ReportAllTagged {
+            // The tag is an attribute with a namespace of its own.
+            return self.print(false, defaults_option(with_defaults));
+        }
+        self.print_plainly(defaults_option(with_defaults))
+    }
+
+    #[cfg(test)]
+    pub(crate) fn print_by_libyang(&self, with_defaults: WithDefaults) -> Bytes {
         self.print(false, defaults_option(with_defaults))
+    }
+
+    pub(super) fn print_plainly(&self, options: u32) -> Bytes {
+        let mut printer = Printer::new(options);
+        for root in self.roots() {
+            printer.node(root, None);
+        }
+        self.forget_faults_of_printing(options);
+        printer.finish()
     }
 
     pub fn print_json(&self, with_defaults: WithDefaults) -> Bytes {
@@ -132,7 +152,8 @@ pub(super) fn defaults_option(with_defaults: WithDefaults) -> u32 {
     match with_defaults {
         WithDefaults::Explicit => sys::LYD_PRINT_WD_EXPLICIT,
         WithDefaults::ReportAll => sys::LYD_PRINT_WD_ALL,
-        WithDefaults::ReportAllTagged => sys::LYD_PRINT_WD_ALL_TAG,
+        // What somebody wrote is no default in our basic mode, even where it equals it (RFC 6243 section 2.3.1).
+        WithDefaults::ReportAllTagged => sys::LYD_PRINT_WD_IMPL_TAG,
         WithDefaults::Trim => sys::LYD_PRINT_WD_TRIM,
     }
 }

@@ -13,7 +13,6 @@ use crate::keeper::held::Held;
 use crate::keeper::launch;
 use crate::keeper::log;
 use crate::keeper::protocol::{ERROR_LINES_MAX, decode};
-use crate::keeper::viewer::HISTORY_BYTES_MAX;
 use crate::sys::{memfd, process, tree};
 
 /// How soon and how often an ended process is asked for its status before it counts as unknown.
@@ -21,6 +20,9 @@ const LOOK_AGAIN: Duration = Duration::from_millis(10);
 const LOOKS_MAX: u32 = 100;
 /// Where the kernel has no pidfds, an adopted process is looked at so often.
 const LOOK_WITHOUT_PIDFD: Duration = Duration::from_secs(1);
+
+/// Of a log of errors, to find its last lines.
+const ERRORS_READ_MAX: u64 = 32 * 1024;
 
 impl Driver {
     pub(super) fn adopt(&mut self) {
@@ -84,6 +86,7 @@ impl Driver {
             (State::Running { pid, .. } | State::StopRequested { pid, .. }, _) => self.watch_adopted(slot, pid),
             _ => {}
         }
+        self.watch_readiness(slot);
         self.publish(slot);
         self.set_timer(slot);
     }
@@ -174,10 +177,8 @@ impl Driver {
 fn restore(deposited: Deposited) -> Option<Held> {
     let record: Record = decode(&deposited.bytes)?;
     let mut held = Held::restore(record, deposited.fds, moment())?;
-    // What was remembered died with the predecessor; the logs have it.
-    let history = log::tail(held.output_log.path(), usize::MAX, HISTORY_BYTES_MAX as u64).unwrap_or_default();
-    held.history.push(&history);
-    let errors = log::tail(held.errors_log.path(), ERROR_LINES_MAX, HISTORY_BYTES_MAX as u64).unwrap_or_default();
+    // The last lines of errors died with the predecessor; the log has them.
+    let errors = log::tail(held.errors_log.path(), ERROR_LINES_MAX, ERRORS_READ_MAX).unwrap_or_default();
     let own = errors.windows(SEPARATOR.len()).rposition(|window| window == SEPARATOR);
     let own = own.and_then(|at| errors[at..].iter().position(|byte| *byte == b'\n').map(|end| at + end + 1));
     held.error_tail.push(&errors[own.unwrap_or(0)..]);

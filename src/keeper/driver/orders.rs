@@ -8,18 +8,20 @@ use std::time::Duration;
 use nix::sys::epoll::EpollFlags;
 use tracing::{info, warn};
 
-use super::{CONTAINERS_MAX, Driver, Shutdown, Source, moment, runs};
+use super::{CONTAINERS_MAX, Driver, Shutdown, Source, listeners, moment, runs};
 use crate::container::machine::{Input, Machine};
 use crate::container::spec::{ContainerName, ContainerSpec, Sha256};
 use crate::keeper::gate::Frozen;
 use crate::keeper::held::{Held, committed};
 use crate::keeper::protocol::{
-    Answer, CHECKSUMS_MAX, Entry, Order, PAGE_BYTES_MAX, PAGE_ENTRIES_MAX, SPEC_BYTES_MAX, Stream, TAIL_BYTES_MAX,
-    encode,
+    Abilities, Answer, Asker, CHECKSUMS_MAX, Entry, MEMBERS_ASKED_MAX, Order, PAGE_BYTES_MAX, PAGE_ENTRIES_MAX,
+    SPEC_BYTES_MAX, Stream, TAIL_BYTES_MAX, Verb, encode,
 };
 use crate::keeper::refusal::KeeperRefusal;
+use crate::keeper::tape::Tape;
 use crate::keeper::worker::Job;
-use crate::sys::memfd;
+use crate::sys::tree::Tree;
+use crate::sys::{memfd, spawn};
 
 /// Orders that wait for a worker, of all agents.
 const TICKETS_MAX: usize = 512;
@@ -47,7 +49,13 @@ impl Driver {
     fn carry_out(&mut self, link: u32, id: u64, order: Order) -> Result<Option<(Answer, Vec<OwnedFd>)>, KeeperRefusal> {
         let done = Ok(Some((Answer::Done, vec![])));
         if self.shutdown.is_some()
-            && matches!(order, Order::Define { .. } | Order::Start { .. } | Order::Restart { .. })
+            && matches!(
+                order,
+                Order::Define { .. }
+                    | Order::Start { .. }
+                    | Order::Restart { .. }
+                    | Order::Ask { verb: Verb::Start | Verb::Restart, .. }
+            )
         {
             return Err(KeeperRefusal::ShuttingDown);
         }
@@ -107,6 +115,50 @@ impl Driver {
                 let ticket = self.ticket(Ticket { link, id, spec: None })?;
                 self.workers.give(Job::Tail { ticket, path, lines, bytes_max: TAIL_BYTES_MAX });
                 Ok(None)
+            }
+            Order::Console { name, entry } => {
+                let slot = self.slot(&name)?;
+                self.enter(slot, *entry).map(|socket| Some((Answer::Attached, vec![socket])))
+            }
+            Order::Consoles { after } => Ok(Some(self.consoles(after.as_ref()))),
+            Order::Broadcast { name, who, text } => {
+                name.as_ref().map(|name| self.slot(name)).transpose()?;
+                let count = self.broadcast(name.as_ref(), &who, &text);
+                Ok(Some((Answer::Count(count), vec![])))
+            }
+            Order::Disconnect { name, user, by } => {
+                name.as_ref().map(|name| self.slot(name)).transpose()?;
+                let count = self.disconnect(name.as_ref(), &user, &by);
+                Ok(Some((Answer::Count(count), vec![])))
+            }
+            Order::Ask { name, verb, by } => self.ask(&name, verb, by).map(|()| Some((Answer::Done, vec![]))),
+            Order::Update { spec } => self.update(*spec).map(|()| Some((Answer::Done, vec![]))),
+            Order::Exits { name, count } => {
+                let slot = self.slot(&name)?;
+                let folder = self.held.get(&slot).map(|held| held.spec.logs.dir.clone()).unwrap_or_default();
+                let ticket = self.ticket(Ticket { link, id, spec: None })?;
+                self.workers.give(Job::Exits { ticket, folder, count, bytes_max: PAGE_BYTES_MAX });
+                Ok(None)
+            }
+            Order::Members { names } => {
+                if names.len() > MEMBERS_ASKED_MAX {
+                    let (what, count) = ("the list of containers".into(), names.len());
+                    return Err(KeeperRefusal::TooMany { what, count, count_max: MEMBERS_ASKED_MAX });
+                }
+                let trees = names.iter().map(|name| self.slot(name).map(|slot| self.running_tree(slot)));
+                let trees = trees.collect::<Result<Vec<_>, _>>()?;
+                let ticket = self.ticket(Ticket { link, id, spec: None })?;
+                self.workers.give(Job::Members { ticket, trees });
+                Ok(None)
+            }
+            Order::Abilities => {
+                let groups = self.groups.as_ref();
+                let abilities = Abilities {
+                    no_groups: groups.err().cloned(),
+                    can_limit_memory: groups.is_ok_and(|groups| groups.can_limit_memory),
+                    can_limit_processes: groups.is_ok_and(|groups| groups.can_limit_processes),
+                };
+                Ok(Some((Answer::Abilities(abilities), vec![])))
             }
             Order::Shutdown { grace } => {
                 self.begin_shutdown(grace.min(GRACE_MAX), Some((link, id)));
@@ -175,8 +227,10 @@ impl Driver {
             runs::pipe()
                 .map_err(|error| KeeperRefusal::System { what: "making pipes".into(), reason: error.to_string() })
         };
-        let machine = Machine::new(spec.restart, spec.holdoff);
+        let machine = Machine::new(spec.restart, spec.holdoff).with_rules(spec.rules.clone());
+        let listeners = listeners::open(&spec.console)?;
         let mut held = Held::new(spec, machine, frozen, (pipe()?, pipe()?));
+        held.console.listeners = listeners;
         held.defined_unix_ms = moment().unix_ms;
         info!(name = %held.spec.name, "defined");
         let slot = self.take_in_container(held)?;
@@ -192,7 +246,9 @@ impl Driver {
         self.watch(&held.output.read, Source::Output(slot), EpollFlags::EPOLLIN).map_err(failed)?;
         self.watch(&held.errors.read, Source::Errors(slot), EpollFlags::EPOLLIN).map_err(failed)?;
         self.slots.insert(held.spec.name.clone(), slot);
+        self.tapes_bytes += held.console.tape.as_ref().map_or(0, Tape::capacity);
         self.held.insert(slot, held);
+        self.watch_doors(slot);
         Ok(slot)
     }
 
@@ -247,10 +303,73 @@ impl Driver {
         Ok((Answer::Page { entries, more }, doors))
     }
 
-    pub(super) fn tail_came(&mut self, ticket: u64, bytes: Result<Vec<u8>, KeeperRefusal>) {
+    pub(super) fn read_came(&mut self, ticket: u64, answer: Result<Answer, KeeperRefusal>) {
         if let Some(Ticket { link, id, .. }) = self.tickets.remove(&ticket) {
-            self.answer(link, id, bytes.map(|bytes| Answer::Log { bytes }), vec![]);
+            self.answer(link, id, answer, vec![]);
         }
+    }
+
+    fn ask(&mut self, name: &ContainerName, verb: Verb, by: Asker) -> Result<(), KeeperRefusal> {
+        let slot = match verb {
+            Verb::Start | Verb::Restart => self.slot_to_run(name)?,
+            Verb::Stop | Verb::Kill | Verb::Signal(_) => self.slot(name)?,
+        };
+        info!(%name, ?verb, by = %by.who, from = %by.from, "asked");
+        let Some(held) = self.held.get_mut(&slot) else { return Err(KeeperRefusal::Lost) };
+        if verb != Verb::Start && held.machine.process().is_some() {
+            held.asked = Some(by);
+        }
+        let input = match verb {
+            Verb::Start => Input::Start,
+            Verb::Stop => Input::Stop,
+            Verb::Kill => Input::Kill,
+            Verb::Restart => Input::Restart,
+            Verb::Signal(signal) => {
+                let Some((pid, _)) = held.machine.process() else {
+                    return Err(KeeperRefusal::NotRunning { name: name.clone() });
+                };
+                return spawn::signal_group(pid, signal).map_err(|error| KeeperRefusal::System {
+                    what: format!("sending signal {signal}"),
+                    reason: error.to_string(),
+                });
+            }
+        };
+        self.give(slot, input);
+        Ok(())
+    }
+
+    fn update(&mut self, spec: ContainerSpec) -> Result<(), KeeperRefusal> {
+        spec.check().map_err(|why| KeeperRefusal::InvalidSpec { why: why.to_string() })?;
+        let bytes = encode(&spec).len();
+        if bytes > SPEC_BYTES_MAX {
+            return Err(KeeperRefusal::SpecTooLarge { bytes, bytes_max: SPEC_BYTES_MAX });
+        }
+        let slot = self.slot(&spec.name)?;
+        let Some(held) = self.held.get_mut(&slot) else { return Err(KeeperRefusal::Lost) };
+        if committed(&held.spec).is_some() || committed(&spec).is_some() {
+            return Err(KeeperRefusal::NotExchanged);
+        }
+        if *held.spec == spec {
+            return Ok(());
+        }
+        let same_start = held.spec.starts_as(&spec);
+        if let Some(run) = &mut held.run {
+            run.outdated |= !same_start;
+        }
+        held.output_log.set_limits(&spec.logs);
+        held.errors_log.set_limits(&spec.logs);
+        let (policy, rules, holdoff) = (spec.restart, spec.rules.clone(), spec.holdoff);
+        held.spec = Arc::new(spec);
+        info!(name = %held.spec.name, outdated = !same_start, "definition changed");
+        self.give(slot, Input::Rules { policy, rules, holdoff });
+        // The deposit holds the definition, whether the report shows the change or not.
+        self.deposit(slot);
+        Ok(())
+    }
+
+    fn running_tree(&self, slot: u32) -> Tree {
+        let leader = self.held.get(&slot).and_then(|held| held.machine.process()).map(|(pid, _)| pid);
+        self.tree_of(slot, leader)
     }
 
     pub(super) fn begin_shutdown(&mut self, grace: Duration, waiter: Option<(u32, u64)>) {

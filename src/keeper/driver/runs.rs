@@ -1,6 +1,6 @@
 //! Carries out what a container's machine decides: check, spawn, signal, kill, forget; and tells everyone.
 
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -10,7 +10,8 @@ use tracing::{debug, info, warn};
 
 use super::{Driver, Source, moment};
 use crate::container::machine::{Action, ExitStatus, Input, RunId, State};
-use crate::container::spec::Terminal;
+use crate::container::provision::Readiness;
+use crate::container::spec::{ContainerSpec, Rlimits, Terminal};
 use crate::keeper::deposits::{self, LastRun};
 use crate::keeper::gate::Verdict;
 use crate::keeper::held::{Held, Pipe, Run};
@@ -18,13 +19,18 @@ use crate::keeper::launch::{self, Inherited};
 use crate::keeper::protocol::{Answer, Event, Exited, encode};
 use crate::keeper::refusal::KeeperRefusal;
 use crate::keeper::worker::{Job, Outcome};
+use crate::sys::cgroup::GroupLimits;
 use crate::sys::process::{self, Usage};
-use crate::sys::spawn::{self, Launch};
+use crate::sys::spawn::{self, Account, Launch};
 use crate::sys::tree::Tree;
 use crate::sys::{fdpass, memfd, pty};
 
 /// Between two attempts to kill what the last one left.
 const KILL_AGAIN: Duration = Duration::from_millis(200);
+/// What a start needs of the file system has so long; a network file system may be away.
+const CHECK_TIME_MAX: Duration = Duration::from_secs(10);
+/// Between two looks for a path that a start waits for. Network file systems tell nobody what comes.
+const CHECK_AGAIN: Duration = Duration::from_millis(500);
 
 impl Driver {
     pub(super) fn give(&mut self, slot: u32, input: Input) {
@@ -55,18 +61,56 @@ impl Driver {
     }
 
     pub(super) fn check(&mut self, slot: u32, attempt: u64) {
-        let Some(held) = self.held.get(&slot) else { return };
+        let Some(held) = self.held.get_mut(&slot) else { return };
         let (spec, expected) = (Arc::clone(&held.spec), held.expected);
-        self.workers.give(Job::Check { slot, attempt, spec, expected });
+        held.check_by = Some(moment().now + CHECK_TIME_MAX);
+        held.check_again = None;
+        // One look a container: a file system that hangs takes one thread of it, not one an attempt.
+        if !std::mem::replace(&mut held.is_looking, true) {
+            self.workers.give(Job::Check { slot, attempt, spec, expected });
+        }
+        self.set_timer(slot);
+    }
+
+    /// A look has taken too long, or is due again.
+    pub(super) fn checks_due(&mut self, slot: u32, now: Instant) {
+        let Some(held) = self.held.get_mut(&slot) else { return };
+        let attempt = held.machine.attempt();
+        if *held.machine.state() != State::Starting {
+            held.check_by = None;
+            held.check_again = None;
+            held.waiting_for = None;
+        } else if held.check_by.is_some_and(|at| at <= now) {
+            // Whatever that look finds later is of an attempt that is over.
+            self.checked(
+                slot,
+                attempt,
+                Verdict::Failed(KeeperRefusal::FilesSlow { seconds: CHECK_TIME_MAX.as_secs() }),
+            );
+        } else if held.check_again.is_some_and(|at| at <= now) {
+            self.check(slot, attempt);
+        }
     }
 
     pub(super) fn outcome(&mut self, outcome: Outcome) {
         match outcome {
-            Outcome::Checked { slot, attempt, verdict } => self.checked(slot, attempt, verdict),
+            Outcome::Checked { slot, attempt, verdict } => self.looked(slot, attempt, verdict),
             Outcome::TreeKilled { slot, serial, nothing_left } => self.tree_killed(slot, serial, nothing_left),
             Outcome::Frozen { ticket, frozen } => self.frozen(ticket, frozen),
-            Outcome::Tail { ticket, bytes } => self.tail_came(ticket, bytes),
+            Outcome::Read { ticket, answer } => self.read_came(ticket, answer),
+            Outcome::Recorded => {}
         }
+    }
+
+    fn looked(&mut self, slot: u32, attempt: u64, verdict: Verdict) {
+        let Some(held) = self.held.get_mut(&slot) else { return };
+        held.is_looking = false;
+        let wanted = held.machine.attempt();
+        if *held.machine.state() == State::Starting && wanted != attempt {
+            // A later attempt has waited for this look, which is too old for it.
+            return self.check(slot, wanted);
+        }
+        self.checked(slot, attempt, verdict);
     }
 
     fn checked(&mut self, slot: u32, attempt: u64, verdict: Verdict) {
@@ -74,7 +118,18 @@ impl Driver {
         if *held.machine.state() != State::Starting || held.machine.attempt() != attempt {
             return;
         }
+        held.check_by = None;
+        let waited = held.waiting_for.take();
         match verdict {
+            Verdict::Awaits(path) => {
+                if waited.as_ref() != Some(&path) {
+                    info!(name = %held.spec.name, path = %path.display(), "waits for a path");
+                }
+                held.waiting_for = Some(path);
+                held.check_again = Some(moment().now + CHECK_AGAIN);
+                self.publish(slot);
+                self.set_timer(slot);
+            }
             Verdict::Clear { account, disk } => {
                 // What is expected may have changed while the disk was read.
                 if disk.is_some() && disk != held.expected {
@@ -119,6 +174,7 @@ impl Driver {
                 self.pids.insert(pid, slot);
                 info!(name = %held.spec.name, run = run.0, pid, "started");
                 self.give(slot, Input::Spawned { attempt, pid, run });
+                self.show_start(slot, pid);
                 self.tell_run_started(slot);
             }
             Err(reason) => {
@@ -133,8 +189,11 @@ impl Driver {
 
     fn prepare_and_spawn(&mut self, slot: u32, run: RunId) -> Result<i32, String> {
         let moment = moment();
-        let Some(held) = self.held.get_mut(&slot) else { return Err("the container is gone".into()) };
         let text = |error: nix::Error| error.to_string();
+        let (ready_pipe, ready_end) = self.prepare_readiness(slot).map_err(text)?.unzip();
+        let group = self.enter_group(slot);
+        let can_limit = self.groups.as_ref().is_ok_and(|groups| groups.can_limit_processes);
+        let Some(held) = self.held.get_mut(&slot) else { return Err("the container is gone".into()) };
         let (ours, door) = fdpass::pair().map_err(text)?;
         let record = memfd::zeroed("procyon-run", 8).map_err(|error| error.to_string())?;
         let reopened = |fd: &OwnedFd| memfd::reopened(fd, OFlag::O_RDONLY).map_err(text);
@@ -169,11 +228,13 @@ impl Driver {
             stdout,
             stderr,
             inherited: inherited.all(),
+            placed: placed(held.spec.provision.readiness, ready_end.as_ref()),
             record: Some(record.as_raw_fd()),
-            cgroup: None,
+            cgroup: group.as_ref().map(AsRawFd::as_raw_fd),
             account: held.account.clone(),
             umask: held.spec.umask,
-            limits: launch::limits(&held.spec.rlimits),
+            nice: held.spec.provision.nice,
+            limits: launch::limits(&limited(&held.spec, held.account.as_ref(), group.is_some() && can_limit)),
             no_new_privs: held.spec.no_new_privs,
         };
         held.run = Some(Run {
@@ -185,10 +246,18 @@ impl Driver {
             terminal,
             adopted: false,
             look_again: None,
+            ready_pipe,
+            is_ready: false,
+            ready_by: ready_by(&held.spec, moment.now),
+            outdated: false,
+            uid: held.account.as_ref().map_or_else(|| nix::unistd::geteuid().as_raw(), |account| account.uid),
         });
+        held.asked = None;
         // Before the exec: a keeper that dies from here on is followed by one that knows of this run.
         self.deposit(slot);
         self.begin_streams(slot, run);
+        self.watch_readiness(slot);
+        // Our copy of the program's end goes when this returns: its close is heard.
         spawn::spawn(launch).map_err(|error| error.to_string())
     }
 
@@ -202,20 +271,28 @@ impl Driver {
         self.drain(slot);
         let at_unix_ms = moment().unix_ms;
         let Some(held) = self.held.get_mut(&slot) else { return };
-        let (Some((pid, run)), Some(facts)) = (held.machine.process(), held.run.take()) else { return };
+        let Some((pid, run)) = held.machine.process() else { return };
+        let record = held.exit_record(pid, status, usage, at_unix_ms);
+        let Some(facts) = held.run.take() else { return };
+        held.asked = None;
         if let (true, Some(pidfd)) = (facts.adopted, &facts.pidfd) {
             // Left out when it was seen to be readable; not there any more is fine.
             let _ = self.epoll.delete(pidfd);
         }
-        if let Some(terminal) = &facts.terminal {
-            let _ = self.epoll.delete(terminal);
+        for fd in [&facts.terminal, &facts.ready_pipe].into_iter().flatten() {
+            let _ = self.epoll.delete(fd);
         }
+        self.workers.give(Job::Record { spec: Arc::clone(&held.spec), record: Box::new(record) });
         let ran = Duration::from_millis(at_unix_ms.saturating_sub(facts.started_unix_ms));
         held.last =
             Some(LastRun { run, started_unix_ms: facts.started_unix_ms, ended_unix_ms: at_unix_ms, exit: status });
         let name = held.spec.name.clone();
+        held.status_text = None;
         let error_lines = held.error_lines();
         info!(%name, run = run.0, pid, ?status, "ended");
+        held.console.input.clear();
+        held.console.terminal_awaited = false;
+        self.show_end(slot, pid, status);
         let exited = Exited { name, run, pid, status, at_unix_ms, ran, usage, error_lines };
         self.tell(slot, &Event::Exited(Box::new(exited)), None);
         self.give(slot, Input::Exited { run, status });
@@ -225,12 +302,38 @@ impl Driver {
         let Some(held) = self.held.get_mut(&slot) else { return };
         held.kill_serial += 1;
         held.kill_again = None;
-        let tree = Tree { mark: launch::mark(&self.root, &held.spec.name), leader };
+        let serial = held.kill_serial;
+        let tree = self.tree_of(slot, leader);
         // The main process at once; the worker finds the rest.
+        let Some(held) = self.held.get(&slot) else { return };
         if let Some(pidfd) = held.run.as_ref().and_then(|run| run.pidfd.as_ref()) {
             let _ = process::pidfd_signal(pidfd, libc::SIGKILL);
         }
-        self.workers.give(Job::KillTree { slot, serial: held.kill_serial, tree });
+        self.workers.give(Job::KillTree { slot, serial, tree });
+    }
+
+    /// How the container's processes are found.
+    pub(super) fn tree_of(&self, slot: u32, leader: Option<i32>) -> Tree {
+        let name = self.held.get(&slot).map(|held| &held.spec.name);
+        Tree {
+            mark: name.map(|name| launch::mark(&self.root, name)).unwrap_or_default(),
+            leader,
+            group: name.and_then(|name| self.groups.as_ref().ok().map(|groups| groups.path_of(name.as_str()))),
+        }
+    }
+
+    /// The way into the container's own group, where it can have one.
+    fn enter_group(&self, slot: u32) -> Option<OwnedFd> {
+        let (groups, held) = (self.groups.as_ref().ok()?, self.held.get(&slot)?);
+        let wanted = held.spec.provision.resources;
+        let limits = GroupLimits { memory_bytes: wanted.memory_bytes, processes: wanted.processes };
+        match groups.procs_of(held.spec.name.as_str(), limits) {
+            Ok(procs) => Some(procs),
+            Err(error) => {
+                warn!(name = %held.spec.name, %error, "no control group: its processes are known by their environment");
+                None
+            }
+        }
     }
 
     fn tree_killed(&mut self, slot: u32, serial: u64, nothing_left: bool) {
@@ -270,11 +373,12 @@ impl Driver {
         if let Some(timer) = held.timer {
             self.timers.remove(&(timer, slot));
         }
-        for fd in [&held.output.read, &held.errors.read] {
+        for fd in [Some(&held.output.read), Some(&held.errors.read), held.notify.as_ref()].into_iter().flatten() {
             let _ = self.epoll.delete(fd);
         }
-        for viewer in &held.viewers {
-            self.end_viewer(*viewer);
+        self.close_console(&held);
+        if let Ok(groups) = &self.groups {
+            groups.remove(name.as_str());
         }
         if let Err(error) = self.deposit.take_back(&deposits::key(&name)) {
             warn!(%name, %error, "the custodian does not take the release");
@@ -329,6 +433,31 @@ impl Driver {
     }
 }
 
+/// When a program that has not said by then that it is ready is killed.
+fn ready_by(spec: &ContainerSpec, now: Instant) -> Option<Instant> {
+    match spec.provision.readiness {
+        Readiness::WhenRunning => None,
+        Readiness::Notify | Readiness::Newline { .. } => now.checked_add(spec.provision.ready_timeout?),
+    }
+}
+
+fn placed(readiness: Readiness, end: Option<&OwnedFd>) -> Option<(RawFd, RawFd)> {
+    match readiness {
+        Readiness::Newline { number } => end.map(|end| (end.as_raw_fd(), number)),
+        Readiness::WhenRunning | Readiness::Notify => None,
+    }
+}
+
+/// Where no group counts processes, the account's own limit does, unless the account is root, who has none.
+fn limited(spec: &ContainerSpec, account: Option<&Account>, group_counts: bool) -> Rlimits {
+    let uid = account.map_or_else(|| nix::unistd::geteuid().as_raw(), |account| account.uid);
+    let mut rlimits = spec.rlimits.clone();
+    if !group_counts && uid != 0 {
+        rlimits.processes = rlimits.processes.or(spec.provision.resources.processes);
+    }
+    rlimits
+}
+
 type ChildStreams = (Option<OwnedFd>, OwnedFd, OwnedFd, Option<OwnedFd>);
 
 /// Standard input (`None`: nothing to read), output and errors of the child, and our end of its terminal if it has one.
@@ -343,6 +472,9 @@ fn child_streams(held: &Held) -> nix::Result<ChildStreams> {
         Terminal::Pty => {
             let (master, path) = pty::open_master()?;
             let slave = pty::open_slave(&path)?;
+            if let Some(window) = held.spec.provision.window {
+                pty::set_window(&slave, window.rows, window.columns)?;
+            }
             let copy = || slave.try_clone().map_err(|_| nix::Error::EMFILE);
             Ok((Some(copy()?), copy()?, slave, Some(master)))
         }

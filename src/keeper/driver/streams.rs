@@ -1,26 +1,33 @@
-//! What programs print: read in bounded amounts, logged, remembered, shown to who watches.
+//! What programs print, read in bounded amounts into the tape, logged, shown to who watches; and what is typed to them.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd};
 
 use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::epoll::EpollFlags;
-use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
-use nix::unistd::read;
+use nix::unistd::{read, write};
+use tracing::debug;
 
 use super::{Driver, Source};
-use crate::keeper::held::Held;
-use crate::keeper::refusal::KeeperRefusal;
-use crate::keeper::viewer::Viewer;
+use crate::keeper::console::{begin, log_what_came};
+use crate::keeper::tape::{Origin, TAPE_BYTES_BUSY, TAPE_BYTES_FIRST, TAPE_BYTES_MAX, TAPES_BYTES_MAX};
+use crate::keeper::viewer::Flushed;
 
-pub(super) const READ_BYTES: usize = 64 * 1024;
 /// Reads of one stream a turn of the loop; the next stream's turn comes after that.
-const READS_PER_TURN_MAX: usize = 4;
+const READS_PER_TURN_MAX: usize = 16;
 /// Reads when a run ends: all that a pipe can hold, but no endless stream of something left behind.
-const READS_AT_END_MAX: usize = 32;
-pub(super) const VIEWERS_MAX: usize = 64;
+const READS_AT_END_MAX: usize = 64;
+/// So many reads of a turn that fill all the room there is mean that more room is wanted.
+const READS_FULL: usize = 2;
 
 impl Driver {
-    pub(super) fn pump(&mut self, slot: u32, source: Source) {
+    pub(super) fn pump(&mut self, slot: u32, source: Source, flags: EpollFlags) {
+        if flags.contains(EpollFlags::EPOLLOUT) {
+            self.feed(slot);
+        }
+        if !flags.intersects(EpollFlags::EPOLLIN | EpollFlags::EPOLLHUP | EpollFlags::EPOLLERR) {
+            return;
+        }
         if self.read_some(slot, source, READS_PER_TURN_MAX) == Pumped::Over {
             // A terminal whose last user has gone would wake us for ever.
             let terminal = self.held.get(&slot).and_then(|held| held.run.as_ref()?.terminal.as_ref());
@@ -28,6 +35,7 @@ impl Driver {
                 let _ = self.epoll.delete(terminal);
             }
         }
+        self.flush_viewers(slot);
     }
 
     /// Reads what is there, so that what comes next stands behind it.
@@ -35,29 +43,58 @@ impl Driver {
         for source in [Source::Output(slot), Source::Terminal(slot), Source::Errors(slot)] {
             self.read_some(slot, source, READS_AT_END_MAX);
         }
+        self.flush_viewers(slot);
     }
 
     fn read_some(&mut self, slot: u32, source: Source, reads_max: usize) -> Pumped {
-        let mut buffer = std::mem::take(&mut self.buffer);
-        let mut result = Pumped::More;
-        for _ in 0..reads_max {
-            let Some(held) = self.held.get_mut(&slot) else { break };
-            let fd = match source {
-                Source::Errors(_) => Some(&held.errors.read),
-                Source::Terminal(_) => held.run.as_ref().and_then(|run| run.terminal.as_ref()),
-                _ => Some(&held.output.read),
+        let Some(held) = self.held.get(&slot) else { return Pumped::More };
+        // A program that never prints never costs a tape.
+        if held.console.tape.is_none() {
+            let silent = match source {
+                Source::Errors(_) => !is_readable(held.errors.read.as_fd()),
+                Source::Terminal(_) => {
+                    held.run.as_ref().and_then(|run| run.terminal.as_ref()).is_none_or(|fd| !is_readable(fd.as_fd()))
+                }
+                _ => !is_readable(held.output.read.as_fd()),
             };
-            let Some(fd) = fd else { break };
-            match read(fd, &mut buffer) {
+            if silent {
+                return Pumped::More;
+            }
+            self.make_tape(slot);
+        }
+        let Some(held) = self.held.get_mut(&slot) else { return Pumped::More };
+        let (fd, log, origin) = match source {
+            Source::Errors(_) => (Some(&held.errors.read), &mut held.errors_log, Origin::Errors),
+            Source::Terminal(_) => {
+                (held.run.as_ref().and_then(|run| run.terminal.as_ref()), &mut held.output_log, Origin::Output)
+            }
+            _ => (Some(&held.output.read), &mut held.output_log, Origin::Output),
+        };
+        let (Some(fd), Some(tape)) = (fd, held.console.tape.as_mut()) else { return Pumped::More };
+        begin(tape, origin, log);
+        // Who watches is served before the tape has moved on by half.
+        let share = if held.console.viewers.is_empty() { usize::MAX } else { tape.capacity() / 4 };
+        let (mut came, mut full, mut result) = (0, 0, Pumped::More);
+        for _ in 0..reads_max {
+            let room = tape.room();
+            let room_bytes = room.len();
+            match read(fd, room) {
                 Ok(0) => {
                     result = Pumped::Over;
                     break;
                 }
                 Ok(count) => {
-                    let bytes = &buffer[..count];
-                    take_in(held, source, bytes);
-                    for id in held.viewers.clone() {
-                        self.show(id, bytes);
+                    if origin == Origin::Errors {
+                        held.error_tail.push(&room[..count]);
+                    }
+                    tape.came(count);
+                    came += count;
+                    full += usize::from(count == room_bytes);
+                    if tape.unlogged() > tape.capacity() / 4 {
+                        log_what_came(tape, log);
+                    }
+                    if came >= share {
+                        break;
                     }
                 }
                 Err(Errno::EINTR) => {}
@@ -69,68 +106,123 @@ impl Driver {
                 }
             }
         }
-        self.buffer = buffer;
+        log_what_came(tape, log);
+        held.output_bytes = held.output_bytes.saturating_add(came as u64);
+        let capacity = tape.capacity();
+        if capacity < TAPE_BYTES_BUSY && (full > READS_FULL || came >= share) {
+            self.resize_tape(slot, (capacity * 4).next_power_of_two().min(TAPE_BYTES_BUSY));
+        }
         result
     }
 
-    pub(super) fn attach(&mut self, slot: u32) -> Result<OwnedFd, KeeperRefusal> {
-        let failed = |error: Errno| KeeperRefusal::System { what: "attaching".into(), reason: error.to_string() };
-        let viewers = self.held.get(&slot).map_or(0, |held| held.viewers.len());
-        if viewers >= VIEWERS_MAX {
-            return Err(KeeperRefusal::TooManyViewers { count: viewers });
+    /// The custodian has it before anything is read into it.
+    pub(super) fn make_tape(&mut self, slot: u32) {
+        let Some(held) = self.held.get_mut(&slot) else { return };
+        let (_, is_new) = held.console.tape();
+        if is_new {
+            self.tapes_bytes += TAPE_BYTES_FIRST;
+            self.deposit(slot);
         }
-        let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
-        let (ours, theirs) = socketpair(AddressFamily::Unix, SockType::Stream, None, flags).map_err(failed)?;
-        let id = self.fresh_id();
-        self.watch(&ours, Source::Viewer(id), EpollFlags::EPOLLIN | EpollFlags::EPOLLRDHUP).map_err(failed)?;
-        let Some(held) = self.held.get_mut(&slot) else { return Err(KeeperRefusal::Lost) };
-        let viewer = Viewer::new(slot, ours, &held.history.to_vec());
-        held.viewers.push(id);
-        self.viewers.insert(id, viewer);
-        self.flush_viewer(id);
-        Ok(theirs)
     }
 
-    fn show(&mut self, id: u32, bytes: &[u8]) {
-        if let Some(viewer) = self.viewers.get_mut(&id) {
-            viewer.show(bytes);
+    /// A bigger one only while there is something left of what all of them may take.
+    fn resize_tape(&mut self, slot: u32, bytes: usize) {
+        let Some(tape) = self.held.get_mut(&slot).and_then(|held| held.console.tape.as_mut()) else { return };
+        let before = tape.capacity();
+        let total = self.tapes_bytes.saturating_sub(before) + bytes;
+        if bytes > before && total > TAPES_BYTES_MAX {
+            return;
+        }
+        let memory = tape.resize(bytes);
+        self.tapes_bytes = total;
+        self.deposit(slot);
+        drop(memory);
+    }
+
+    pub(super) fn forget_tape(&mut self, bytes: usize) {
+        self.tapes_bytes = self.tapes_bytes.saturating_sub(bytes);
+    }
+
+    /// Sends to all who watch what they take now.
+    pub(super) fn flush_viewers(&mut self, slot: u32) {
+        let Some(held) = self.held.get_mut(&slot) else { return };
+        if held.console.viewers.is_empty() {
+            return;
+        }
+        for id in held.console.viewers.clone() {
             self.flush_viewer(id);
         }
-    }
-
-    fn flush_viewer(&mut self, id: u32) {
-        let Some(viewer) = self.viewers.get_mut(&id) else { return };
-        let had = viewer.has_backlog();
-        if viewer.flush().is_err() {
-            return self.end_viewer(id);
-        }
-        if had || viewer.has_backlog() {
-            let mut flags = EpollFlags::EPOLLIN | EpollFlags::EPOLLRDHUP;
-            flags.set(EpollFlags::EPOLLOUT, viewer.has_backlog());
-            let viewer = &self.viewers[&id];
-            self.rewatch(&viewer.socket, Source::Viewer(id), flags);
+        let Some(console) = self.held.get(&slot).map(|held| &held.console) else { return };
+        let slowest = console.viewers.iter().filter_map(|id| self.viewers.get(id)).map(|one| one.outbox.offset()).min();
+        let (Some(tape), Some(slowest)) = (&console.tape, slowest) else { return };
+        let behind = usize::try_from(tape.ring().end().saturating_sub(slowest)).unwrap_or(usize::MAX);
+        if behind > tape.capacity() / 2 && tape.capacity() < TAPE_BYTES_MAX {
+            let bytes = (tape.capacity() * 2).next_power_of_two().min(TAPE_BYTES_MAX);
+            self.resize_tape(slot, bytes);
         }
     }
 
-    pub(super) fn viewer_ready(&mut self, id: u32, flags: EpollFlags) {
-        let Some(viewer) = self.viewers.get(&id) else { return };
-        if flags.intersects(EpollFlags::EPOLLIN | EpollFlags::EPOLLHUP | EpollFlags::EPOLLERR) {
-            // Watchers only watch: what they type is thrown away, and their end is the end.
-            let mut typed = [0; 1024];
-            match read(&viewer.socket, &mut typed) {
-                Ok(0) => return self.end_viewer(id),
-                Err(error) if error != Errno::EAGAIN && error != Errno::EINTR => return self.end_viewer(id),
-                _ => {}
+    pub(super) fn flush_viewer(&mut self, id: u32) {
+        let Some(viewer) = self.viewers.get_mut(&id).filter(|viewer| !viewer.blocked) else { return };
+        let Some(tape) = self.held.get(&viewer.slot).and_then(|held| held.console.tape.as_ref()) else { return };
+        match viewer.flush(tape.ring()) {
+            Flushed::Empty => {}
+            Flushed::Blocked => {
+                viewer.blocked = true;
+                let viewer = &self.viewers[&id];
+                self.rewatch(&viewer.socket, Source::Viewer(id), EpollFlags::EPOLLIN | EpollFlags::EPOLLOUT);
+            }
+            Flushed::Gone => self.end_viewer(id, ""),
+        }
+    }
+
+    /// After the last of those who watch has gone.
+    pub(super) fn nobody_watches(&mut self, slot: u32) {
+        let capacity =
+            self.held.get(&slot).and_then(|held| held.console.tape.as_ref()).map_or(0, |tape| tape.capacity());
+        if capacity > TAPE_BYTES_BUSY {
+            self.resize_tape(slot, TAPE_BYTES_BUSY);
+        }
+    }
+
+    /// Types to the program; what it does not take at once waits.
+    pub(super) fn type_in(&mut self, slot: u32, bytes: &[u8]) {
+        let Some(held) = self.held.get_mut(&slot) else { return };
+        if held.run.as_ref().is_none_or(|run| run.terminal.is_none()) || bytes.is_empty() {
+            return;
+        }
+        if held.console.type_in(bytes) {
+            self.say_to_all(slot, "\r\n@@@ The child does not read: what is typed is lost\r\n");
+        }
+        self.feed(slot);
+    }
+
+    fn feed(&mut self, slot: u32) {
+        let Some(held) = self.held.get_mut(&slot) else { return };
+        let Some(terminal) = held.run.as_ref().and_then(|run| run.terminal.as_ref()) else { return };
+        let console = &mut held.console;
+        while !console.input.is_empty() {
+            let (first, _) = console.input.as_slices();
+            match write(terminal, first) {
+                Ok(count) => drop(console.input.drain(..count)),
+                Err(Errno::EINTR) => {}
+                Err(Errno::EAGAIN) => break,
+                // Its terminal is closed; its end will be seen.
+                Err(error) => {
+                    debug!(name = %held.spec.name, %error, "what is typed does not reach the program");
+                    console.input.clear();
+                }
             }
         }
-        self.flush_viewer(id);
-    }
-
-    pub(super) fn end_viewer(&mut self, id: u32) {
-        let Some(viewer) = self.viewers.remove(&id) else { return };
-        let _ = self.epoll.delete(&viewer.socket);
-        if let Some(held) = self.held.get_mut(&viewer.slot) {
-            held.viewers.retain(|other| *other != id);
+        console.input_lost &= !console.input.is_empty();
+        let awaited = !console.input.is_empty();
+        if std::mem::replace(&mut console.terminal_awaited, awaited) != awaited {
+            let mut flags = EpollFlags::EPOLLIN;
+            flags.set(EpollFlags::EPOLLOUT, awaited);
+            let terminal = self.held.get(&slot).and_then(|held| held.run.as_ref()?.terminal.as_ref());
+            if let Some(terminal) = terminal {
+                self.rewatch(terminal, Source::Terminal(slot), flags);
+            }
         }
     }
 }
@@ -141,13 +233,6 @@ enum Pumped {
     Over,
 }
 
-fn take_in(held: &mut Held, source: Source, bytes: &[u8]) {
-    match source {
-        Source::Errors(_) => {
-            held.errors_log.append(bytes);
-            held.error_tail.push(bytes);
-        }
-        _ => held.output_log.append(bytes),
-    }
-    held.history.push(bytes);
+fn is_readable(fd: BorrowedFd<'_>) -> bool {
+    poll(&mut [PollFd::new(fd, PollFlags::POLLIN)], PollTimeout::ZERO).is_ok_and(|count| count > 0)
 }

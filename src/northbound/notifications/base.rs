@@ -52,6 +52,36 @@ pub fn session_end(caller: &Caller, end: SessionEnd) -> Element {
     Element::node("netconf-session-end", children).in_module(MODULE)
 }
 
+/// What became of a confirmed commit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ConfirmEvent {
+    /// It waits for its confirmation for so many seconds.
+    Start {
+        seconds: u64,
+    },
+    Extend {
+        seconds: u64,
+    },
+    Complete,
+    Cancel,
+    Timeout,
+}
+
+/// netconf-confirmed-commit; `caller` is who did it, which nobody did when the time was over.
+pub fn confirmed_commit(caller: &Caller, event: ConfirmEvent) -> Element {
+    let (name, seconds) = match event {
+        ConfirmEvent::Start { seconds } => ("start", Some(seconds)),
+        ConfirmEvent::Extend { seconds } => ("extend", Some(seconds)),
+        ConfirmEvent::Complete => ("complete", None),
+        ConfirmEvent::Cancel => ("cancel", None),
+        ConfirmEvent::Timeout => ("timeout", None),
+    };
+    let mut children = if event == ConfirmEvent::Timeout { Vec::new() } else { who(caller) };
+    children.push(Element::leaf("confirm-event", name));
+    children.extend(Element::leaf_if("timeout", seconds));
+    Element::node("netconf-confirmed-commit", children).in_module(MODULE)
+}
+
 /// A configuration change without the edits of nodes that may not be read: their names and keys are nobody's business
 /// either. `None` where nothing has to be hidden.
 pub fn without_hidden(notification: &Tree, may_read: &dyn Fn(&str) -> bool) -> Option<Tree> {
@@ -151,6 +181,10 @@ mod tests {
         assert_eq!((over_ssh.text_of("username"), over_ssh.text_of("source-host")), (Some("ann"), Some("192.0.2.7")));
         let local = session_end(&caller(Client::Local, "local"), SessionEnd::Killed { by: SessionId(9) });
         assert_eq!((local.text_of("source-host"), local.text_of("killed-by")), (None, Some("9")));
+        let start = confirmed_commit(&caller(Client::Local, "local"), ConfirmEvent::Start { seconds: 9 });
+        assert_eq!((start.text_of("username"), start.text_of("timeout")), (Some("ann"), Some("9")));
+        let late = confirmed_commit(&caller(Client::Local, "local"), ConfirmEvent::Timeout);
+        assert_eq!((late.text_of("username"), late.text_of("confirm-event")), (None, Some("timeout")));
         let ours = config_change(&caller(Client::Agent, "init"), &[]);
         assert!(ours.descend(&["changed-by", "server"]).is_some());
     }

@@ -17,7 +17,7 @@ struct Denied(Vec<(u32, &'static str)>);
 const EVERYBODY: &Denied = &Denied(Vec::new());
 
 impl Rights for Denied {
-    fn may_hear(&self, caller: &Caller, notification: SchemaNode) -> bool {
+    fn may_hear(&self, caller: &Caller, notification: SchemaNode, _: Option<&str>) -> bool {
         !self.0.contains(&(caller.session.0, notification.name()))
     }
 

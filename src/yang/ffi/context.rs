@@ -118,13 +118,6 @@ impl Context {
         NonNull::new(unsafe { sys::ly_ctx_get_module_implemented(self.raw(), name.as_ptr()) }).map(ModuleRef)
     }
 
-    /// The implemented module of that namespace.
-    pub(in crate::yang) fn module_of_namespace(&self, namespace: &str) -> Option<ModuleRef> {
-        let namespace = CString::new(namespace).ok()?;
-        // SAFETY: both pointers are valid for the call.
-        NonNull::new(unsafe { sys::ly_ctx_get_module_implemented_ns(self.raw(), namespace.as_ptr()) }).map(ModuleRef)
-    }
-
     /// The text of a submodule, as libyang prints it.
     pub(in crate::yang) fn submodule_text(
         &self,

@@ -8,12 +8,15 @@
 
 mod constraint;
 mod context;
+mod facts;
 mod node;
 mod schema;
 mod tree;
+mod value_type;
 
 pub(super) use self::context::{Context, Fault, PrintFormat};
 pub use self::node::{Children, Node};
 pub use self::schema::{ModuleRef, NodeKind, SchemaNode};
 pub use self::tree::Tree;
 pub(crate) use self::tree::{At, release_memory};
+pub use self::value_type::{Named, ValueType};

@@ -5,10 +5,12 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::ptr::{self, NonNull};
 
+use bytes::Bytes;
 use libyang5_sys as sys;
 
+use super::At;
 use super::context::{borrowed, copied, owned};
-use super::schema::{NodeKind, SchemaNode};
+use super::schema::{ModuleRef, NodeKind, SchemaNode};
 
 /// A node of a [`super::Tree`] that is not being changed.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -59,7 +61,7 @@ impl<'t> Node<'t> {
     }
 
     pub fn name(self) -> &'static str {
-        self.schema().name()
+        self.schema().facts().name
     }
 
     /// The canonical value of a leaf or leaf-list entry.
@@ -70,6 +72,10 @@ impl<'t> Node<'t> {
         // SAFETY: the schema says that this is a term node. Canonical text lives in the dictionary with the node.
         unsafe {
             let term = self.raw.as_ptr().cast::<sys::lyd_node_term>();
+            let known = (*term).value._canonical;
+            if !known.is_null() {
+                return borrowed(known);
+            }
             let context = self.schema().module().0.as_ref().ctx;
             borrowed(sys::lyd_value_get_canonical(context, &raw const (*term).value))
         }
@@ -147,7 +153,47 @@ impl<'t> Node<'t> {
         if code == 0 { Node::from_raw(found) } else { None }
     }
 
-    pub(super) fn flags(self) -> u32 {
+    /// Whether libyang would print the node with these options.
+    pub(in crate::yang) fn is_printed(self, options: u32) -> bool {
+        // Written nodes are, whatever is to become of defaults.
+        if !self.is_default() && options & sys::LYD_PRINT_WD_TRIM == 0 {
+            return true;
+        }
+        // SAFETY: the node is alive and only read.
+        unsafe { sys::lyd_node_should_print(self.raw.as_ptr(), options) != 0 }
+    }
+
+    /// The metadata that others may see: module, name and value of each.
+    pub(in crate::yang) fn metadata(self) -> impl Iterator<Item = (ModuleRef, &'static str, &'t str)> {
+        let mut next = self.get().meta.cast_const();
+        std::iter::from_fn(move || {
+            loop {
+                // SAFETY: metadata lives with its node; annotation definitions with the context.
+                unsafe {
+                    let meta = next.as_ref()?;
+                    next = meta.next;
+                    if sys::lyd_metadata_should_print(meta) == 0 {
+                        continue;
+                    }
+                    let module = ModuleRef(NonNull::new((*meta.annotation).module)?);
+                    let value = sys::lyd_value_get_canonical(module.0.as_ref().ctx, &raw const meta.value);
+                    return Some((module, borrowed(meta.name)?, borrowed(value).unwrap_or("")));
+                }
+            }
+        })
+    }
+
+    /// Its place, for when its tree is changed.
+    pub(in crate::yang) fn position(self) -> At {
+        At(self.raw)
+    }
+
+    /// As XML by libyang, as if nothing stood around it.
+    pub(in crate::yang) fn print_alone(self, options: u32) -> Bytes {
+        print_node(self.raw.as_ptr(), sys::LYD_FORMAT::LYD_XML, options | sys::LYD_PRINT_SHRINK)
+    }
+
+    pub(in crate::yang) fn flags(self) -> u32 {
         self.get().flags
     }
 
@@ -172,6 +218,21 @@ impl<'t> Node<'t> {
             }
         }
         None
+    }
+}
+
+pub(super) fn print_node(node: *const sys::lyd_node, format: sys::LYD_FORMAT::Type, options: u32) -> Bytes {
+    let mut text: *mut std::ffi::c_char = ptr::null_mut();
+    // SAFETY: the node is alive; `text` is a place for the new string.
+    let code = unsafe { sys::lyd_print_mem(&raw mut text, node, format, options) };
+    if code != 0 || text.is_null() {
+        return Bytes::new();
+    }
+    // SAFETY: a terminated string that is ours; copied before it is freed.
+    unsafe {
+        let bytes = Bytes::copy_from_slice(std::ffi::CStr::from_ptr(text).to_bytes());
+        libc::free(text.cast());
+        bytes
     }
 }
 

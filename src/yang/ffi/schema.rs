@@ -151,6 +151,11 @@ impl SchemaNode {
         borrowed(self.get().name).unwrap_or("")
     }
 
+    /// What the module says of it; empty where it says nothing.
+    pub fn description(self) -> &'static str {
+        borrowed(self.get().dsc).unwrap_or("")
+    }
+
     pub fn module(self) -> ModuleRef {
         ModuleRef(NonNull::new(self.get().module).expect("every schema node has a module"))
     }
@@ -227,7 +232,11 @@ impl SchemaNode {
 
     /// The data child of that module and name; choices and cases are looked through.
     pub fn child(self, module: ModuleRef, name: &str) -> Option<SchemaNode> {
-        find(self.raw(), module, name, 0)
+        let is_meant = |child: &&SchemaNode| {
+            let facts = child.facts();
+            facts.name == name && facts.module == module
+        };
+        self.facts().children.iter().find(is_meant).copied()
     }
 
     /// The same below the output of an rpc or action.
@@ -240,7 +249,11 @@ impl SchemaNode {
     }
 
     /// The keys of a list, in the order of its key statement.
-    pub fn keys(self) -> Vec<SchemaNode> {
+    pub fn keys(self) -> &'static [SchemaNode] {
+        &self.facts().keys
+    }
+
+    pub(super) fn find_keys(self) -> Vec<SchemaNode> {
         if self.kind() != NodeKind::List {
             return Vec::new();
         }
@@ -273,6 +286,10 @@ impl SchemaNode {
 
     /// Whether the node's values carry prefixes in XML: identityref, instance-identifier, xpath.
     pub fn has_prefixed_values(self) -> bool {
+        self.facts().has_prefixed_values
+    }
+
+    pub(super) fn finds_prefixed_values(self) -> bool {
         self.leaf_type().is_some_and(|leaf_type| is_prefixed(leaf_type, 0))
     }
 
@@ -372,7 +389,7 @@ impl fmt::Debug for SchemaNode {
 
 /// Unions nest; the schema compiler has checked that they end. Deeper than this is nothing we look into.
 const UNION_DEPTH_MAX: u8 = 16;
-const NODE_INSTANCE_IDENTIFIER: &str = "node-instance-identifier";
+pub(super) const NODE_INSTANCE_IDENTIFIER: &str = "node-instance-identifier";
 
 fn is_prefixed(leaf_type: *const sys::lysc_type, depth: u8) -> bool {
     // SAFETY: types live as long as the context, and `basetype` says which struct it is.

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use libyang5_sys as sys;
 
 use super::context::{Context, Fault};
-use super::node::{Children, Node, find};
+use super::node::{Children, Node, find, print_node};
 use super::schema::{NodeKind, SchemaNode, c_text};
 use crate::yang::schema::Schema;
 use crate::yang::xml;
@@ -26,7 +26,7 @@ pub struct Tree {
 
 /// A position in a tree that is being changed.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) struct At(NonNull<sys::lyd_node>);
+pub(crate) struct At(pub(super) NonNull<sys::lyd_node>);
 
 impl Drop for Tree {
     fn drop(&mut self) {
@@ -118,8 +118,17 @@ impl Tree {
             return Bytes::from_static(if json { b"{}" } else { b"" });
         }
         let format = if json { sys::LYD_FORMAT::LYD_JSON } else { sys::LYD_FORMAT::LYD_XML };
-        let options = options | sys::LYD_PRINT_SIBLINGS | sys::LYD_PRINT_SHRINK;
-        print_node(self.first, format, options)
+        let printed = print_node(self.first, format, options | sys::LYD_PRINT_SIBLINGS | sys::LYD_PRINT_SHRINK);
+        self.forget_faults_of_printing(options);
+        printed
+    }
+
+    /// To see whether a value is the default libyang reads the latter anew, and where it refers to a node that is not
+    /// there keeps that as an error, which nobody asked for and the next one to fail would tell as its own.
+    pub(in crate::yang) fn forget_faults_of_printing(&self, options: u32) {
+        if options & (sys::LYD_PRINT_WD_TRIM | sys::LYD_PRINT_WD_ALL_TAG) != 0 {
+            self.faults();
+        }
     }
 
     /// All errors at once. Defaults come, nodes whose `when` has become false go.
@@ -504,6 +513,44 @@ impl Tree {
         At(NonNull::new(copy).expect("a copied node is there"))
     }
 
+    /// Moves a node with all below it from `other` to below `parent`.
+    pub(in crate::yang) fn take_over(&mut self, parent: Option<At>, other: &mut Tree, at: At) {
+        let raw = at.0.as_ptr();
+        if raw == other.first {
+            // SAFETY: the node is alive and `other` owns it.
+            other.first = unsafe { (*raw).next };
+        }
+        // SAFETY: the node is unlinked from its tree, whose first node was seen to, and put into another of one context.
+        let code = unsafe {
+            let unlinked = sys::lyd_unlink_tree(raw);
+            assert_eq!(unlinked, 0, "a node of a tree can be unlinked");
+            match parent {
+                Some(parent) => sys::lyd_insert_child(parent.0.as_ptr(), raw),
+                None => sys::lyd_insert_sibling(self.first, raw, &raw mut self.first),
+            }
+        };
+        assert_eq!(code, 0, "a node can be where another tree of the same schema has it");
+    }
+
+    /// What libyang knows of a node and of those around it, to be put back with [`Tree::put_flags`]: it guesses anew when
+    /// something comes or goes below them.
+    pub(in crate::yang) fn flags_around(&self, at: Option<At>) -> Vec<(At, u32)> {
+        let mut known = Vec::new();
+        let mut at = at.map(|at| self.node(at));
+        while let Some(node) = at {
+            known.push((node.position(), node.flags()));
+            at = node.parent();
+        }
+        known
+    }
+
+    pub(in crate::yang) fn put_flags(&mut self, known: &[(At, u32)]) {
+        for (at, flags) in known {
+            // SAFETY: a live node of ours.
+            unsafe { (*at.0.as_ptr()).flags = *flags };
+        }
+    }
+
     /// Validates the rpc or action at `at`: its input with defaults, or its output.
     pub(in crate::yang) fn validate_operation(
         &mut self,
@@ -528,21 +575,6 @@ impl Tree {
 pub(crate) fn release_memory() {
     // SAFETY: takes no pointers; may be called at any time.
     unsafe { libc::malloc_trim(0) };
-}
-
-fn print_node(node: *const sys::lyd_node, format: sys::LYD_FORMAT::Type, options: u32) -> Bytes {
-    let mut text: *mut c_char = ptr::null_mut();
-    // SAFETY: the node is alive; `text` is a place for the new string.
-    let code = unsafe { sys::lyd_print_mem(&raw mut text, node, format, options) };
-    if code != 0 || text.is_null() {
-        return Bytes::new();
-    }
-    // SAFETY: a terminated string that is ours; copied before it is freed.
-    unsafe {
-        let bytes = Bytes::copy_from_slice(std::ffi::CStr::from_ptr(text).to_bytes());
-        libc::free(text.cast());
-        bytes
-    }
 }
 
 /// What stands inside an anydata node: any elements at all. They are nodes of their modules where nothing is lost by that;

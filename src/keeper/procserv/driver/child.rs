@@ -99,10 +99,12 @@ impl Server {
             stderr: slave,
             controlling_terminal: true,
             inherited: vec![],
+            placed: None,
             record: None,
             cgroup: None,
             account: None,
             umask: self.umask,
+            nice: None,
             limits: core.into_iter().collect(),
             no_new_privs: false,
         };

@@ -1,0 +1,124 @@
+//! A container's console as the keeper holds it: its tape, who is attached, what waits to be typed, where it listens.
+
+use std::collections::VecDeque;
+use std::os::fd::OwnedFd;
+use std::time::{Duration, Instant};
+
+use super::log::LogFile;
+use super::tape::{Origin, Tape};
+use crate::console::keys::{Keys, Program};
+use crate::console::roster::{Roster, Rule};
+use crate::console::texts::{Facts, RestartMode, Wording};
+use crate::container::console::ConsoleSpec;
+use crate::container::spec::{ContainerSpec, Program as Runs};
+
+/// What waits for a program that does not read; more is lost, and said to be.
+const INPUT_BYTES_MAX: usize = 64 * 1024;
+/// For so long after the kill key the quit key still means what it meant while the program was down.
+const QUIT_WINDOW: Duration = Duration::from_secs(15);
+
+#[derive(Debug)]
+pub struct Console {
+    /// Made with the first byte, or for the first who attaches.
+    pub tape: Option<Tape>,
+    pub roster: Roster,
+    pub viewers: Vec<u32>,
+    pub listeners: Vec<OwnedFd>,
+    /// Typed, and not taken by the program yet.
+    pub input: VecDeque<u8>,
+    pub input_lost: bool,
+    pub mode: RestartMode,
+    /// When somebody pressed the kill key.
+    pub killed_at: Option<Instant>,
+    /// Epoll looks for room in the terminal too.
+    pub terminal_awaited: bool,
+}
+
+impl Console {
+    pub fn new(spec: &ConsoleSpec) -> Self {
+        let rule = if spec.one_writer { Rule::OneWriter } else { Rule::Shared };
+        Self {
+            tape: None,
+            roster: Roster::new(rule),
+            viewers: Vec::new(),
+            listeners: Vec::new(),
+            input: VecDeque::new(),
+            input_lost: false,
+            mode: RestartMode::On,
+            killed_at: None,
+            terminal_awaited: false,
+        }
+    }
+
+    /// The tape; true if it is new, so that the custodian has to be given it.
+    pub fn tape(&mut self) -> (&mut Tape, bool) {
+        let is_new = self.tape.is_none();
+        (self.tape.get_or_insert_with(Tape::new), is_new)
+    }
+
+    pub fn end(&self) -> u64 {
+        self.tape.as_ref().map_or(0, |tape| tape.ring().end())
+    }
+
+    /// Whether anything of it found no room.
+    pub fn type_in(&mut self, bytes: &[u8]) -> bool {
+        let room = INPUT_BYTES_MAX.saturating_sub(self.input.len()).min(bytes.len());
+        self.input.extend(&bytes[..room]);
+        let newly_lost = room < bytes.len() && !self.input_lost;
+        self.input_lost |= room < bytes.len();
+        newly_lost
+    }
+
+    /// What the keys mean now.
+    pub fn program(&self, runs: bool, now: Instant) -> Program {
+        let recently = |at: Instant| now.saturating_duration_since(at) < QUIT_WINDOW;
+        match (runs, self.killed_at) {
+            (false, _) => Program::Down,
+            (true, Some(at)) if recently(at) => Program::RunsAfterKill,
+            (true, _) => Program::Runs,
+        }
+    }
+}
+
+/// Writes into the log what the tape holds for it.
+pub fn log_what_came(tape: &mut Tape, log: &mut LogFile) {
+    while tape.unlogged() > 0 {
+        let count = {
+            let piece = tape.to_log();
+            log.append(piece);
+            piece.len()
+        };
+        tape.logged(count, log.position());
+    }
+}
+
+/// From here on bytes of this origin come.
+pub fn begin(tape: &mut Tape, origin: Origin, log: &mut LogFile) {
+    tape.begin(origin, log.position());
+}
+
+pub fn keys(spec: &ConsoleSpec) -> Keys {
+    Keys { ignored: spec.ignored.clone(), ..Keys::default() }
+}
+
+/// What procServ's texts speak of.
+pub fn facts(spec: &ContainerSpec, server_folder: &str, server_started: &str) -> Facts {
+    let command = match &spec.program {
+        Runs::Command { argv } => argv.join(" "),
+        Runs::Script { device_path, args, .. } => {
+            std::iter::once(device_path.as_str()).chain(args.iter().map(String::as_str)).collect::<Vec<_>>().join(" ")
+        }
+    };
+    Facts {
+        wording: Wording::V2_7,
+        keys: keys(&spec.console),
+        server_pid: std::process::id(),
+        server_folder: server_folder.to_owned(),
+        child_folder: spec.cwd.display().to_string(),
+        name: spec.name.to_string(),
+        executed: command.clone(),
+        command,
+        log_file: None,
+        server_started: server_started.to_owned(),
+    }
+}

@@ -1,0 +1,144 @@
+"""The event manager from outside: something happens, and a script runs that knows what."""
+
+import json
+import os
+import re
+
+import pytest
+from ncclient.operations import RPCError
+
+import box as boxes
+
+MANAGER = boxes.CISCO + "um-event-manager-cfg"
+POLICY = boxes.CISCO + "um-event-manager-policy-map-cfg"
+STATE = boxes.CISCO + "ha-eem-policy-oper"
+
+# Leaves what it learned in a file of its folder, whole or not at all.
+SCRIPT = (
+    b"import json, os\nfrom iosxr import eem\nrc, event = eem.event_reqinfo()\n"
+    b"with open('seen.new', 'w') as handle:\n    json.dump([rc, event, os.environ.get('SITE')], handle)\n"
+    b"os.rename('seen.new', 'seen')\nprint(event['event_name'])\n"
+)
+
+
+class Policy:
+    """A trigger, an action that runs a script of its own, and the policy map that joins them."""
+
+    def __init__(self, box, session, name, trigger, source=SCRIPT, checksum=None, more=""):
+        self.box, self.session, self.script = box, session, name
+        self.name = name[:-3][:31]
+        path = os.path.join(box.root, "harddisk", name)
+        with open(path, "wb") as handle:
+            handle.write(source)
+        box.call(session, box.add_request("harddisk:", name).replace(">process<", ">eem<"))
+        os.unlink(path)
+        config = (
+            '<config xmlns="{netconf}"><event xmlns="{manager}"><manager><environment><global-variables><global-variable>'
+            "<global-variable-name>SITE</global-variable-name><value>lab</value></global-variable></global-variables>"
+            '</environment><event-trigger xmlns="{policy}"><event><event-name>{name}</event-name>{more}<type>{trigger}</type>'
+            '</event></event-trigger><actions xmlns="{policy}"><action><action-name>{name}</action-name><type><script>'
+            "<script-name>{script}</script-name><checksum><sha256>{sum}</sha256></checksum></script></type>"
+            '<username>admin</username></action></actions><policy-maps xmlns="{policy}"><policy-map>'
+            "<policy-map-name>{name}</policy-map-name><trigger><event>{name}</event></trigger><actions><action>"
+            "<action-name>{name}</action-name></action></actions></policy-map></policy-maps></manager></event></config>"
+        ).format(
+            netconf=boxes.NETCONF,
+            manager=MANAGER,
+            policy=POLICY,
+            name=self.name,
+            script=name,
+            trigger=trigger,
+            more=more,
+            sum=checksum or boxes.sha256(source),
+        )
+        box.configure(session, config)
+
+    def seen(self):
+        """(rc, event, SITE) as the script saw them, once it has run."""
+        path = os.path.join(self.box.root, "state", "work", self.script + "_eem", "seen")
+        boxes.wait_for("the event script", lambda: os.path.exists(path))
+        with open(path) as handle:
+            return json.load(handle)
+
+    def state(self):
+        asked = '<eem xmlns="{}"/>'.format(STATE)
+        entries = {}
+        for node in self.session.get(filter=("subtree", asked)).data.iter():
+            keys = [leaf.text for leaf in node if boxes.local(leaf) in ("action-name", "event-name", "policy-name")]
+            if keys[:1] == [self.name]:
+                entries[boxes.local(node)] = {boxes.local(leaf): leaf.text for leaf in node}
+        return entries
+
+
+@pytest.fixture
+def name(request):
+    """Short: the module allows 31 characters."""
+    return re.sub(r"[^a-z0-9]+", "-", request.node.name.lower())[5:30].strip("-") + ".py"
+
+
+def test_a_line_of_the_system_log_runs_a_script_that_knows_it(box, session, name):
+    trigger = '<syslog><pattern>"user \'admin\'.*changes \\d+"</pattern><severity><info/></severity></syslog>'
+    policy = Policy(box, session, name, trigger)
+    # Any further commit leaves such a line.
+    config = '<config xmlns="{}"><hostname xmlns="{}um-hostname-cfg"><system-network-name>{}</system-network-name></hostname></config>'
+    box.configure(session, config.format(boxes.NETCONF, boxes.CISCO, "one"))
+    rc, event, site = policy.seen()
+    assert rc == 0 and site == "lab"
+    assert event["event_name"] == event["action_name"] == event["policy_map_name"] == policy.name
+    assert event["event_type_string"] == "syslog" and event["msg_count"] == 1 and event["priority"] == 6
+    assert re.search(r"%MGBL-CONFIG-6-DB_COMMIT : Configuration committed by user 'admin'", event["msg"])
+    state = boxes.wait_for(
+        "the end of the run",
+        lambda: (lambda seen: seen if "Executed" in seen["action-name"].get("last-run-status", "") else None)(policy.state()),
+    )
+    assert state["action-name"]["last-run-status"].endswith("Executed, return value 0")
+    assert state["policy-map-name"]["policy-status"] == "active"
+    assert int(state["event-trigger-name"]["event-triggered-count"]) >= 1
+
+
+def test_a_file_that_is_written_runs_a_script(box, session, name, tmp_path):
+    path = str(tmp_path / "watched")
+    policy = Policy(box, session, name, '<file xmlns="urn:procyon:eem"><path>{}</path></file>'.format(path))
+    boxes.wait_for("the watch", lambda: policy.state()["event-trigger-name"]["event-status"] == "active")
+    with open(path, "w") as handle:
+        handle.write("x")
+    rc, event, _ = policy.seen()
+    assert (rc, event["event_type_string"], event["file_path"]) == (0, "file", path)
+
+
+def test_a_notification_runs_a_script(box, session, name):
+    trigger = (
+        '<notification xmlns="urn:procyon:eem"><name>ietf-netconf-notifications:netconf-config-change</name></notification>'
+    )
+    policy = Policy(box, session, name, trigger)
+    config = '<config xmlns="{}"><hostname xmlns="{}um-hostname-cfg"><system-network-name>{}</system-network-name></hostname></config>'
+    count = iter(range(1000))
+
+    def told():
+        box.configure(session, config.format(boxes.NETCONF, boxes.CISCO, "n{}".format(next(count))))
+        return int(policy.state()["event-trigger-name"]["event-triggered-count"])
+
+    boxes.wait_for("the notification", told)
+    rc, event, _ = policy.seen()
+    assert rc == 0 and "<hostname" not in event["event_name"] and "netconf-config-change" in event["notification_xml"]
+
+
+def test_a_script_that_is_not_the_approved_one_does_not_run_and_is_told(box, session, name, tmp_path):
+    path = str(tmp_path / "watched")
+    trigger = '<file xmlns="urn:procyon:eem"><path>{}</path></file>'.format(path)
+    policy = Policy(box, session, name, trigger, checksum="00" * 32)
+    boxes.wait_for("the watch", lambda: policy.state()["event-trigger-name"]["event-status"] == "active")
+    with open(path, "w"):
+        pass
+    state = boxes.wait_for("the refusal", lambda: policy.state()["action-name"].get("last-run-status"))
+    assert "Checksum Mismatch" in state, state
+    assert not os.path.exists(os.path.join(box.root, "state", "work", policy.script + "_eem", "seen"))
+
+
+def test_what_cannot_be_watched_is_refused_at_commit(box, session, name):
+    with pytest.raises(RPCError, match="is no regular expression: unclosed group"):
+        Policy(box, session, name, "<syslog><pattern>(open</pattern></syslog>")
+    with pytest.raises(RPCError, match="is no cron entry"):
+        Policy(box, session, name, "<timer><cron><cron-entry>61 * * *</cron-entry></cron></timer>")
+    with pytest.raises(RPCError, match="exactly one type"):
+        Policy(box, session, name, "<timer><watchdog><value>10</value></watchdog></timer><syslog><pattern>x</pattern></syslog>")
