@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use proptest::prelude::*;
+use proptest::test_runner::RngSeed;
 
 use super::edit::Edit;
 use super::*;
@@ -457,8 +458,18 @@ fn the_marks_that_edits_left_behind_decide_nothing() {
     }
 }
 
+/// The same modules each time, unless `PROPTEST_RNG_SEED` says others: libyang 5.4.9 itself falls over one in some thousands
+/// (`docs/decisions.md`), and a hunt for seeds is a command, not a dice that a build throws.
+fn config() -> ProptestConfig {
+    let config = ProptestConfig { cases: 60, ..ProptestConfig::default() };
+    match config.rng_seed {
+        RngSeed::Random => ProptestConfig { rng_seed: RngSeed::Fixed(6241), ..config },
+        RngSeed::Fixed(_) => config,
+    }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 60, ..ProptestConfig::default() })]
+    #![proptest_config(config())]
 
     #[test]
     fn fast_and_full_agree_on_any_module_and_any_edits(seed: u64) {

@@ -19,11 +19,15 @@ pub(super) const SCRIPT_USER: &str = "script";
 /// What a first configuration may have grown to by hand.
 const BYTES_MAX: u64 = 4 * 1024 * 1024;
 /// Operations that only read; without them a right to read would be of no use.
-const READING_OPERATIONS: [(&str, &str); 4] = [
+const READING_OPERATIONS: [(&str, &str); 8] = [
     ("ietf-netconf", "get"),
     ("ietf-netconf", "get-config"),
     ("ietf-netconf-monitoring", "get-schema"),
     ("notifications", "create-subscription"),
+    ("ietf-subscribed-notifications", "establish-subscription"),
+    ("ietf-subscribed-notifications", "modify-subscription"),
+    ("ietf-subscribed-notifications", "delete-subscription"),
+    ("ietf-yang-push", "resync-subscription"),
 ];
 
 #[derive(Debug, Clone, PartialEq, Eq)]

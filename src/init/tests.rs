@@ -136,6 +136,34 @@ fn a_root_holds_its_tree_its_keys_and_the_first_configuration() {
             <access-operations>exec</access-operations>
             <action>permit</action>
           </rule>
+          <rule>
+            <name>establish-subscription</name>
+            <module-name>ietf-subscribed-notifications</module-name>
+            <rpc-name>establish-subscription</rpc-name>
+            <access-operations>exec</access-operations>
+            <action>permit</action>
+          </rule>
+          <rule>
+            <name>modify-subscription</name>
+            <module-name>ietf-subscribed-notifications</module-name>
+            <rpc-name>modify-subscription</rpc-name>
+            <access-operations>exec</access-operations>
+            <action>permit</action>
+          </rule>
+          <rule>
+            <name>delete-subscription</name>
+            <module-name>ietf-subscribed-notifications</module-name>
+            <rpc-name>delete-subscription</rpc-name>
+            <access-operations>exec</access-operations>
+            <action>permit</action>
+          </rule>
+          <rule>
+            <name>resync-subscription</name>
+            <module-name>ietf-yang-push</module-name>
+            <rpc-name>resync-subscription</rpc-name>
+            <access-operations>exec</access-operations>
+            <action>permit</action>
+          </rule>
         </rule-list>
       </nacm>
     </config>

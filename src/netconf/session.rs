@@ -297,7 +297,7 @@ impl Session {
                     self.setup.counters.rpc();
                     match operation {
                         Operation::Ask(request) => {
-                            if matches!(request, Request::CreateSubscription(_)) {
+                            if subscribes(&request) {
                                 let had_one = self.subscription == Subscription::There;
                                 self.subscription = Subscription::UnderWay { had_one };
                             }
@@ -347,6 +347,20 @@ impl Session {
         self.waiting_bytes = 0;
         self.decoder = Decoder::new(0);
         Action::End(end)
+    }
+}
+
+/// Whether notifications may follow the answer to this.
+fn subscribes(request: &Request) -> bool {
+    match request {
+        Request::CreateSubscription(_) => true,
+        Request::Invoke { operation } => {
+            let name = operation.0.strip_prefix(b"<").unwrap_or_default();
+            let name = name.split(|byte| b" \t\r\n/>".contains(byte)).next().unwrap_or_default();
+            let local = name.rsplit(|byte| *byte == b':').next().unwrap_or_default();
+            local == b"establish-subscription"
+        }
+        _ => false,
     }
 }
 

@@ -38,6 +38,11 @@ impl Northbound {
         if let Err(refusal) = self.access.may_invoke(caller, &operation) {
             return drop(reply.send(Err(vec![refusal])));
         }
+        if let Some(outcome) = self.subscription_call(caller, &operation) {
+            return drop(
+                reply.send(outcome.map_err(|refusal| vec![refusal]).and_then(|output| answer(&operation, &output))),
+            );
+        }
         if let Some(outcome) = self.own_call(caller, &operation) {
             return drop(reply.send(outcome.and_then(|output| answer(&operation, &output))));
         }

@@ -25,7 +25,7 @@ use super::handle::{Continuation, Handle, Input, Opening, REQUESTS_WAITING_MAX, 
 use super::history;
 use super::notifications::log::EventLog;
 use super::notifications::scribe::Scribe;
-use super::notifications::{Stream, base};
+use super::notifications::{Key, Stream, base};
 use super::own_state::Monitoring;
 use super::provider::{Proposal, Provider};
 use super::reading::PendingGet;
@@ -33,6 +33,7 @@ use super::router::{Gap, Inventory, Router};
 use super::secrets::{HashClearText, Secrets};
 use super::sessions::Sessions;
 use super::startup::StartupStore;
+use super::subscriptions::Numbered;
 use super::urls::Places;
 use super::{
     Answer, Caller, CommitOptions, Datastore, ErrorOption, LeftOut, Request, Response, SessionEnd, SessionId,
@@ -138,7 +139,8 @@ pub struct Northbound {
     pub(super) stream: Stream,
     pub(super) scribe: Scribe,
     /// Subscriptions that end at a time.
-    timers: BTreeMap<SessionId, AbortHandle>,
+    timers: BTreeMap<Key, AbortHandle>,
+    pub(super) numbered: Numbered,
     pub(super) gets: BTreeMap<u64, PendingGet>,
     pub(super) calls: BTreeMap<u64, PendingCall>,
     pub(super) last_pending: u64,
@@ -197,6 +199,7 @@ impl Northbound {
             stream: Stream::new(parts.schema, parts.event_log),
             scribe: parts.scribe,
             timers: BTreeMap::new(),
+            numbered: Numbered::default(),
             gets: BTreeMap::new(),
             calls: BTreeMap::new(),
             last_pending: 0,
@@ -321,9 +324,8 @@ impl Northbound {
         self.choice.forget(session);
         self.end_of_committer(session);
         self.stream.forget(session);
-        if let Some(timer) = self.timers.remove(&session) {
-            timer.abort();
-        }
+        self.stop_timer(session.into());
+        self.end_numbered_of(session);
         self.publish(&base::session_end(&closed.caller, end), now());
         self.leftovers.sessions_closed += 1;
         debug!(%session, user = %closed.caller.user, ?end, "session closed");
@@ -388,8 +390,8 @@ impl Northbound {
         self.runtime.spawn(async move { drop(inputs.send(Input::Resume(continuation)).await) });
     }
 
-    /// Goes on at that time or somewhat before, unless the session ends first.
-    pub(super) fn resume_at(&mut self, session: SessionId, at: jiff::Timestamp, continuation: Continuation) {
+    /// Goes on at that time or somewhat before, unless the subscription ends first. Each has one timer.
+    pub(super) fn resume_at(&mut self, key: Key, at: jiff::Timestamp, continuation: Continuation) {
         let inputs = self.inputs.clone();
         let left = Duration::try_from(at.duration_since(now())).unwrap_or_default();
         let task = self.runtime.spawn(async move {
@@ -397,8 +399,14 @@ impl Northbound {
             tokio::time::sleep(left.min(CLOCK_TRUSTED)).await;
             drop(inputs.send(Input::Resume(continuation)).await);
         });
-        if let Some(before) = self.timers.insert(session, task.abort_handle()) {
+        if let Some(before) = self.timers.insert(key, task.abort_handle()) {
             before.abort();
+        }
+    }
+
+    pub(super) fn stop_timer(&mut self, key: Key) {
+        if let Some(timer) = self.timers.remove(&key) {
+            timer.abort();
         }
     }
 

@@ -78,6 +78,12 @@ impl Mailbox {
         self.0.arrived.notify_one();
     }
 
+    /// Whether a live notification would find room now.
+    pub fn has_room(&self) -> bool {
+        let queue = self.queue();
+        queue.live < WAITING_MAX && queue.live_bytes < WAITING_BYTES_MAX
+    }
+
     /// One of the past, or the end of it: the log bounds how many there are.
     pub fn put_past(&self, notice: Arc<Notice>) {
         self.queue().items.push_back(Item::Past(notice));

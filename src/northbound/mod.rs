@@ -24,6 +24,7 @@ pub mod notifications;
 pub mod own_state;
 mod partial_locking;
 pub mod provider;
+mod pushing;
 mod reading;
 pub mod refusal;
 pub mod router;
@@ -31,6 +32,7 @@ mod secrets;
 pub mod sessions;
 pub mod startup;
 mod subscribing;
+pub mod subscriptions;
 #[cfg(test)]
 mod testing;
 pub mod url;

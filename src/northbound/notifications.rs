@@ -64,19 +64,42 @@ pub trait Rights {
     fn may_read(&self, caller: &Caller, path: &str) -> bool;
 }
 
-/// Which subscription of a session: what was put off for one must not befall the next.
+/// Whose a subscription is: the one of a session that create-subscription made, or one that has a number of its own
+/// (RFC 8639).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Key {
+    Session(SessionId),
+    Numbered(u32),
+}
+
+impl From<SessionId> for Key {
+    fn from(session: SessionId) -> Self {
+        Self::Session(session)
+    }
+}
+
+/// Which subscription of a key: what was put off for one must not befall the next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Serial(u64);
 
 #[derive(Debug)]
 struct Subscription {
     serial: Serial,
+    key: Key,
     caller: Caller,
     filter: Option<Filter>,
     stop: Option<Timestamp>,
     backlog: VecDeque<Backlog>,
     live_in_backlog: usize,
     mailbox: Mailbox,
+    counts: Counts,
+}
+
+/// What became of the events that a subscriber might have heard of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Counts {
+    pub sent: u64,
+    pub excluded: u64,
 }
 
 #[derive(Debug)]
@@ -104,13 +127,15 @@ pub enum Next {
     Stop(Timestamp),
     /// Nothing but what happens, if it is there at all.
     Nothing,
+    /// Nothing any more: its stop time has come.
+    Over,
 }
 
 #[derive(Debug)]
 pub struct Stream {
     schema: &'static Schema,
     log: EventLog,
-    subscriptions: BTreeMap<SessionId, Subscription>,
+    subscriptions: BTreeMap<Key, Subscription>,
     last: u64,
 }
 
@@ -134,19 +159,21 @@ impl Stream {
         mailbox: Mailbox,
         now: Timestamp,
     ) -> Result<Serial, Refusal> {
-        let Wish { stream, filter, start, stop } = wish;
-        if let Some(stream) = stream.filter(|stream| stream != STREAM) {
-            let message = format!("there is no event stream `{}`", stream.escape_debug());
-            return Err(refuse(Kind::InvalidValue, message).mend(format!("the one there is is {STREAM}")));
-        }
-        if self.subscriptions.contains_key(&caller.session) {
+        check_stream(wish.stream.as_deref())?;
+        if self.subscriptions.contains_key(&caller.session.into()) {
             return Err(refuse(Kind::InUse, "this session has a subscription already")
-                .mend("open another session for another subscription"));
+                .mend("open another session for another subscription, or use establish-subscription"));
         }
-        check_times(start, stop, now)?;
-        if let Some(filter) = &filter {
+        check_times(wish.start, wish.stop, now)?;
+        if let Some(filter) = &wish.filter {
             self.check(filter)?;
         }
+        Ok(self.enter(caller.session.into(), caller, wish, mailbox))
+    }
+
+    /// Begins a subscription with a number of its own. Whether its times and filter make sense, the caller has asked.
+    pub fn enter(&mut self, key: Key, caller: &Caller, wish: Wish, mailbox: Mailbox) -> Serial {
+        let Wish { filter, start, stop, .. } = wish;
         let mut backlog = VecDeque::new();
         if let Some(start) = start {
             backlog.extend(self.log.since(start).into_iter().map(Backlog::Logged));
@@ -155,14 +182,28 @@ impl Stream {
         self.last += 1;
         let serial = Serial(self.last);
         let caller = caller.clone();
-        let subscription = Subscription { serial, caller, filter, stop, backlog, live_in_backlog: 0, mailbox };
-        self.subscriptions.insert(subscription.caller.session, subscription);
-        Ok(serial)
+        let counts = Counts::default();
+        let subscription =
+            Subscription { serial, key, caller, filter, stop, backlog, live_in_backlog: 0, mailbox, counts };
+        self.subscriptions.insert(key, subscription);
+        serial
     }
 
-    /// The session is over, and with it its subscription.
-    pub fn forget(&mut self, session: SessionId) {
-        self.subscriptions.remove(&session);
+    /// From now on another filter and stop time; the serial for [`Stream::advance`], if there is such a subscription.
+    pub fn amend(&mut self, key: Key, filter: Option<Filter>, stop: Option<Timestamp>) -> Option<Serial> {
+        let subscription = self.subscriptions.get_mut(&key)?;
+        subscription.filter = filter;
+        subscription.stop = stop;
+        Some(subscription.serial)
+    }
+
+    pub fn counts(&self, key: Key) -> Option<Counts> {
+        self.subscriptions.get(&key).map(|subscription| subscription.counts)
+    }
+
+    /// The session is over, and with it its subscription; or the numbered subscription is.
+    pub fn forget(&mut self, key: impl Into<Key>) {
+        self.subscriptions.remove(&key.into());
     }
 
     /// Something happened: logs it and tells everyone who listens.
@@ -190,8 +231,9 @@ impl Stream {
     }
 
     /// Works off a slice of the backlog; ends the subscription when its time has come.
-    pub fn advance(&mut self, session: SessionId, serial: Serial, now: Timestamp, rights: &dyn Rights) -> Next {
-        let Some(subscription) = self.subscriptions.get_mut(&session).filter(|it| it.serial == serial) else {
+    pub fn advance(&mut self, key: impl Into<Key>, serial: Serial, now: Timestamp, rights: &dyn Rights) -> Next {
+        let key = key.into();
+        let Some(subscription) = self.subscriptions.get_mut(&key).filter(|it| it.serial == serial) else {
             return Next::Nothing;
         };
         let mut bytes = 0;
@@ -208,9 +250,11 @@ impl Stream {
         }
         match subscription.stop {
             Some(stop) if stop <= now => {
-                subscription.mailbox.put_past(Notice::bare(now, MODULE, "notificationComplete", NAMESPACE));
-                self.subscriptions.remove(&session);
-                Next::Nothing
+                if let Key::Session(_) = key {
+                    subscription.mailbox.put_past(Notice::bare(now, MODULE, "notificationComplete", NAMESPACE));
+                }
+                self.subscriptions.remove(&key);
+                Next::Over
             }
             Some(stop) => Next::Stop(stop),
             None => Next::Nothing,
@@ -230,8 +274,20 @@ impl Stream {
             .in_module(MODULE)
     }
 
+    /// The same for RFC 8639.
+    pub fn streams(&self) -> Element {
+        let mut stream = vec![
+            Element::leaf("name", STREAM),
+            Element::leaf("description", "all events: configuration, sessions, apps and scripts"),
+            Element { name: "replay-support".into(), ..Element::default() },
+            Element::leaf("replay-log-creation-time", time(self.log.created())),
+        ];
+        stream.extend(Element::leaf_if("replay-log-aged-time", self.log.aged().map(time)));
+        Element::node("streams", vec![Element::node("stream", stream)]).in_module(super::subscriptions::MODULE)
+    }
+
     /// A filter that cannot be used is refused now rather than at every event.
-    fn check(&self, filter: &Filter) -> Result<(), Refusal> {
+    pub(super) fn check(&self, filter: &Filter) -> Result<(), Refusal> {
         let sample = Element::node("replayComplete", Vec::new()).in_module(MODULE);
         match notification::from_element(self.schema, &sample) {
             Ok(sample) => select::select(&sample.tree, filter, None).map(|_| ()),
@@ -248,7 +304,10 @@ impl Subscription {
         }
         if self.backlog.is_empty() {
             if let Some(notice) = self.offered(notice, notification, rights) {
+                self.counts.sent += 1;
                 self.mailbox.put(notice);
+            } else {
+                self.counts.excluded += 1;
             }
         } else if self.live_in_backlog < BACKLOG_LIVE_MAX {
             self.live_in_backlog += 1;
@@ -261,7 +320,10 @@ impl Subscription {
     fn tell(&mut self, item: Backlog, schema: &'static Schema, now: Timestamp, rights: &dyn Rights) {
         let (notice, is_live) = match item {
             Backlog::ReplayComplete => {
-                return self.mailbox.put_past(Notice::bare(now, MODULE, "replayComplete", NAMESPACE));
+                return self.mailbox.put_past(match self.key {
+                    Key::Session(_) => Notice::bare(now, MODULE, "replayComplete", NAMESPACE),
+                    Key::Numbered(id) => super::subscriptions::texts::replay_completed(now, id),
+                });
             }
             Backlog::Logged(notice) => (notice, false),
             Backlog::Live(notice) => (notice, true),
@@ -272,9 +334,12 @@ impl Subscription {
         }
         // What was logged under other modules than today's cannot be judged, so it is not told.
         let Ok(notification) = notification::from_xml(schema, &notice.body) else { return };
-        if let Some(notice) = self.offered(&notice, &notification, rights) {
-            if is_live { self.mailbox.put(notice) } else { self.mailbox.put_past(notice) }
-        }
+        let Some(notice) = self.offered(&notice, &notification, rights) else {
+            self.counts.excluded += 1;
+            return;
+        };
+        self.counts.sent += 1;
+        if is_live { self.mailbox.put(notice) } else { self.mailbox.put_past(notice) }
     }
 
     /// The notification as this subscriber may see it, if it may and its filter selects any of it. What is hidden is taken
@@ -298,6 +363,17 @@ impl Subscription {
                 Arc::new(Notice { body, ..Notice::clone(notice) })
             }
         })
+    }
+}
+
+/// There is one stream.
+pub(super) fn check_stream(stream: Option<&str>) -> Result<(), Refusal> {
+    match stream.filter(|stream| *stream != STREAM) {
+        None => Ok(()),
+        Some(other) => {
+            let message = format!("there is no event stream `{}`", other.escape_debug());
+            Err(refuse(Kind::InvalidValue, message).mend(format!("the one there is is {STREAM}")))
+        }
     }
 }
 

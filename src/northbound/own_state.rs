@@ -29,6 +29,8 @@ pub const OWN_MODULES: &[&str] = &[
     "yang",
     "notifications",
     "nc-notifications",
+    "ietf-subscribed-notifications",
+    "ietf-yang-push",
 ];
 
 /// What is true now.
@@ -84,6 +86,12 @@ pub(super) fn elements(northbound: &Northbound, wanted: impl Fn(&str) -> bool) -
     }
     if wanted(super::notifications::STREAMS_ROOT) {
         elements.push(northbound.stream.state());
+    }
+    if wanted(super::subscriptions::STREAMS_ROOT) {
+        elements.push(northbound.stream.streams());
+    }
+    if wanted(super::subscriptions::SUBSCRIPTIONS_ROOT) {
+        elements.extend(northbound.numbered_state());
     }
     elements
 }

@@ -370,3 +370,11 @@ fn an_action_is_found_where_it_is_asked() {
     let nothing = "<machines xmlns='urn:sample'/>";
     assert!(Operation::parse_action(schema(), &fragment(nothing), None).is_err());
 }
+
+#[test]
+fn what_is_no_data_is_kept_in_anydata_as_it_was_written() {
+    for content in ["<top><inner/></top>", "<top/>", "<other xmlns=\"urn:x\"><a>1</a><a/></other>"] {
+        let written = top(&format!("<blob>{content}</blob>"));
+        assert_eq!(text(&tree(&written)), written);
+    }
+}

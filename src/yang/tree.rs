@@ -122,6 +122,12 @@ impl Tree {
     }
 }
 
+/// The node at `path` alone, with all below it, as XML.
+pub fn print_node(tree: &Tree, path: &str) -> Option<Bytes> {
+    let at = tree.at(tree.find(path)?);
+    Some(tree.print_at(at, defaults_option(WithDefaults::Explicit)))
+}
+
 impl Configuration for Tree {
     fn subtree(&self, path: &str) -> Option<Element> {
         self.to_element(path)

@@ -83,6 +83,18 @@ impl Scope {
     }
 }
 
+/// Whether both say the same: names, order, attributes and text, white space around it left out.
+pub(super) fn alike(these: &[XmlElement], those: &[XmlElement]) -> bool {
+    these.len() == those.len()
+        && these.iter().zip(those).all(|(this, that)| {
+            this.name == that.name
+                && this.namespace == that.namespace
+                && this.attributes == that.attributes
+                && this.text.trim() == that.text.trim()
+                && alike(&this.children, &that.children)
+        })
+}
+
 impl XmlElement {
     pub fn attribute(&self, namespace: &str, name: &str) -> Option<&str> {
         self.attributes

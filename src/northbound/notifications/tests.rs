@@ -234,7 +234,7 @@ fn a_subscription_ends_at_its_stop_time() {
     }
     let wish = |stop| Wish { start: Some(second(0)), stop: Some(second(stop)), ..Wish::default() };
     let over = bench.subscribe(1, wish(5), 10).unwrap();
-    assert_eq!(bench.stream.advance(SessionId(1), over, second(10), EVERYBODY), Next::Nothing);
+    assert_eq!(bench.stream.advance(SessionId(1), over, second(10), EVERYBODY), Next::Over);
     assert_eq!(bench.told(1), ["at-1", "at-2", "replayComplete", "notificationComplete"]);
 
     let later = bench.subscribe(1, wish(20), 10).unwrap();
@@ -242,7 +242,7 @@ fn a_subscription_ends_at_its_stop_time() {
     assert_eq!(bench.stream.advance(SessionId(1), later, second(10), EVERYBODY), Next::Stop(second(20)));
     bench.publish(&app("in-time", "started"), 20);
     bench.publish(&app("too-late", "started"), 21);
-    assert_eq!(bench.stream.advance(SessionId(1), later, second(21), EVERYBODY), Next::Nothing);
+    assert_eq!(bench.stream.advance(SessionId(1), later, second(21), EVERYBODY), Next::Over);
     assert_eq!(bench.told(1), ["at-1", "at-2", "at-9", "replayComplete", "in-time", "notificationComplete"]);
     bench.publish(&app("after", "started"), 22);
     assert_eq!(bench.told(1), [] as [&str; 0]);

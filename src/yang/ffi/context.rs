@@ -4,6 +4,7 @@
 use std::ffi::{CStr, CString, c_char};
 use std::path::Path;
 use std::ptr::{self, NonNull};
+use std::sync::OnceLock;
 
 use libyang5_sys as sys;
 
@@ -38,10 +39,15 @@ unsafe impl Send for Context {}
 unsafe impl Sync for Context {}
 
 impl Context {
+    /// libyang brings ietf-yang-library with itself, which we serve.
     pub(in crate::yang) fn new() -> Option<Self> {
+        Self::with_options(0)
+    }
+
+    fn with_options(more: u32) -> Option<Self> {
         let mut raw = ptr::null_mut();
-        // libyang brings ietf-yang-library with itself, which we serve; the current directory is never searched.
-        let options = sys::LY_CTX_DISABLE_SEARCHDIR_CWD | sys::LY_CTX_STATIC_PLUGINS_ONLY;
+        // The current directory is never searched.
+        let options = sys::LY_CTX_DISABLE_SEARCHDIR_CWD | sys::LY_CTX_STATIC_PLUGINS_ONLY | more;
         // SAFETY: `raw` is a place for the new context.
         let code = unsafe { sys::ly_ctx_new(ptr::null(), options, &raw mut raw) };
         // SAFETY: sets a global of libyang; errors are stored, nothing is printed. ly_ctx_new resets neither.
@@ -53,6 +59,12 @@ impl Context {
             return None;
         }
         NonNull::new(raw).map(Self)
+    }
+
+    /// One in which nothing is defined but what libyang cannot do without. Made once, never changed.
+    pub(in crate::yang) fn without_modules() -> Option<&'static Self> {
+        static BARE: OnceLock<Option<Context>> = OnceLock::new();
+        BARE.get_or_init(|| Self::with_options(sys::LY_CTX_NO_YANGLIBRARY)).as_ref()
     }
 
     pub(in crate::yang) fn raw(&self) -> *mut sys::ly_ctx {

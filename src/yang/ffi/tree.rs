@@ -12,10 +12,11 @@ use std::ptr::{self, NonNull};
 use bytes::Bytes;
 use libyang5_sys as sys;
 
-use super::context::Fault;
+use super::context::{Context, Fault};
 use super::node::{Children, Node, find, print_node};
 use super::schema::{NodeKind, SchemaNode, c_text};
 use crate::yang::schema::Schema;
+use crate::yang::xml;
 
 /// All top-level siblings; may be empty.
 pub struct Tree {
@@ -590,17 +591,30 @@ pub(crate) fn release_memory() {
     unsafe { libc::malloc_trim(0) };
 }
 
-/// What stands inside an anydata node: any elements at all, known or not.
+/// What stands inside an anydata node: any elements at all. They are nodes of their modules where nothing is lost by that;
+/// what is no data (a filter with empty containers, or with notifications) is kept as it was written.
 fn parse_any(schema: &'static Schema, content: &str) -> Result<Tree, Vec<Fault>> {
+    let given = xml::parse(content.as_bytes()).ok();
+    let parsed = parse_any_in(schema, schema.context(), content);
+    let is_whole = parsed.as_ref().is_ok_and(|tree| {
+        let printed = xml::parse(&tree.print(false, sys::LYD_PRINT_WD_EXPLICIT)).ok();
+        given.zip(printed).is_some_and(|(given, printed)| xml::alike(&given, &printed))
+    });
+    match Context::without_modules() {
+        Some(bare) if !is_whole => parse_any_in(schema, bare, content),
+        Some(_) | None => parsed,
+    }
+}
+
+fn parse_any_in(schema: &'static Schema, context: &Context, content: &str) -> Result<Tree, Vec<Fault>> {
     let Some(text) = c_text(content) else {
         return Err(vec![Fault::plain("the value contains a zero byte")]);
     };
     let mut first = ptr::null_mut();
     let options = sys::LYD_PARSE_ONLY | sys::LYD_PARSE_OPAQ;
-    // SAFETY: the text is terminated and outlives the call.
+    // SAFETY: the text is terminated and outlives the call; both contexts live for ever.
     let code = unsafe {
-        let context = schema.context().raw();
-        sys::lyd_parse_data_mem(context, text.as_ptr(), sys::LYD_FORMAT::LYD_XML, options, 0, &raw mut first)
+        sys::lyd_parse_data_mem(context.raw(), text.as_ptr(), sys::LYD_FORMAT::LYD_XML, options, 0, &raw mut first)
     };
     let tree = Tree::adopt(schema, first);
     tree.checked(code)?;
