@@ -7,7 +7,7 @@
 //! What is read is read straight into the room ahead, then `end` is published, then the log is written, then `logged`
 //! is. A keeper may be killed between any two of these, also by the very read: the room ahead was filled with a byte that
 //! text never holds, so the successor sees how far the kernel came. Where the log stood before the write is published
-//! too, so the successor writes just what is missing. Only what ends in [`CLEAR`] itself, in that one read, is cut short.
+//! too, so the successor writes just what is missing. Only what ends in `CLEAR` itself, in that one read, is cut short.
 //!
 //! Must not know: whose bytes they are, where they go to.
 
