@@ -1,12 +1,9 @@
-"""`procyon console` from outside: what an app prints, on both of its streams, read-only.
-
-PROCYON_BIN names the folder of the binaries, target/debug unless told.
-"""
+"""`procyon console` from outside: what an app prints, on both of its streams, read-only."""
 
 import signal
 import subprocess
 
-from test_main_job import boxes, one_box, own_box, pytestmark  # noqa: F401
+from device import boxes
 
 
 TALKER = b"""
@@ -40,7 +37,7 @@ def read_until(process, text):
     raise AssertionError("the console ended before {!r}: {}{}".format(text, "".join(seen), process.stderr.read()))
 
 
-def test_a_console_shows_both_streams_before_and_after_the_agent_is_killed(own_box):  # noqa: F811
+def test_a_console_shows_both_streams_before_and_after_the_agent_is_killed(own_box):
     with open(own_box.repository + "/talker.py", "wb") as script:
         script.write(TALKER)
     with own_box.connect() as session:
@@ -72,7 +69,7 @@ def test_a_console_shows_both_streams_before_and_after_the_agent_is_killed(own_b
         console.wait()
 
 
-def test_a_console_that_is_not_there_is_said(own_box):  # noqa: F811
+def test_a_console_that_is_not_there_is_said(own_box):
     done = own_box.command("console", "--root", own_box.root, "nobody", check=False)
     assert done.returncode == 1
     assert "there is no console `nobody`" in done.stderr
@@ -84,7 +81,7 @@ def ssh(box, *words):
     return ["ssh", "-i", box.key, "-p", str(port), *options, "{}@{}".format(box.admin, host), *words]
 
 
-def test_consoles_over_ssh(own_box):  # noqa: F811
+def test_consoles_over_ssh(own_box):
     with open(own_box.repository + "/talker.py", "wb") as script:
         script.write(TALKER)
     with own_box.connect() as session:
