@@ -3,7 +3,9 @@
 A module that needs another kind of device names its class `Device`.
 """
 
+import os
 import re
+import subprocess
 
 import pytest
 
@@ -33,6 +35,18 @@ def own_box(request, tmp_path):
     """An agent of one's own, for tests that kill or starve it."""
     with one_box(tmp_path, kind(request)) as made:
         yield made
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of its own that is soon full; `device.filled` fills it."""
+    if os.geteuid() != 0:
+        pytest.skip("A FULL DISK IS NOT TESTED: only root can mount a small one")
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16m,mode=755", "tmpfs", str(tmp_path)], capture_output=True)
+    if mounted.returncode != 0:
+        pytest.skip("A FULL DISK IS NOT TESTED: cannot mount a tmpfs: {}".format(mounted.stderr.decode()))
+    yield tmp_path
+    subprocess.run(["umount", "-l", str(tmp_path)], check=True)
 
 
 @pytest.fixture

@@ -55,6 +55,17 @@ def one_box(folder, make=boxes.Box, settings="", start=True):
         made.remove()
 
 
+@contextlib.contextmanager
+def filled(disk):
+    """No byte more has room on that small disk, until the end of this."""
+    filler = disk / "filler"
+    with open(str(filler), "wb", buffering=0) as handle, pytest.raises(OSError):
+        while True:
+            handle.write(b"\0" * 4096)
+    yield
+    filler.unlink()
+
+
 class App:
     """A script that is in the repository, checksummed and registered."""
 

@@ -9,7 +9,7 @@ import subprocess
 import pytest
 from ncclient.operations import RPCError
 
-from device import FOREVER, HELLO, App, boxes, one_box, openssh, quick, refusal
+from device import FOREVER, HELLO, App, boxes, filled, one_box, openssh, quick, refusal
 
 SYSTEM = "urn:ietf:params:xml:ns:yang:ietf-system"
 NACM = "urn:ietf:params:xml:ns:yang:ietf-netconf-acm"
@@ -309,33 +309,22 @@ def test_a_config_element_without_a_namespace_is_taken(box, session):
 # Full disks
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="A FULL DISK IS NOT TESTED: only root can mount a small one")
-def test_a_full_disk_refuses_an_added_script_and_keeps_what_was_there(tmp_path, name):
-    small = tmp_path / "small"
-    small.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16m,mode=755", "tmpfs", str(small)], capture_output=True)
-    if mounted.returncode != 0:
-        pytest.skip("A FULL DISK IS NOT TESTED: cannot mount a tmpfs: {}".format(mounted.stderr.decode()))
-    try:
-        with one_box(small) as box, box.connect() as session, boxes.Files() as server:
-            old, new = FOREVER, b"#" * 100000 + b"\n"
-            server.content["/" + name] = old
-            box.call(session, box.add_request(server.url, name))
-            server.content["/" + name] = new
-            filler = small / "filler"
-            with open(str(filler), "wb", buffering=0) as handle, pytest.raises(OSError):
-                while True:
-                    handle.write(b"\0" * 4096)
+def test_a_full_disk_refuses_an_added_script_and_keeps_what_was_there(small_disk, name):
+    def on_the_shelf(box):
+        with open(os.path.join(box.repository, name), "rb") as handle:
+            return handle.read()
+
+    with one_box(small_disk) as box, box.connect() as session, boxes.Files() as server:
+        old, new = FOREVER, b"#" * 100000 + b"\n"
+        server.content["/" + name] = old
+        box.call(session, box.add_request(server.url, name))
+        server.content["/" + name] = new
+        with filled(small_disk):
             error = refusal(box.call, session, box.add_request(server.url, name))
             assert "space" in error.message.lower(), error.message
-            with open(os.path.join(box.repository, name), "rb") as handle:
-                assert handle.read() == old
-            filler.unlink()
-            box.call(session, box.add_request(server.url, name))
-            with open(os.path.join(box.repository, name), "rb") as handle:
-                assert handle.read() == new
-    finally:
-        subprocess.run(["umount", "-l", str(small)], check=True)
+            assert on_the_shelf(box) == old
+        box.call(session, box.add_request(server.url, name))
+        assert on_the_shelf(box) == new
 
 
 # Peers that go away

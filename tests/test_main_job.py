@@ -12,7 +12,7 @@ import pytest
 from ncclient.operations import RPCError
 
 import box as boxes
-from device import END, FOREVER, HELLO, App, one_box, openssh, quick, refusal
+from device import END, FOREVER, HELLO, App, filled, one_box, openssh, quick, refusal
 
 # The flow
 
@@ -211,30 +211,16 @@ def test_stop_ends_everything(own_box, name):
     assert box.leftovers() == []
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="A FULL DISK IS NOT TESTED: only root can mount a small one")
-def test_a_full_disk_refuses_the_commit_and_loses_nothing(tmp_path, name):
-    small = tmp_path / "small"
-    small.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16m,mode=755", "tmpfs", str(small)], capture_output=True)
-    if mounted.returncode != 0:
-        pytest.skip("A FULL DISK IS NOT TESTED: cannot mount a tmpfs: {}".format(mounted.stderr.decode()))
-    try:
-        with one_box(small) as box, box.connect() as session:
-            box.configure(session, box.app_config("before", name))
-            filler = small / "filler"
-            with open(str(filler), "wb", buffering=0) as handle:
-                with pytest.raises(OSError):
-                    while True:
-                        handle.write(b"\0" * 65536)
+def test_a_full_disk_refuses_the_commit_and_loses_nothing(small_disk, name):
+    with one_box(small_disk) as box, box.connect() as session:
+        box.configure(session, box.app_config("before", name))
+        with filled(small_disk):
             error = refusal(box.configure, session, box.app_config("during", name))
             assert "space" in error.message.lower(), error.message
             assert "before" in session.get_config("running").data_xml
-            filler.unlink()
-            box.configure(session, box.app_config("after", name))
-            config = session.get_config("running").data_xml
-            assert "after" in config and "during" not in config
-    finally:
-        subprocess.run(["umount", "-l", str(small)], check=True)
+        box.configure(session, box.app_config("after", name))
+        config = session.get_config("running").data_xml
+        assert "after" in config and "during" not in config
 
 
 # Bad input
