@@ -30,6 +30,7 @@ pub mod select;
 mod shape;
 mod transplant;
 pub mod tree;
+mod unique;
 mod validity;
 pub mod value;
 pub mod xml;
