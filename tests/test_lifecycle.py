@@ -1,7 +1,4 @@
-"""Process definitions from outside: real programs that start when they may, and say why when they may not.
-
-PROCYON_BIN names the folder of the binaries, target/debug unless told.
-"""
+"""Process definitions from outside: real programs that start when they may, and say why when they may not."""
 
 import base64
 import os
@@ -15,7 +12,7 @@ import pytest
 from lxml import etree
 from ncclient.operations import RPCError
 
-from test_main_job import BINARIES, boxes, pytestmark  # noqa: F401
+from device import boxes
 
 PROCESS = "urn:procyon:process"
 DEFINITION = "http://www.sipfoundry.org/sipX/schema/xml/sipXecs-process-01-00"
@@ -23,34 +20,6 @@ DEFINITION = "http://www.sipfoundry.org/sipX/schema/xml/sipXecs-process-01-00"
 PROGRAM_SECONDS_MAX = 20
 # From the event that was waited for to the next state, on a machine that does other things as well.
 WAKE_SECONDS_MAX = 2
-
-
-@pytest.fixture(scope="module")
-def box(tmp_path_factory):
-    made = boxes.Box(tmp_path_factory.mktemp("life") / "root", BINARIES)
-    try:
-        made.initialise()
-        made.start()
-        yield made
-    finally:
-        made.remove()
-
-
-@pytest.fixture
-def own_box(tmp_path):
-    made = boxes.Box(tmp_path / "root", BINARIES)
-    try:
-        made.initialise()
-        made.start()
-        yield made
-    finally:
-        made.remove()
-
-
-@pytest.fixture
-def session(box):
-    with box.connect() as opened:
-        yield opened
 
 
 def command(*argv):
