@@ -1,7 +1,4 @@
-"""Access from outside: what a user without rights sees, and what a filter must not tell.
-
-PROCYON_BIN names the folder of the binaries, target/debug unless told.
-"""
+"""Access from outside: what a user without rights sees, and what a filter must not tell."""
 
 import subprocess
 
@@ -9,15 +6,13 @@ import pytest
 from ncclient import manager
 from ncclient.operations import RPCError
 
-from test_main_job import box, one_box, pytestmark  # noqa: F401
-
 HASH = "$6$abcdefgh$" + "x" * 86
 SYSTEM = "urn:ietf:params:xml:ns:yang:ietf-system"
 NACM = "urn:ietf:params:xml:ns:yang:ietf-netconf-acm"
 
 
 @pytest.fixture(scope="module")
-def bob(box, tmp_path_factory):  # noqa: F811
+def bob(box, tmp_path_factory):
     """A session of a user who is in a group, so that the readers' rules are for him, and in no other."""
     key = tmp_path_factory.mktemp("bob") / "key"
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)], check=True, stdin=subprocess.DEVNULL)
@@ -47,7 +42,7 @@ def read(session, chosen):
     return session.get_config("running", filter=chosen).data_xml
 
 
-def test_an_administrator_sees_the_hash_and_a_reader_does_not(box, bob):  # noqa: F811
+def test_an_administrator_sees_the_hash_and_a_reader_does_not(box, bob):
     everything = subtree('<system xmlns="{}"/>'.format(SYSTEM))
     with box.connect() as admin:
         assert HASH in read(admin, everything)

@@ -4,26 +4,19 @@ locks on parts."""
 import http.server
 import os
 import ssl
-import sys
 import threading
 
 import pytest
 from lxml import etree
 
-sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-
-import test_main_job as job  # noqa: E402
-from test_rfc6241 import SAMPLE, SampleBox, subtree, top  # noqa: E402
-
-from peer import BASE, Peer, show  # noqa: E402
-
-pytestmark = job.pytestmark
+from peer import BASE, Peer, show
+from sample import SAMPLE, SampleBox, subtree, top
 
 CAPABILITY = "urn:ietf:params:netconf:capability:"
 COPY = "<copy-config><target><{}/></target><source><{}/></source></copy-config>"
 
 
-class CapableBox(SampleBox):
+class Device(SampleBox):
     """Has a startup datastore, lets running be edited, and trusts the authority of `certificates`."""
 
     def initialise(self):
@@ -37,17 +30,6 @@ class CapableBox(SampleBox):
             handle.write(rest)
 
 
-@pytest.fixture(scope="module")
-def box(tmp_path_factory):
-    made = CapableBox(tmp_path_factory.mktemp("able") / "root", job.BINARIES)
-    try:
-        made.initialise()
-        made.start()
-        yield made
-    finally:
-        made.remove()
-
-
 @pytest.fixture
 def peer(box):
     with Peer(box.ready.socket) as opened:
@@ -55,12 +37,6 @@ def peer(box):
     with Peer(box.ready.socket) as opened:
         opened.edit(top("", 'nc:operation="remove"'), "running")
         opened.ok("<discard-changes/>")
-
-
-@pytest.fixture
-def other(box):
-    with Peer(box.ready.socket) as opened:
-        yield opened
 
 
 def running(peer, content=top("")):
@@ -151,31 +127,25 @@ def reboot(box):
     box.start()
 
 
-def test_a_boot_loads_startup_and_a_mere_restart_does_not(tmp_path):
-    made = CapableBox(tmp_path / "root", job.BINARIES)
-    try:
-        made.initialise()
-        made.start()
-        with Peer(made.ready.socket) as peer:
-            peer.edit(top("<name>at boot</name>"), "running")
-            peer.ok(COPY.format("startup", "running"))
-            peer.edit(top("<name>since</name>"), "running")
-        made.stop()
-        made.start()
-        with Peer(made.ready.socket) as peer:
-            assert running(peer) == "<top><name>since</name></top>"
-        reboot(made)
-        with Peer(made.ready.socket) as peer:
-            assert running(peer) == "<top><name>at boot</name></top>"
-            history = peer.data('<get><filter><config-manager xmlns="{}"/></filter></get>'.format(HISTORY))
-            newest = etree.fromstring(history).find(".//{*}commit")
-            assert newest.findtext("{*}client-name") == "Startup" and "boot" in newest.findtext("{*}comment")
-            peer.ok("<delete-config><target><startup/></target></delete-config>")
-        reboot(made)
-        with Peer(made.ready.socket) as peer:
-            assert running(peer) == "<top><name>at boot</name></top>"
-    finally:
-        made.remove()
+def test_a_boot_loads_startup_and_a_mere_restart_does_not(own_box):
+    with Peer(own_box.ready.socket) as peer:
+        peer.edit(top("<name>at boot</name>"), "running")
+        peer.ok(COPY.format("startup", "running"))
+        peer.edit(top("<name>since</name>"), "running")
+    own_box.stop()
+    own_box.start()
+    with Peer(own_box.ready.socket) as peer:
+        assert running(peer) == "<top><name>since</name></top>"
+    reboot(own_box)
+    with Peer(own_box.ready.socket) as peer:
+        assert running(peer) == "<top><name>at boot</name></top>"
+        history = peer.data('<get><filter><config-manager xmlns="{}"/></filter></get>'.format(HISTORY))
+        newest = etree.fromstring(history).find(".//{*}commit")
+        assert newest.findtext("{*}client-name") == "Startup" and "boot" in newest.findtext("{*}comment")
+        peer.ok("<delete-config><target><startup/></target></delete-config>")
+    reboot(own_box)
+    with Peer(own_box.ready.socket) as peer:
+        assert running(peer) == "<top><name>at boot</name></top>"
 
 
 HISTORY = "http://cisco.com/ns/yang/Cisco-IOS-XR-config-cfgmgr-exec-oper"

@@ -7,13 +7,8 @@ import sys
 import pytest
 from lxml import etree
 
-sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-
-import test_main_job as job  # noqa: E402
-from test_main_job import boxes  # noqa: E402
-from test_rfc6241 import box, top  # noqa: E402, F401
-
-pytestmark = job.pytestmark
+from device import boxes
+from sample import SampleBox as Device, top  # noqa: F401
 
 CONFIG = '<config xmlns="urn:ietf:params:xml:ns:netconf:base:1.0">{}</config>'
 FILTER = '<filter xmlns="urn:ietf:params:xml:ns:netconf:base:1.0" type="subtree">{}</filter>'
@@ -30,7 +25,7 @@ def mtu_in(text):
 
 
 @pytest.fixture
-def password(box):  # noqa: F811
+def password(box):
     """For clients that know RSA keys only."""
     user = "<user><name>admin</name><password>$0${}</password></user>".format(PASSWORD)
     system = '<system xmlns="{}"><authentication>{}</authentication></system>'.format(SYSTEM, user)
@@ -40,7 +35,7 @@ def password(box):  # noqa: F811
 
 
 @pytest.fixture
-def clean(box):  # noqa: F811
+def clean(box):
     yield
     with box.connect() as session:
         session.discard_changes()
@@ -48,7 +43,7 @@ def clean(box):  # noqa: F811
         session.commit()
 
 
-def test_netconf_client(box, clean):  # noqa: F811
+def test_netconf_client(box, clean):
     from netconf_client.connect import connect_ssh
     from netconf_client.error import RpcError
     from netconf_client.ncclient import Manager
@@ -70,7 +65,7 @@ def test_netconf_client(box, clean):  # noqa: F811
         assert refused.value.tag == "invalid-value"
 
 
-def test_scrapli_netconf(box, clean, password):  # noqa: F811
+def test_scrapli_netconf(box, clean, password):
     from scrapli_netconf.driver import NetconfDriver
 
     host, port = box.ready.ssh
@@ -87,7 +82,7 @@ def test_scrapli_netconf(box, clean, password):  # noqa: F811
         assert refused.failed and "invalid-value" in refused.result
 
 
-def test_netconf_console(box, clean, password, tmp_path):  # noqa: F811
+def test_netconf_console(box, clean, password, tmp_path):
     host, port = box.ready.ssh
     console = [os.path.join(os.path.dirname(sys.executable), "netconf-console2"), "--host", host, "--port", str(port)]
     console += ["-u", "admin", "-p", password]

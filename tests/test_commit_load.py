@@ -1,7 +1,5 @@
 """Sessions that commit together while the agent is killed: nothing acknowledged is lost. Some seconds of what
 `scripts/commit_load.py crash` does for as long as one likes.
-
-PROCYON_BIN names the folder of the binaries, target/debug unless told.
 """
 
 import os
@@ -9,7 +7,8 @@ import re
 import subprocess
 import sys
 
-from test_history import BINARIES, TOP, boxes, edit_host, own_box, pytestmark, set_host  # noqa: F401
+from device import BINARIES, TOP, boxes
+from test_history import edit_host, set_host
 
 SECONDS = 6
 
@@ -24,7 +23,7 @@ def test_no_commit_is_lost_or_half_there_when_the_agent_is_killed_under_load(tmp
     assert kills >= 2 and commits > 0, done.stdout
 
 
-def test_a_client_that_asks_for_it_has_a_candidate_of_its_own(own_box):  # noqa: F811
+def test_a_client_that_asks_for_it_has_a_candidate_of_its_own(own_box):
     private = {"capabilities": ["urn:ietf:params:netconf:capability:private-candidate:1.0"]}
     with own_box.connect() as shared, own_box.connect(nc_params=private) as mine:
         assert any("private-candidate:1.0?supported-resolution-modes=" in text for text in mine.server_capabilities)

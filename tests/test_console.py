@@ -1,12 +1,10 @@
-"""`procyon console` from outside: what an app prints, on both of its streams, read-only.
+"""`procyon console` from outside: what an app prints, on both of its streams, read-only."""
 
-PROCYON_BIN names the folder of the binaries, target/debug unless told.
-"""
-
+import os
 import signal
 import subprocess
 
-from test_main_job import boxes, one_box, own_box, pytestmark  # noqa: F401
+from device import App
 
 
 TALKER = b"""
@@ -40,16 +38,9 @@ def read_until(process, text):
     raise AssertionError("the console ended before {!r}: {}{}".format(text, "".join(seen), process.stderr.read()))
 
 
-def test_a_console_shows_both_streams_before_and_after_the_agent_is_killed(own_box):  # noqa: F811
-    with open(own_box.repository + "/talker.py", "wb") as script:
-        script.write(TALKER)
+def test_a_console_shows_both_streams_before_and_after_the_agent_is_killed(own_box):
     with own_box.connect() as session:
-        boxes.wait_for("the script on its shelf", lambda: own_box.script_state(session, "talker.py"))
-        own_box.configure(
-            session, own_box.checksum_config("talker.py", boxes.sha256(TALKER)), own_box.app_config("talker", "talker.py")
-        )
-        own_box.act(session, "activate", "talker")
-        own_box.wait_app(session, "talker", status="started")
+        App(own_box, session, "talker.py", TALKER).activate()
 
     listed = own_box.command("console", "--root", own_box.root).stdout
     assert listed.split() == ["talker", "up", "<none>"]
@@ -59,10 +50,10 @@ def test_a_console_shows_both_streams_before_and_after_the_agent_is_killed(own_b
         recent = read_until(console, "line 3")
         assert "first line" in recent
         assert "an error line" in recent
-        boxes.os.kill(own_box.ready.pid, signal.SIGKILL)
+        os.kill(own_box.ready.pid, signal.SIGKILL)
         read_until(console, "line 20")
         # And at the very byte when the keeper is followed by another.
-        boxes.os.kill(own_box.ready.keeper, signal.SIGKILL)
+        os.kill(own_box.ready.keeper, signal.SIGKILL)
         rest = read_until(console, "line 60")
         shown = [int(line.split()[1]) for line in rest.splitlines() if line.startswith("line ")]
         assert shown == list(range(21, 61))
@@ -72,7 +63,7 @@ def test_a_console_shows_both_streams_before_and_after_the_agent_is_killed(own_b
         console.wait()
 
 
-def test_a_console_that_is_not_there_is_said(own_box):  # noqa: F811
+def test_a_console_that_is_not_there_is_said(own_box):
     done = own_box.command("console", "--root", own_box.root, "nobody", check=False)
     assert done.returncode == 1
     assert "there is no console `nobody`" in done.stderr
@@ -84,16 +75,9 @@ def ssh(box, *words):
     return ["ssh", "-i", box.key, "-p", str(port), *options, "{}@{}".format(box.admin, host), *words]
 
 
-def test_consoles_over_ssh(own_box):  # noqa: F811
-    with open(own_box.repository + "/talker.py", "wb") as script:
-        script.write(TALKER)
+def test_consoles_over_ssh(own_box):
     with own_box.connect() as session:
-        boxes.wait_for("the script on its shelf", lambda: own_box.script_state(session, "talker.py"))
-        own_box.configure(
-            session, own_box.checksum_config("talker.py", boxes.sha256(TALKER)), own_box.app_config("talker", "talker.py")
-        )
-        own_box.act(session, "activate", "talker")
-        own_box.wait_app(session, "talker", status="started")
+        App(own_box, session, "talker.py", TALKER).activate()
 
     def said(*words):
         return subprocess.run(ssh(own_box, *words), stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=20)
@@ -110,7 +94,7 @@ def test_consoles_over_ssh(own_box):  # noqa: F811
     try:
         read_until(watching, "[spying]")
         assert said("console", "-w").stdout.split()[0] == "{}@127.0.0.1".format(own_box.admin)
-        boxes.os.kill(own_box.ready.keeper, signal.SIGKILL)
+        os.kill(own_box.ready.keeper, signal.SIGKILL)
         rest = read_until(watching, "line 60").splitlines()
         shown = [int(line.split()[1]) for line in rest if line.startswith("line ")]
         assert shown == list(range(shown[0], 61))

@@ -1,7 +1,6 @@
 """Consoles of terminals, with the programs that people use: `procyon console`, telnet, socat and a real conserver.
 
-The containers are defined at a keeper without an agent, by the example `fleet`. PROCYON_BIN names the folder of the
-binaries, target/debug unless told.
+The containers are defined at a keeper without an agent, by the example `fleet`.
 """
 
 import contextlib
@@ -18,8 +17,8 @@ import time
 
 import pytest
 
-TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-BINARIES = os.path.abspath(os.environ.get("PROCYON_BIN", os.path.join(TOP, "target", "debug")))
+from device import BINARIES
+
 SECONDS_MAX = 15
 POLL_SECONDS = 0.01
 

@@ -1,45 +1,18 @@
 """Containers under YANG, from outside: a commit changes what differs and nothing else; operations, groups, rolling
 restarts, what is told of each; a kill -9 of the agent.
-
-PROCYON_BIN names the folder of the binaries, target/debug unless told.
 """
 
 import os
 import re
 import shutil
 import signal
-import sys
 import tempfile
 
 import pytest
 
-TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-sys.path.insert(0, os.path.join(TOP, "scripts"))
+from box import NETCONF, RPCError, alive, to_ele, wait_for
 
-from box import NETCONF, Box, RPCError, alive, to_ele, wait_for  # noqa: E402
-
-BINARIES = os.environ.get("PROCYON_BIN", os.path.join(TOP, "target", "debug"))
 MODULE = "urn:procyon:container"
-
-pytestmark = pytest.mark.skipif(
-    not os.access(os.path.join(BINARIES, "procyon"), os.X_OK),
-    reason="CONTAINERS ARE NOT TESTED: no binaries in {}; cargo build --bins first".format(BINARIES),
-)
-
-
-@pytest.fixture(scope="module")
-def box(tmp_path_factory):
-    box = Box(tmp_path_factory.mktemp("containers") / "root", BINARIES)
-    box.initialise()
-    box.start()
-    yield box
-    box.remove()
-
-
-@pytest.fixture
-def session(box):
-    with box.connect() as session:
-        yield session
 
 
 @pytest.fixture(autouse=True)

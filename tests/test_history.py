@@ -1,16 +1,11 @@
-"""The history of commits from outside: listed, undone, confirmed or not; and two sessions that want different things.
+"""The history of commits from outside: listed, undone, confirmed or not; and two sessions that want different things."""
 
-PROCYON_BIN names the folder of the binaries, target/debug unless told.
-"""
-
-import contextlib
 import glob
 import json
 import os
 import signal
 import socket
 import subprocess
-import sys
 import time
 import zlib
 from xml.sax.saxutils import escape
@@ -19,17 +14,7 @@ import pytest
 from ncclient.operations import RPCError
 from ncclient.xml_ import to_ele
 
-TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-sys.path.insert(0, os.path.join(TOP, "scripts"))
-
-import box as boxes  # noqa: E402
-
-BINARIES = os.environ.get("PROCYON_BIN", os.path.join(TOP, "target", "debug"))
-MISSING = [name for name in ("procyon", "procyon-keeper") if not os.access(os.path.join(BINARIES, name), os.X_OK)]
-
-pytestmark = pytest.mark.skipif(
-    bool(MISSING), reason="THE HISTORY IS NOT TESTED: {} not in {}; cargo build --bins first".format(MISSING, BINARIES)
-)
+from device import boxes, one_box
 
 HOSTNAME = boxes.CISCO + "um-hostname-cfg"
 ROLLBACK = boxes.CISCO + "cfgmgr-rollback-act"
@@ -42,23 +27,6 @@ SYSTEM = "urn:ietf:params:xml:ns:yang:ietf-system"
 LATER = "300"
 # What a commit that is not confirmed may take to be undone, beyond its timeout.
 UNDONE_SECONDS_MAX = 10
-
-
-@contextlib.contextmanager
-def one_box(folder, settings=""):
-    # Scripts may run as another user, who has to reach the root through pytest's private folders.
-    for each in (folder, *folder.parents):
-        if each.stat().st_uid == os.geteuid() and each.name.startswith(("pytest-", folder.name)):
-            each.chmod(0o755)
-    made = boxes.Box(folder / "root", BINARIES)
-    try:
-        made.initialise()
-        with open(made.settings, "a", encoding="utf-8") as handle:
-            handle.write(settings)
-        made.start()
-        yield made
-    finally:
-        made.remove()
 
 
 @pytest.fixture(scope="module")
@@ -83,12 +51,6 @@ def own_box(tmp_path):
         with made.connect() as session:
             set_host(session, "start")
         yield made
-
-
-@pytest.fixture
-def session(box):
-    with box.connect() as opened:
-        yield opened
 
 
 def host_config(name):
@@ -354,7 +316,7 @@ def commit_many(box, names):
 
 
 def test_old_commits_go_when_there_are_too_many(tmp_path):
-    with one_box(tmp_path, "[limits]\nhistory_commits = 5\n") as box:
+    with one_box(tmp_path, settings="[limits]\nhistory_commits = 5\n") as box:
         with box.connect() as session:
             # Two snapshots stand between the oldest commits and recovery.
             commit_many(box, ["n{}".format(index) for index in range(320)])

@@ -5,17 +5,11 @@ import re
 import signal
 import socket
 import subprocess
-import sys
 
 import pytest
 from ncclient.operations import RPCError
 
-sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-
-import test_main_job as job  # noqa: E402
-from test_main_job import FOREVER, App, box, boxes, name, own_box, refusal, session  # noqa: E402, F401
-
-pytestmark = job.pytestmark
+from device import FOREVER, HELLO, App, boxes, filled, one_box, openssh, quick, refusal
 
 SYSTEM = "urn:ietf:params:xml:ns:yang:ietf-system"
 NACM = "urn:ietf:params:xml:ns:yang:ietf-netconf-acm"
@@ -77,9 +71,7 @@ def test_a_password_in_clear_text_is_never_shown_kept_or_logged(box, session, na
 
 
 def test_a_password_in_clear_text_in_the_first_configuration_is_hashed(tmp_path):
-    made = boxes.Box(tmp_path / "root", job.BINARIES)
-    try:
-        made.initialise()
+    with one_box(tmp_path, start=False) as made:
         first = os.path.join(made.root, "config", "initial.xml")
         with open(first, encoding="utf-8") as handle:
             text = handle.read()
@@ -89,8 +81,6 @@ def test_a_password_in_clear_text_in_the_first_configuration_is_hashed(tmp_path)
         with made.connect() as session:
             data = session.get_config("running").data_xml
         assert "$6$" in data and "by hand" not in data
-    finally:
-        made.remove()
 
 
 # Rights
@@ -319,33 +309,22 @@ def test_a_config_element_without_a_namespace_is_taken(box, session):
 # Full disks
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="A FULL DISK IS NOT TESTED: only root can mount a small one")
-def test_a_full_disk_refuses_an_added_script_and_keeps_what_was_there(tmp_path, name):
-    small = tmp_path / "small"
-    small.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16m,mode=755", "tmpfs", str(small)], capture_output=True)
-    if mounted.returncode != 0:
-        pytest.skip("A FULL DISK IS NOT TESTED: cannot mount a tmpfs: {}".format(mounted.stderr.decode()))
-    try:
-        with job.one_box(small) as box, box.connect() as session, boxes.Files() as server:
-            old, new = FOREVER, b"#" * 100000 + b"\n"
-            server.content["/" + name] = old
-            box.call(session, box.add_request(server.url, name))
-            server.content["/" + name] = new
-            filler = small / "filler"
-            with open(str(filler), "wb", buffering=0) as handle, pytest.raises(OSError):
-                while True:
-                    handle.write(b"\0" * 4096)
+def test_a_full_disk_refuses_an_added_script_and_keeps_what_was_there(small_disk, name):
+    def on_the_shelf(box):
+        with open(os.path.join(box.repository, name), "rb") as handle:
+            return handle.read()
+
+    with one_box(small_disk) as box, box.connect() as session, boxes.Files() as server:
+        old, new = FOREVER, b"#" * 100000 + b"\n"
+        server.content["/" + name] = old
+        box.call(session, box.add_request(server.url, name))
+        server.content["/" + name] = new
+        with filled(small_disk):
             error = refusal(box.call, session, box.add_request(server.url, name))
             assert "space" in error.message.lower(), error.message
-            with open(os.path.join(box.repository, name), "rb") as handle:
-                assert handle.read() == old
-            filler.unlink()
-            box.call(session, box.add_request(server.url, name))
-            with open(os.path.join(box.repository, name), "rb") as handle:
-                assert handle.read() == new
-    finally:
-        subprocess.run(["umount", "-l", str(small)], check=True)
+            assert on_the_shelf(box) == old
+        box.call(session, box.add_request(server.url, name))
+        assert on_the_shelf(box) == new
 
 
 # Peers that go away
@@ -353,17 +332,17 @@ def test_a_full_disk_refuses_an_added_script_and_keeps_what_was_there(tmp_path, 
 
 @pytest.mark.parametrize(
     "last_words",
-    [b"<hello xmlns=", job.HELLO[:-6], job.HELLO + b"<rpc xmlns='urn:ietf:params:xml:ns:netconf:base:1.0' message-id='1'><lo"],
+    [b"<hello xmlns=", HELLO[:-6], HELLO + b"<rpc xmlns='urn:ietf:params:xml:ns:netconf:base:1.0' message-id='1'><lo"],
     ids=["in the middle of its hello", "without ending its hello", "in the middle of an rpc"],
 )
 def test_a_client_that_goes_away_hurts_nobody(box, session, last_words):
-    client = job.openssh(box)
+    client = openssh(box)
     client.stdin.write(last_words)
     client.stdin.flush()
     os.read(client.stdout.fileno(), 1)
     client.kill()
     client.communicate()
-    assert job.quick(session.get_config, "running").ok
+    assert quick(session.get_config, "running").ok
     with box.connect() as other:
         assert other.lock("candidate").ok
         assert other.unlock("candidate").ok

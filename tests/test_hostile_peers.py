@@ -1,21 +1,13 @@
 """Peers that send what no client would: each costs itself only, and the agent no more memory than its bounds."""
 
-import os
-import sys
 import threading
 import time
 
 import pytest
 
-sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-
-import test_main_job as job  # noqa: E402
-from test_main_job import boxes  # noqa: E402
-from test_rfc6241 import box, peer, rpc, top  # noqa: E402, F401
-
-from peer import BASE, BOTH, HELLO, Peer, refusals  # noqa: E402
-
-pytestmark = job.pytestmark
+from device import ANSWER_SECONDS_MAX, boxes
+from peer import BASE, BOTH, HELLO, Peer, refusals
+from sample import SampleBox as Device, rpc, top  # noqa: F401
 
 # What one message may be, and what it may cost while it is looked at.
 MESSAGE_BYTES_MAX = 64 * 1024 * 1024
@@ -49,11 +41,11 @@ def edit(config):
     ],
     ids=lambda value: value if isinstance(value, str) and len(value) < 40 else "message",
 )
-def test_a_message_that_means_no_good_is_refused_and_the_session_goes_on(peer, message, said):  # noqa: F811
+def test_a_message_that_means_no_good_is_refused_and_the_session_goes_on(peer, message, said):
     begun = time.monotonic()
     assert refusals(peer.exchange(message)) == [said]
     peer.ok("<discard-changes/>")
-    assert time.monotonic() - begun < job.ANSWER_SECONDS_MAX
+    assert time.monotonic() - begun < ANSWER_SECONDS_MAX
 
 
 def resident(pid):
@@ -64,7 +56,7 @@ def resident(pid):
 
 
 @pytest.mark.parametrize("hello", [HELLO.format(BOTH), None], ids=["in a session", "instead of a hello"])
-def test_a_start_tag_that_never_ends_ends_its_session_within_the_bound(box, peer, hello):  # noqa: F811
+def test_a_start_tag_that_never_ends_ends_its_session_within_the_bound(box, peer, hello):
     before = resident(box.ready.pid)
     with Peer(box.ready.socket, hello, chunked=False) as endless:
         piece = b"<rpc " + b"a" * 1_000_000
@@ -78,7 +70,7 @@ def test_a_start_tag_that_never_ends_ends_its_session_within_the_bound(box, peer
     assert resident(box.ready.pid) - before < MEMORY_BYTES_MAX
 
 
-def test_hundreds_that_never_say_hello_or_end_their_message_keep_nobody_waiting(box, peer):  # noqa: F811
+def test_hundreds_that_never_say_hello_or_end_their_message_keep_nobody_waiting(box, peer):
     # Each half of them stops at another place.
     open_ones = []
     try:
@@ -90,13 +82,13 @@ def test_hundreds_that_never_say_hello_or_end_their_message_keep_nobody_waiting(
         begun = time.monotonic()
         for _ in range(50):
             peer.ok("<discard-changes/>")
-        assert time.monotonic() - begun < job.ANSWER_SECONDS_MAX
+        assert time.monotonic() - begun < ANSWER_SECONDS_MAX
     finally:
         for silent in open_ones:
             silent.socket.close()
 
 
-def test_a_peer_that_asks_much_and_reads_nothing_is_cut_off_and_nobody_waits_for_it(box, peer):  # noqa: F811
+def test_a_peer_that_asks_much_and_reads_nothing_is_cut_off_and_nobody_waits_for_it(box, peer):
     before = resident(box.ready.pid)
     greedy = Peer(box.ready.socket)
     ask = ('<rpc xmlns="{}" message-id="1"><get/></rpc>'.format(BASE)).encode()
@@ -117,7 +109,7 @@ def test_a_peer_that_asks_much_and_reads_nothing_is_cut_off_and_nobody_waits_for
     while not ended.is_set():
         begun = time.monotonic()
         peer.ok("<discard-changes/>")
-        assert time.monotonic() - begun < job.ANSWER_SECONDS_MAX
+        assert time.monotonic() - begun < ANSWER_SECONDS_MAX
         answered += 1
     pouring.join()
     greedy.socket.close()

@@ -1,146 +1,18 @@
-"""The main job from outside: real binaries, NETCONF over SSH by ncclient and OpenSSH, a real HTTP server, real scripts.
-
-PROCYON_BIN names the folder of the binaries, target/debug unless told.
-"""
+"""The main job from outside: real binaries, NETCONF over SSH by ncclient and OpenSSH, a real HTTP server, real scripts."""
 
 import concurrent.futures
-import contextlib
 import os
 import re
 import signal
 import socket
 import subprocess
-import sys
 import threading
-import time
 
 import pytest
 from ncclient.operations import RPCError
 
-TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-sys.path.insert(0, os.path.join(TOP, "scripts"))
-
-import box as boxes  # noqa: E402
-
-BINARIES = os.environ.get("PROCYON_BIN", os.path.join(TOP, "target", "debug"))
-MISSING = [name for name in ("procyon", "procyon-keeper") if not os.access(os.path.join(BINARIES, name), os.X_OK)]
-
-pytestmark = pytest.mark.skipif(
-    bool(MISSING), reason="THE MAIN JOB IS NOT TESTED: {} not in {}; cargo build --bins first".format(MISSING, BINARIES)
-)
-
-END = b"]]>]]>"
-HELLO = (
-    b'<hello xmlns="urn:ietf:params:xml:ns:netconf:base:1.0"><capabilities>'
-    b"<capability>urn:ietf:params:netconf:base:1.0</capability></capabilities></hello>" + END
-)
-
-# The longest that another session may wait for an answer while one peer misbehaves.
-ANSWER_SECONDS_MAX = 5
-
-FOREVER = b"import signal\nprint('running', flush=True)\nwhile True:\n    signal.pause()\n"
-
-
-@pytest.fixture(scope="module")
-def box(tmp_path_factory):
-    """One agent for all tests that leave it as they found it; each uses names of its own."""
-    with one_box(tmp_path_factory.mktemp("shared")) as made:
-        yield made
-
-
-@pytest.fixture
-def own_box(tmp_path):
-    """An agent of one's own, for tests that kill or starve it."""
-    with one_box(tmp_path) as made:
-        yield made
-
-
-@contextlib.contextmanager
-def one_box(folder):
-    # Scripts may run as another user, who has to reach the root through pytest's private folders.
-    for each in (folder, *folder.parents):
-        if each.stat().st_uid == os.geteuid() and each.name.startswith(("pytest-", folder.name)):
-            each.chmod(0o755)
-    made = boxes.Box(folder / "root", BINARIES)
-    try:
-        made.initialise()
-        made.start()
-        yield made
-    finally:
-        made.remove()
-
-
-@pytest.fixture
-def session(box):
-    with box.connect() as opened:
-        yield opened
-
-
-@pytest.fixture
-def server():
-    with boxes.Files() as serving:
-        yield serving
-
-
-@pytest.fixture
-def name(request):
-    """A script name that no other test uses."""
-    return re.sub(r"[^a-z0-9]+", "-", request.node.name.lower()).strip("-")[:100] + ".py"
-
-
-class App:
-    """A script that is in the repository, checksummed and registered."""
-
-    def __init__(self, box, session, name, source, **options):
-        self.box, self.session, self.script = box, session, name
-        self.name = name[:-3]
-        path = os.path.join(box.root, "harddisk", name)
-        with open(path, "wb") as handle:
-            handle.write(source)
-        box.call(session, box.add_request("harddisk:", name))
-        os.unlink(path)
-        box.configure(
-            session, box.checksum_config(name, boxes.sha256(source)), box.app_config(self.name, name, **options)
-        )
-
-    def act(self, verb):
-        return self.box.act(self.session, verb, self.name)
-
-    def wait(self, **wanted):
-        return self.box.wait_app(self.session, self.name, **wanted)
-
-    def state(self):
-        return self.box.app_state(self.session, self.name)
-
-    def activate(self):
-        self.act("activate")
-        return self.wait(status="started")
-
-    def pid(self, **options):
-        return self.box.wait_pid(self.script, **options)
-
-    def end(self):
-        if self.state().get("is-activated") == "true":
-            self.act("deactivate")
-        self.wait(is_activated="false")
-
-
-def refusal(operation, *arguments):
-    """The rpc-error that `operation` ends with; every one says what is wrong."""
-    with pytest.raises(RPCError) as caught:
-        operation(*arguments)
-    error = caught.value
-    assert error.tag and error.type and error.message, error
-    return error
-
-
-def quick(operation, *arguments):
-    """Carries out `operation` and checks that nobody kept it waiting."""
-    begin = time.monotonic()
-    result = operation(*arguments)
-    assert time.monotonic() - begin < ANSWER_SECONDS_MAX
-    return result
-
+import box as boxes
+from device import END, FOREVER, HELLO, App, filled, one_box, openssh, quick, refusal
 
 # The flow
 
@@ -339,30 +211,16 @@ def test_stop_ends_everything(own_box, name):
     assert box.leftovers() == []
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="A FULL DISK IS NOT TESTED: only root can mount a small one")
-def test_a_full_disk_refuses_the_commit_and_loses_nothing(tmp_path, name):
-    small = tmp_path / "small"
-    small.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16m,mode=755", "tmpfs", str(small)], capture_output=True)
-    if mounted.returncode != 0:
-        pytest.skip("A FULL DISK IS NOT TESTED: cannot mount a tmpfs: {}".format(mounted.stderr.decode()))
-    try:
-        with one_box(small) as box, box.connect() as session:
-            box.configure(session, box.app_config("before", name))
-            filler = small / "filler"
-            with open(str(filler), "wb", buffering=0) as handle:
-                with pytest.raises(OSError):
-                    while True:
-                        handle.write(b"\0" * 65536)
+def test_a_full_disk_refuses_the_commit_and_loses_nothing(small_disk, name):
+    with one_box(small_disk) as box, box.connect() as session:
+        box.configure(session, box.app_config("before", name))
+        with filled(small_disk):
             error = refusal(box.configure, session, box.app_config("during", name))
             assert "space" in error.message.lower(), error.message
             assert "before" in session.get_config("running").data_xml
-            filler.unlink()
-            box.configure(session, box.app_config("after", name))
-            config = session.get_config("running").data_xml
-            assert "after" in config and "during" not in config
-    finally:
-        subprocess.run(["umount", "-l", str(small)], check=True)
+        box.configure(session, box.app_config("after", name))
+        config = session.get_config("running").data_xml
+        assert "after" in config and "during" not in config
 
 
 # Bad input
@@ -614,15 +472,6 @@ def test_a_script_that_exits_at_once_for_ever_is_paced(box, session, name):
 
 
 # Peers
-
-
-def openssh(box, *arguments, **options):
-    host, port = box.ready.ssh
-    command = [
-        "ssh", "-p", str(port), "-i", box.key, "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null",
-        "-o", "LogLevel=ERROR", "-o", "BatchMode=yes", *arguments, "-s", "{}@{}".format(box.admin, host), "netconf",
-    ]
-    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options)
 
 
 def one_rpc(number, operation):

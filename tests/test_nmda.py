@@ -1,19 +1,10 @@
 """The datastores of RFC 8342 by get-data and edit-data (RFC 8526), and what the library says of them: real binaries."""
 
-import os
-import sys
-
 import pytest
 from lxml import etree
 
-sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-
-import test_main_job as job  # noqa: E402
-from test_rfc6241 import box, other, peer, subtree, top  # noqa: E402, F401
-
-from peer import show  # noqa: E402
-
-pytestmark = job.pytestmark
+from peer import show
+from sample import SampleBox as Device, subtree, top  # noqa: F401
 
 NMDA = "urn:ietf:params:xml:ns:yang:ietf-netconf-nmda"
 DATASTORES = "urn:ietf:params:xml:ns:yang:ietf-datastores"
@@ -36,7 +27,7 @@ def edit_data(datastore, config, options=""):
 
 
 @pytest.fixture
-def filled(peer):  # noqa: F811
+def filled(peer):
     peer.ok(edit_data("candidate", top("<name>n</name><inner><a>x</a></inner><item><name>i</name><deep><x>1</x></deep></item>")))
     peer.ok("<commit/>")
     yield peer
@@ -117,11 +108,11 @@ def test_the_operational_datastore_tells_what_is_in_use_and_where_it_comes_from(
         (edit_data("candidate", top("<mtu>7</mtu>")), "application invalid-value (mtu-range) /s:top/s:mtu"),
     ],
 )
-def test_what_a_datastore_cannot_give_is_refused(peer, operation, said):  # noqa: F811
+def test_what_a_datastore_cannot_give_is_refused(peer, operation, said):
     assert peer.errors(operation) == [said]
 
 
-def test_locks_and_validation_take_datastores_by_their_identity(peer, other):  # noqa: F811
+def test_locks_and_validation_take_datastores_by_their_identity(peer, other):
     named = '<datastore xmlns="{}" xmlns:ds="{}">ds:candidate</datastore>'.format(NMDA, DATASTORES)
     peer.ok("<lock><target>{}</target></lock>".format(named))
     assert other.errors("<lock><target><candidate/></target></lock>")[0].startswith("application lock-denied")
@@ -129,13 +120,13 @@ def test_locks_and_validation_take_datastores_by_their_identity(peer, other):  #
     peer.ok("<unlock><target>{}</target></unlock>".format(named))
 
 
-def test_an_edit_with_several_mistakes_leaves_nothing_behind(peer):  # noqa: F811
+def test_an_edit_with_several_mistakes_leaves_nothing_behind(peer):
     said = peer.errors(edit_data("candidate", top("<name>fine</name><mtu>7</mtu><nothing/>")))
     assert len(said) == 2
     assert peer.data(subtree(top("<name/>"))) == ""
 
 
-def test_the_library_says_what_hello_says(peer):  # noqa: F811
+def test_the_library_says_what_hello_says(peer):
     library = peer.rpc('<get><filter><yang-library xmlns="urn:ietf:params:xml:ns:yang:ietf-yang-library"/></filter></get>')
     stores = [node.findtext("{*}name") for node in library.iter("{*}datastore")]
     assert {store.rpartition(":")[2] for store in stores} == {"running", "candidate", "operational"}
@@ -157,7 +148,7 @@ def test_the_library_says_what_hello_says(peer):  # noqa: F811
 
 
 @pytest.mark.parametrize("form", ["yang", "yin"])
-def test_every_module_and_submodule_has_its_text(peer, form):  # noqa: F811
+def test_every_module_and_submodule_has_its_text(peer, form):
     state = '<netconf-state xmlns="urn:ietf:params:xml:ns:yang:ietf-netconf-monitoring"><schemas/></netconf-state>'
     schemas = peer.rpc("<get><filter>{}</filter></get>".format(state))
     found = 0

@@ -1,7 +1,4 @@
-"""Notifications from outside: who subscribes hears what happens, why, and what happened before.
-
-PROCYON_BIN names the folder of the binaries, target/debug unless told.
-"""
+"""Notifications from outside: who subscribes hears what happens, why, and what happened before."""
 
 import datetime
 import os
@@ -14,7 +11,7 @@ from lxml import etree
 from ncclient.operations import RPCError
 from ncclient.xml_ import to_ele
 
-from test_main_job import App, box, name, one_box, own_box, pytestmark  # noqa: F401
+from device import App
 from test_access import bob  # noqa: F401
 
 NOTIFICATION = "urn:ietf:params:xml:ns:netconf:notification:1.0"
@@ -90,13 +87,13 @@ def as_text(time):
 
 
 @pytest.fixture
-def session(box):  # noqa: F811
+def session(box):
     with box.connect() as opened:
         yield opened
 
 
 @pytest.fixture
-def listener(box):  # noqa: F811
+def listener(box):
     with box.connect() as opened:
         yield opened
 
@@ -111,7 +108,7 @@ def test_the_stream_and_the_capabilities_are_told(session):
     assert leaves["replayLogCreationTime"] <= as_text(now())
 
 
-def test_an_app_tells_where_it_stands_and_why(box, session, listener, name):  # noqa: F811
+def test_an_app_tells_where_it_stands_and_why(box, session, listener, name):
     listener.create_subscription()
     app = App(box, session, name, FAILS, restart="never")
     added = next_event(listener, kind="script-status-change", script_name=name, last_action="NEW")
@@ -129,7 +126,7 @@ def test_an_app_tells_where_it_stands_and_why(box, session, listener, name):  # 
     app.act("deactivate")
 
 
-def test_a_script_that_was_changed_is_told_with_both_checksums(box, session, listener, name):  # noqa: F811
+def test_a_script_that_was_changed_is_told_with_both_checksums(box, session, listener, name):
     app = App(box, session, name, SLEEPS)
     listener.create_subscription()
     with open(os.path.join(box.repository, app.script), "ab") as handle:
@@ -139,7 +136,7 @@ def test_a_script_that_was_changed_is_told_with_both_checksums(box, session, lis
     assert "checksum SHA256 " + event["found-checksum"] in event["description"]
 
 
-def test_a_commit_is_told_with_who_and_what(box, session, listener):  # noqa: F811
+def test_a_commit_is_told_with_who_and_what(box, session, listener):
     listener.create_subscription()
     box.configure(session, group("who-and-what"))
     event = next_event(listener, kind="netconf-config-change", session_id=session.session_id)
@@ -149,7 +146,7 @@ def test_a_commit_is_told_with_who_and_what(box, session, listener):  # noqa: F8
     assert event["operation"] == "create"
 
 
-def test_a_confirmed_commit_is_told_from_its_start_to_its_end(box, session, listener):  # noqa: F811
+def test_a_confirmed_commit_is_told_from_its_start_to_its_end(box, session, listener):
     listener.create_subscription(filter=subtree('<netconf-confirmed-commit xmlns="{}"/>'.format(BASE)))
 
     def told():
@@ -174,7 +171,7 @@ def test_a_confirmed_commit_is_told_from_its_start_to_its_end(box, session, list
     assert [told() for _ in range(2)] == [("start", "1", "admin"), ("timeout", None, None)]
 
 
-def test_sessions_are_told_when_they_come_and_go(box, listener):  # noqa: F811
+def test_sessions_are_told_when_they_come_and_go(box, listener):
     listener.create_subscription()
     with box.connect() as other:
         id = other.session_id
@@ -189,7 +186,7 @@ def test_sessions_are_told_when_they_come_and_go(box, listener):  # noqa: F811
 
 
 @pytest.mark.parametrize("kind", ["subtree", "xpath"])
-def test_a_filter_lets_through_what_it_selects(box, session, listener, name, kind):  # noqa: F811
+def test_a_filter_lets_through_what_it_selects(box, session, listener, name, kind):
     if kind == "subtree":
         chosen = subtree('<app-state-change xmlns="{}"><status>started</status></app-state-change>'.format(APPS))
     else:
@@ -202,7 +199,7 @@ def test_a_filter_lets_through_what_it_selects(box, session, listener, name, kin
     app.act("deactivate")
 
 
-def test_requests_go_on_while_subscribed(box, session, listener):  # noqa: F811
+def test_requests_go_on_while_subscribed(box, session, listener):
     listener.create_subscription()
     for round in range(8):
         box.configure(session, group("interleave-{}".format(round)))
@@ -217,7 +214,7 @@ def test_requests_go_on_while_subscribed(box, session, listener):  # noqa: F811
     pytest.fail("the session is not told of")
 
 
-def test_the_past_is_told_again_after_a_crash_of_the_agent(own_box):  # noqa: F811
+def test_the_past_is_told_again_after_a_crash_of_the_agent(own_box):
     begin = now()
     with own_box.connect() as session:
         own_box.configure(session, group("before"))
@@ -241,7 +238,7 @@ def test_the_past_is_told_again_after_a_crash_of_the_agent(own_box):  # noqa: F8
         next_event(session, kind="netconf-config-change")
 
 
-def wait_for_log(box, text):  # noqa: F811
+def wait_for_log(box, text):
     path = os.path.join(box.root, "state", "notifications.journal")
 
     def is_there():
@@ -286,7 +283,7 @@ def test_a_second_subscription_of_a_session_is_refused(session):
     assert refused.value.tag == "in-use"
 
 
-def test_who_may_not_hear_of_it_does_not(box, session, bob):  # noqa: F811
+def test_who_may_not_hear_of_it_does_not(box, session, bob):
     rules = (
         '<config xmlns="urn:ietf:params:xml:ns:netconf:base:1.0"><nacm xmlns="{}"><rule-list><name>quiet</name>'
         "<group>operators</group><rule><name>no-sessions</name><module-name>ietf-netconf-notifications</module-name>"
@@ -305,7 +302,7 @@ def test_who_may_not_hear_of_it_does_not(box, session, bob):  # noqa: F811
     assert begin <= ended.time
 
 
-def test_a_subscriber_that_does_not_read_loses_events_and_is_told_where(own_box):  # noqa: F811
+def test_a_subscriber_that_does_not_read_loses_events_and_is_told_where(own_box):
     rounds, users = 18, 100
 
     def members(round, operation):

@@ -1,7 +1,5 @@
 """procyon-keeper as procServ, from outside: its sockets, keys, texts and files, next to Debian's procServ where that is
 installed, and behind conserver, socat and telnet.
-
-PROCYON_BIN names the folder of the binaries, target/debug unless told.
 """
 
 import contextlib
@@ -18,14 +16,12 @@ import time
 
 import pytest
 
-TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-BINARIES = os.environ.get("PROCYON_BIN", os.path.join(TOP, "target", "debug"))
+from device import BINARIES, needs_binaries
+
 KEEPER = os.path.join(BINARIES, "procyon-keeper")
 DEBIANS = "/usr/bin/procServ"
 
-pytestmark = pytest.mark.skipif(
-    not os.access(KEEPER, os.X_OK), reason="PROCSERV IS NOT TESTED: no {}; cargo build --bins first".format(KEEPER)
-)
+pytestmark = needs_binaries
 
 # No step takes so long unless something is broken.
 LIMIT = 15

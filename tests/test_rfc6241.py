@@ -1,68 +1,10 @@
 """NETCONF by the letter (RFC 6241), one table for each part of it, on a module of the user's: real binaries, raw messages."""
 
-import os
-import sys
-
 import pytest
 from lxml import etree
 
-sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-
-import test_main_job as job  # noqa: E402
-from test_main_job import TOP, boxes  # noqa: E402
-
-from peer import BASE, BOTH, HELLO, Peer, refusals, show  # noqa: E402
-
-pytestmark = job.pytestmark
-
-SAMPLE = "urn:sample"
-
-
-class SampleBox(boxes.Box):
-    """Serves the modules below tests/yang as plain configuration."""
-
-    def agent_command(self):
-        modules = ["--yang-dir", os.path.join(TOP, "tests", "yang"), "--module", "sample:*", "--module", "more"]
-        return super().agent_command() + modules
-
-
-@pytest.fixture(scope="module")
-def box(tmp_path_factory):
-    made = SampleBox(tmp_path_factory.mktemp("rfc") / "root", job.BINARIES)
-    try:
-        made.initialise()
-        made.start()
-        yield made
-    finally:
-        made.remove()
-
-
-@pytest.fixture
-def peer(box):
-    with Peer(box.ready.socket) as opened:
-        opened.ok("<discard-changes/>")
-        yield opened
-    # A candidate that others find as it was.
-    with Peer(box.ready.socket) as opened:
-        opened.ok("<discard-changes/>")
-
-
-@pytest.fixture
-def other(box):
-    with Peer(box.ready.socket) as opened:
-        yield opened
-
-
-def top(inside, attributes=""):
-    return '<top xmlns="{}" {}>{}</top>'.format(SAMPLE, attributes, inside)
-
-
-def rpc(inside, attributes='message-id="1"', namespace=BASE):
-    return '<rpc xmlns="{}" {}>{}</rpc>'.format(namespace, attributes, inside)
-
-
-def subtree(content):
-    return '<get-config><source><candidate/></source><filter type="subtree">{}</filter></get-config>'.format(content)
+from peer import BASE, BOTH, HELLO, Peer, refusals, show
+from sample import SampleBox as Device, rpc, subtree, top  # noqa: F401
 
 
 # Messages

@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from test_main_job import boxes, one_box, own_box, pytestmark as needs_binaries  # noqa: F401
+from device import boxes, needs_binaries
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "python"))
 
@@ -28,7 +28,7 @@ LINE = re.compile(
 SYSLOG = '<syslog xmlns="http://cisco.com/ns/yang/Cisco-IOS-XR-infra-syslog-oper"/>'
 
 
-def test_the_script_of_the_guide_reports_the_cpu_utilization(own_box):  # noqa: F811
+def test_the_script_of_the_guide_reports_the_cpu_utilization(own_box):
     source = script_of_the_guide(guide()).encode("utf-8")
     with open(os.path.join(own_box.repository, NAME), "wb") as script:
         script.write(source)

@@ -1,7 +1,4 @@
-"""Subscriptions by RFC 8639 and 8641: events and datastores, on real binaries, from outside.
-
-PROCYON_BIN names the folder of the binaries, target/debug unless told.
-"""
+"""Subscriptions by RFC 8639 and 8641: events and datastores, on real binaries, from outside."""
 
 import re
 import time
@@ -9,7 +6,7 @@ import time
 import pytest
 
 from test_hostile import config, group_config, user_config
-from test_main_job import FOREVER, App, box, boxes, name, one_box, pytestmark, refusal, session  # noqa: F401
+from device import FOREVER, App, boxes, refusal
 
 SN = "urn:ietf:params:xml:ns:yang:ietf-subscribed-notifications"
 YP = "urn:ietf:params:xml:ns:yang:ietf-yang-push"
@@ -21,7 +18,7 @@ SECONDS = 20
 class Told:
     """A session and what it is told."""
 
-    def __init__(self, box, **options):  # noqa: F811
+    def __init__(self, box, **options):
         self.box = box
         self.session = box.connect(**options)
 
@@ -61,7 +58,7 @@ class Told:
 
 
 @pytest.fixture
-def told(box):  # noqa: F811
+def told(box):
     with Told(box) as made:
         yield made
 

@@ -1,7 +1,4 @@
-"""The units that we ship, as systemd itself judges them, and what they run, run as they run it.
-
-PROCYON_BIN names the folder of the binaries, target/debug unless told.
-"""
+"""The units that we ship, as systemd itself judges them, and what they run, run as they run it."""
 
 import os
 import shlex
@@ -9,24 +6,17 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 
 import pytest
 
-TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-sys.path.insert(0, os.path.join(TOP, "scripts"))
+from box import alive, wait_for
+from device import BINARIES, TOP, needs_binaries, one_box
 
-from box import Box, alive, wait_for  # noqa: E402
-
-BINARIES = os.path.abspath(os.environ.get("PROCYON_BIN", os.path.join(TOP, "target", "debug")))
 UNITS = os.path.join(TOP, "dist", "systemd")
 # As printed in the guide: the one line that differs is the program.
 PROCSERV, OURS = "ExecStart=/usr/bin/procServ \\", "ExecStart=/usr/bin/procyon-keeper \\"
 
-pytestmark = pytest.mark.skipif(
-    not os.access(os.path.join(BINARIES, "procyon"), os.X_OK),
-    reason="UNITS ARE NOT TESTED: no binaries in {}; cargo build --bins first".format(BINARIES),
-)
+pytestmark = needs_binaries
 
 
 def unit(name):
@@ -98,27 +88,25 @@ def test_the_unit_for_an_ioc_differs_from_the_guides_in_its_program_alone(tmp_pa
 
 
 def test_the_agents_unit_may_be_restarted_without_its_keepers(tmp_path):
-    box = Box(tmp_path / "root", BINARIES)
-    box.initialise()
-    keeper_command = value(unit("procyon-keeper.service"), "ExecStart")
-    agent_command = value(unit("procyon.service"), "ExecStart")
+    with one_box(tmp_path, start=False) as box:
+        keeper_command = value(unit("procyon-keeper.service"), "ExecStart")
+        agent_command = value(unit("procyon.service"), "ExecStart")
 
-    def words(command):
-        placed = command.replace("/usr/bin/", BINARIES + "/").replace("/var/lib/procyon", box.root)
-        return shlex.split(placed)
+        def words(command):
+            placed = command.replace("/usr/bin/", BINARIES + "/").replace("/var/lib/procyon", box.root)
+            return shlex.split(placed)
 
-    box.agent_command = lambda: words(agent_command) + ["--listen-ssh", "127.0.0.1:0", "--settings", box.settings]
-    custodian = subprocess.Popen(words(keeper_command), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        wait_for("control socket", lambda: os.path.exists(os.path.join(box.root, "run", "custodian.sock")))
-        first = box.start()
-        # What systemctl stop sends, to the unit's main process alone.
-        box.agent.send_signal(signal.SIGTERM)
-        assert box.agent.wait(15) == 0
-        assert not alive(first.pid) and alive(first.keeper) and custodian.poll() is None
-        second = box.start()
-        assert second.keeper == first.keeper and second.pid != first.pid
-    finally:
-        subprocess.run(words(value(unit("procyon-keeper.service"), "ExecStop")), stdin=subprocess.DEVNULL, timeout=30, check=False)
-        custodian.wait(15)
-        box.remove()
+        box.agent_command = lambda: words(agent_command) + ["--listen-ssh", "127.0.0.1:0", "--settings", box.settings]
+        custodian = subprocess.Popen(words(keeper_command), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            wait_for("control socket", lambda: os.path.exists(os.path.join(box.root, "run", "custodian.sock")))
+            first = box.start()
+            # What systemctl stop sends, to the unit's main process alone.
+            box.agent.send_signal(signal.SIGTERM)
+            assert box.agent.wait(15) == 0
+            assert not alive(first.pid) and alive(first.keeper) and custodian.poll() is None
+            second = box.start()
+            assert second.keeper == first.keeper and second.pid != first.pid
+        finally:
+            subprocess.run(words(value(unit("procyon-keeper.service"), "ExecStop")), stdin=subprocess.DEVNULL, timeout=30, check=False)
+            custodian.wait(15)

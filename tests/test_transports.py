@@ -1,7 +1,4 @@
-"""NETCONF over TLS, endpoints as configuration, and call home: on real binaries, with certificates of openssl.
-
-PROCYON_BIN names the folder of the binaries, target/debug unless told.
-"""
+"""NETCONF over TLS, endpoints as configuration, and call home: on real binaries, with certificates of openssl."""
 
 import base64
 import hashlib
@@ -13,8 +10,8 @@ import subprocess
 import pytest
 from ncclient import manager
 
-from test_hostile import NACM, config, group_config
-from test_main_job import box, boxes, one_box, pytestmark, refusal, session  # noqa: F401
+from test_hostile import config, group_config
+from device import boxes, refusal
 
 SERVER = "urn:ietf:params:xml:ns:yang:ietf-netconf-server"
 KEYSTORE = "urn:ietf:params:xml:ns:yang:ietf-keystore"
@@ -72,7 +69,7 @@ def certificates(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def stores(box, certificates):  # noqa: F811
+def stores(box, certificates):
     """Keystore and truststore with all of it, and an account for the user of the certificate."""
     key = os.path.join(box.root, "keys", "tls-key")
     with open(certificates.path("device.key"), "rb") as source, open(os.open(key, os.O_CREAT | os.O_WRONLY, 0o600), "wb") as target:
@@ -143,7 +140,7 @@ def no_server():
 
 
 @pytest.fixture
-def clean(box):  # noqa: F811
+def clean(box):
     yield
     with box.connect() as last:
         box.configure(last, no_server())
@@ -340,7 +337,7 @@ def home(port=0):
     return server
 
 
-def options_of(box):  # noqa: F811
+def options_of(box):
     return dict(username=box.admin, key_filename=box.key, hostkey_verify=False, allow_agent=False, look_for_keys=False, timeout=SECONDS)
 
 

@@ -1,13 +1,12 @@
-"""A store that was written with other modules, or by another version: it loads, or says what it cannot place.
-
-PROCYON_BIN names the folder of the binaries, target/debug unless told.
-"""
+"""A store that was written with other modules, or by another version: it loads, or says what it cannot place."""
 
 import os
 import subprocess
 
 import pytest
-from test_history import BINARIES, EXEC_OPER, HISTORY, boxes, host, pytestmark, set_host  # noqa: F401
+
+from device import boxes, one_box
+from test_history import EXEC_OPER, HISTORY, host, set_host
 
 SITE = "urn:test:site"
 OLD = "module site { namespace urn:test:site; prefix s; container site { leaf name { type string; } leaf room { type string; } } }"
@@ -30,20 +29,15 @@ class SiteBox(boxes.Box):
 
 @pytest.fixture
 def site_box(tmp_path):
-    tmp_path.chmod(0o755)
-    made = SiteBox(tmp_path / "root", BINARIES)
-    made.write_module(OLD)
-    try:
-        made.initialise()
-        made.start()
+    with open(str(tmp_path / "site.yang"), "w", encoding="utf-8") as handle:
+        handle.write(OLD)
+    with one_box(tmp_path, SiteBox) as made:
         with made.connect() as session:
             config = '<config xmlns="{}"><site xmlns="{}"><name>north</name><room>A 12</room></site></config>'
             session.edit_config(target="candidate", config=config.format(boxes.NETCONF, SITE))
             session.commit()
             set_host(session, "start")
         yield made
-    finally:
-        made.remove()
 
 
 def restart(box):

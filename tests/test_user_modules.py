@@ -1,46 +1,20 @@
 """A user's own modules, YANG 1.0 and 1.1, served as plain configuration: what the languages have, each used once."""
 
 import os
-import sys
 
 import pytest
 from lxml import etree
 
-sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-
-import test_main_job as job  # noqa: E402
-from test_main_job import TOP, boxes  # noqa: E402
-from test_rfc6241 import subtree  # noqa: E402
-
-from peer import Peer  # noqa: E402
-
-pytestmark = job.pytestmark
+from device import TOP, boxes
+from peer import Peer
+from sample import subtree
 
 
-class HouseBox(boxes.Box):
+class Device(boxes.Box):
     def agent_command(self):
         modules = ["sample", "more", "old:fast", "old-changes"]
         words = [word for module in modules for word in ("--module", module)]
         return super().agent_command() + ["--yang-dir", os.path.join(TOP, "tests", "yang")] + words
-
-
-@pytest.fixture(scope="module")
-def box(tmp_path_factory):
-    made = HouseBox(tmp_path_factory.mktemp("house") / "root", job.BINARIES)
-    try:
-        made.initialise()
-        made.start()
-        yield made
-    finally:
-        made.remove()
-
-
-@pytest.fixture
-def peer(box):
-    with Peer(box.ready.socket) as opened:
-        yield opened
-    with Peer(box.ready.socket) as opened:
-        opened.ok("<discard-changes/>")
 
 
 def house(inside):

@@ -1,14 +1,11 @@
-"""Users as configuration: who gets in, for how long, and what they are shown.
-
-PROCYON_BIN names the folder of the binaries, target/debug unless told.
-"""
+"""Users as configuration: who gets in, for how long, and what they are shown."""
 
 import subprocess
 
 import pytest
 
 from test_hostile import SYSTEM, config, group_config, user_config
-from test_main_job import box, boxes, one_box, pytestmark, refusal, session  # noqa: F401
+from device import boxes, refusal
 
 LOGIN = "urn:procyon:login"
 
