@@ -36,5 +36,6 @@ pub mod sys;
 pub mod system;
 pub mod systemd;
 pub mod transport;
+pub mod validation;
 pub mod viewer;
 pub mod yang;

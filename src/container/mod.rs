@@ -19,5 +19,6 @@ pub mod machine;
 pub mod pace;
 pub mod provision;
 pub mod rules;
+pub mod scripts;
 pub mod spec;
 pub mod words;
