@@ -306,12 +306,15 @@ async fn run(options: Options) -> anyhow::Result<()> {
     tasks.spawn(finish_ssh(ssh.clone(), stop.clone()));
     vitals.spawn("transports", transport_driver.run(ssh, services, limits, stop.clone()));
     deposit::drop_listeners_left(&mut deposits, &mut deposit);
-    if let Some(client) = deposit {
-        tasks.spawn(services::watch_custodian(client, syslog.clone(), bell, stop.clone()));
-    }
 
     let keeper = keeper_pid.pid(KEEPER_TIME_MAX).await;
     announce(&addresses, &socket, keeper)?;
+    if let Some(client) = deposit {
+        if let Err(error) = client.ready() {
+            warn!(%error, "the custodian is not told that we serve");
+        }
+        tasks.spawn(services::watch_custodian(client, syslog.clone(), bell, stop.clone()));
+    }
     tokio::select! {
         signal = services::wait_for_signal() => signal?,
         Some(part) = missing.recv() => {

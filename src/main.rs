@@ -105,6 +105,9 @@ struct AgentArguments {
     /// Stop everything on this root in order: agent, scripts, keeper.
     #[arg(long, conflicts_with_all = ["listen_ssh", "yang_dirs", "modules", "settings"])]
     stop: bool,
+    /// Have agent, keeper and custodian become the programs that are installed now; what runs is not touched.
+    #[arg(long, conflicts_with_all = ["listen_ssh", "yang_dirs", "modules", "settings", "stop"])]
+    upgrade: bool,
     /// Be the agent, instead of having the custodian start it.
     #[arg(long, hide = true, conflicts_with = "stop")]
     serve: bool,
@@ -172,6 +175,10 @@ fn run_agent(arguments: AgentArguments) -> anyhow::Result<ExitCode> {
     let layout = Layout::open(&arguments.root)?;
     if arguments.stop {
         launcher::stop(&layout)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    if arguments.upgrade {
+        writeln!(std::io::stdout(), "{}", launcher::upgrade(&layout)?)?;
         return Ok(ExitCode::SUCCESS);
     }
     // Read here too when only launching: a mistake is told at once, to the one who typed it.
