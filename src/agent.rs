@@ -25,6 +25,7 @@ mod services;
 mod shell_socket;
 mod shells;
 mod urls;
+mod validation;
 mod vitals;
 mod xmlrpc;
 
@@ -43,6 +44,7 @@ use self::vitals::Vitals;
 
 use crate::alarms::provider::AlarmProvider;
 use crate::appmgr;
+use crate::container::scripts;
 use crate::container::spec::Floor;
 use crate::datastore::history::Limits as HistoryLimits;
 use crate::eem;
@@ -52,6 +54,7 @@ use crate::netconf::counters::Counters;
 use crate::netconf::driver::ServeOptions;
 use crate::northbound::driver::{Committed, Northbound, Parts};
 use crate::northbound::handle::Handle;
+use crate::northbound::judging::Judge;
 use crate::northbound::notifications::log::EventLog;
 use crate::northbound::notifications::scribe::Scribe;
 use crate::northbound::provider::Provider;
@@ -161,7 +164,7 @@ async fn run(options: Options) -> anyhow::Result<()> {
             .context("the journal of script runs cannot be opened")?;
     let (request_keeper, request_events) = Keeper::connect_for(layout.keeper_socket(), Floor::Request);
     let (requests, request_driver) = request::driver::open(request::driver::Parts {
-        places: request_places(&layout, &settings),
+        places: script_places(&layout, &settings),
         keeper: request_keeper,
         events: request_events,
         journal,
@@ -169,6 +172,18 @@ async fn run(options: Options) -> anyhow::Result<()> {
         heard: request_heard,
         checksums: exec_shelf::checksums(scripts.clone()),
     });
+
+    let grammar = library::grammar(schema, &settings, &yang_dirs)?;
+    let (judge_heard, judge_hearing) = mpsc::channel(HEARD_WAITING_MAX);
+    let (validation, court, judge_driver) = crate::validation::driver::open(validation::parts(
+        &layout,
+        &settings,
+        script_places(&layout, &settings),
+        schema,
+        Arc::clone(&grammar),
+        scripts.clone(),
+        judge_heard,
+    ));
 
     let (teller, happenings) = events::teller();
     let (wants_notifications, wanted) = watch::channel(false);
@@ -192,7 +207,11 @@ async fn run(options: Options) -> anyhow::Result<()> {
         Box::new(transports),
         Box::new(accounts::AccountsProvider::new(accounts.clone())),
         Box::new(system.provider),
-        Box::new(request::provider::RequestProvider::new(requests.clone(), exec_shelf::shelf(scripts.clone()))),
+        Box::new(request::provider::RequestProvider::new(
+            requests.clone(),
+            exec_shelf::shelf(scripts.clone()),
+            exec_shelf::fetch(scripts.clone()),
+        )),
         Box::new(script::provider::ScriptProvider::new(
             scripts,
             jiff::tz::TimeZone::system(),
@@ -201,6 +220,7 @@ async fn run(options: Options) -> anyhow::Result<()> {
         Box::new(appmgr::provider::AppManager::new(app_messages, commits)),
         Box::new(containers.provider),
         Box::new(event_manager),
+        Box::new(validation),
         Box::new(lifecycle.provider),
         Box::new(AlarmProvider::new(alarms.desk, news::now)),
     ];
@@ -216,6 +236,7 @@ async fn run(options: Options) -> anyhow::Result<()> {
         recover,
         history: HistoryLimits { commits: settings.limits.history_commits, bytes: settings.limits.history_bytes },
         providers,
+        judge: Box::new(court),
         sessions_max: settings.limits.sessions,
         candidates: match settings.candidate {
             Candidate::Shared => Candidates::Shared,
@@ -251,10 +272,8 @@ async fn run(options: Options) -> anyhow::Result<()> {
     };
     vitals.spawn("script runs", request_driver);
     vitals.spawn("event manager", event_driver);
+    vitals.spawn("commit scripts", until(stop.clone(), judge_driver));
     tasks.spawn(events::listen_to_notifications(northbound.clone(), teller.clone(), wanted, stop.clone()));
-    let hearing = doors::Hearing { teller, apps: hearing, requests: request_hearing };
-    let attending = doors::serve(hearing, northbound.clone(), serve_options.clone(), syslog.clone(), stop.clone());
-    vitals.spawn("doors", attending);
 
     let socket = layout.agent_socket();
     let local = local::listen(&socket).with_context(|| format!("{} cannot be opened", socket.display()))?;
@@ -262,13 +281,21 @@ async fn run(options: Options) -> anyhow::Result<()> {
 
     let ssh_config = ssh_config(&layout, &settings)?;
     let common = shells::Common {
-        grammar: library::grammar(schema, &settings, &yang_dirs)?,
+        grammar,
         node: format!("RP/{}", settings.node),
         harddisk: layout.harddisk(),
         northbound: northbound.clone(),
         options: serve_options.clone(),
     };
     let shells = shells::Shells::start(common, stop.clone()).context("the shells' thread cannot be started")?;
+    let hearing = doors::Hearing { teller, apps: hearing, requests: request_hearing, judges: judge_hearing };
+    let behind = doors::Behind {
+        northbound: northbound.clone(),
+        options: serve_options.clone(),
+        shells: shells.clone(),
+        syslog: syslog.clone(),
+    };
+    vitals.spawn("doors", doors::serve(hearing, behind, stop.clone()));
     let shell_socket = layout.shell_socket();
     let shell_listener =
         local::listen(&shell_socket).with_context(|| format!("{} cannot be opened", shell_socket.display()))?;
@@ -338,6 +365,14 @@ async fn run(options: Options) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// For what has no end of its own.
+async fn until(stop: CancellationToken, work: impl Future<Output = ()>) {
+    tokio::select! {
+        () = work => {}
+        () = stop.cancelled() => {}
+    }
+}
+
 /// Keeps the agent until the connections have ended.
 async fn finish_ssh(ssh: ssh::Server, stop: CancellationToken) {
     stop.cancelled().await;
@@ -348,6 +383,7 @@ struct NorthboundParts {
     recover: recovery::Recovery,
     history: HistoryLimits,
     providers: Vec<Box<dyn Provider>>,
+    judge: Box<dyn Judge>,
     sessions_max: usize,
     candidates: Candidates,
     sessions_per_user_max: usize,
@@ -396,6 +432,7 @@ fn build_northbound(
         recover,
         history,
         providers,
+        judge,
         sessions_max,
         candidates,
         sessions_per_user_max,
@@ -425,6 +462,7 @@ fn build_northbound(
         places,
         boot_id,
         providers,
+        judge: Some(judge),
         sessions_max,
         candidates,
         sessions_per_user_max,
@@ -479,9 +517,9 @@ fn app_places(layout: &Layout, settings: &Settings) -> appmgr::driver::Places {
     }
 }
 
-fn request_places(layout: &Layout, settings: &Settings) -> request::driver::Places {
+fn script_places(layout: &Layout, settings: &Settings) -> scripts::Places {
     let apps = app_places(layout, settings);
-    request::driver::Places {
+    scripts::Places {
         repository: layout.repository(""),
         device_repository: "/harddisk:/mirror/script-mgmt".to_owned(),
         logs: apps.logs,
@@ -512,6 +550,7 @@ fn system_settings(layout: &Layout, settings: &Settings) -> system::Settings {
     system::Settings {
         node_name: settings.node.clone(),
         log_node_name: format!("RP/{}", settings.node),
+        figures: settings.host_figures.clone(),
         ..system::Settings::below(&layout.state())
     }
 }

@@ -36,6 +36,7 @@ pub mod sys;
 pub mod system;
 pub mod systemd;
 pub mod transport;
+pub mod validation;
 pub mod viewer;
 pub mod xmlrpc;
 pub mod yang;

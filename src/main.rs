@@ -1,6 +1,7 @@
 //! The command `procyon`: arguments and exit status. What it does is in the library.
 
 use std::io::{IsTerminal, Read, Write};
+use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -39,6 +40,8 @@ enum Command {
     Shell(ShellArguments),
     /// Read files of procServ, conserver or supervisord: print the containers that they describe, and what does not fit.
     Import(ImportArguments),
+    /// Look at a script without running it (lint), or run it on a scratch device and show what it did (try).
+    Script(ScriptArguments),
 }
 
 #[derive(Args)]
@@ -51,6 +54,16 @@ struct ShellArguments {
     commands: Vec<String>,
     /// A file of lines to carry out.
     file: Option<PathBuf>,
+}
+
+#[derive(Args)]
+struct ScriptArguments {
+    /// What to do with it.
+    #[arg(value_parser = ["lint", "try"])]
+    what: String,
+    /// The script, and for `try` the words that it is given; for `lint` more scripts.
+    #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true, value_name = "FILE")]
+    words: Vec<std::ffi::OsString>,
 }
 
 #[derive(Args)]
@@ -124,6 +137,7 @@ fn main() -> ExitCode {
         Command::Import(arguments) => moving::driver::import(&arguments.files).map(|()| ExitCode::SUCCESS),
         Command::Console(arguments) => show_console(arguments),
         Command::Shell(arguments) => run_shell(&arguments),
+        Command::Script(arguments) => run_script_tool(&arguments),
     };
     done.unwrap_or_else(|error| {
         tell(&error);
@@ -169,6 +183,20 @@ fn show_console(arguments: ConsoleArguments) -> anyhow::Result<ExitCode> {
 fn run_shell(arguments: &ShellArguments) -> anyhow::Result<ExitCode> {
     let layout = Layout::open(&arguments.root)?;
     shell_command::run(&layout, &arguments.commands, arguments.file.as_deref())
+}
+
+/// Becomes the tool, which comes with the on-box library.
+fn run_script_tool(arguments: &ScriptArguments) -> anyhow::Result<ExitCode> {
+    let python = Settings::default().python;
+    let own = std::env::current_exe().context("this program cannot tell where it is")?;
+    let error = std::process::Command::new(&python.interpreter)
+        .args(["-m", "procyon_testing", &arguments.what])
+        .args(&arguments.words)
+        .env("PYTHONPATH", &python.package)
+        .env("PYTHONDONTWRITEBYTECODE", "1")
+        .env("PROCYON_BIN", own.parent().unwrap_or(&own))
+        .exec();
+    Err(error).with_context(|| format!("{} cannot be run", python.interpreter.display()))
 }
 
 fn run_agent(arguments: AgentArguments) -> anyhow::Result<ExitCode> {

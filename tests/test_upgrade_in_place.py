@@ -10,12 +10,12 @@ import socket
 import subprocess
 
 import pytest
-from conftest import BINARIES, MISSING, boxes
+from device import BINARIES, boxes, needs_binaries, one_box
 
 NETCONF = boxes.NETCONF
 CONTAINERS = '<config xmlns="{}"><containers xmlns="urn:procyon:container">{}</containers></config>'
 
-pytestmark = pytest.mark.skipif(bool(MISSING), reason="UPGRADES ARE NOT TESTED: no {}; cargo build --bins first".format(MISSING))
+pytestmark = needs_binaries
 
 
 class Manager:
@@ -41,32 +41,25 @@ class Manager:
 @pytest.fixture
 def house(tmp_path):
     """A device whose programs are copies of its own, started by a service manager."""
-    # Containers may run as another user, who has to reach the root through pytest's private folders.
-    for each in (tmp_path, *tmp_path.parents):
-        if each.stat().st_uid == os.geteuid() and each.name.startswith(("pytest-", tmp_path.name)):
-            each.chmod(0o755)
     binaries = tmp_path / "bin"
     binaries.mkdir()
     for name in ("procyon", "procyon-keeper"):
         shutil.copy(os.path.join(BINARIES, name), binaries)
-    made = boxes.Box(tmp_path / "root", binaries)
-    made.initialise()
-    made.manager, made.binaries = Manager(tmp_path / "notify"), binaries
-    made.custodian = subprocess.Popen(
-        made.manager.command([str(binaries / "procyon-keeper"), "--custodian", "--root", made.root]),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
+    custodian = None
+    with one_box(tmp_path, make=lambda root, _: boxes.Box(root, binaries), start=False) as made:
+        made.manager, made.binaries = Manager(tmp_path / "notify"), binaries
+        custodian = made.custodian = subprocess.Popen(
+            made.manager.command([str(binaries / "procyon-keeper"), "--custodian", "--root", made.root]),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
         made.manager.until("READY=1\nSTATUS=keeper")
         plain = made.agent_command
         made.agent_command = lambda: made.manager.command(plain())
         made.start()
         yield made
-    finally:
-        made.remove()
-        made.custodian.wait(20)
+    custodian.wait(20)
 
 
 def exe(pid):

@@ -11,6 +11,7 @@ use tracing::warn;
 use super::local::{accept, opening};
 use super::shells::{Call, Shells};
 use crate::northbound::Client;
+use crate::northbound::handle::Opening;
 use crate::shell::relay::{ASKING_BYTES_MAX, Asking, Frame, Window};
 
 /// Shells at once; a further one waits in the backlog.
@@ -39,6 +40,11 @@ async fn attend(stream: UnixStream, shells: Shells) {
         Ok(opening) => opening,
         Err(trouble) => return warn!(%trouble, "a local shell without credentials was closed"),
     };
+    converse(stream, opening, shells).await;
+}
+
+/// A shell for whoever is at the other end, on behalf of `opening`.
+pub(super) async fn converse(stream: UnixStream, opening: Opening, shells: Shells) {
     let (reader, mut writer) = stream.into_split();
     let mut reader = BufReader::new(reader);
     let mut line = String::new();

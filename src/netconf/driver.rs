@@ -79,7 +79,7 @@ where
     };
     let session = caller.session;
     // A script may open a session each second; people do not.
-    let is_script = matches!(caller.client, Client::Script { .. });
+    let is_script = matches!(caller.client, Client::Script { .. } | Client::Judge { .. });
     if is_script {
         debug!(%session, %user, %origin, "session opened");
     } else {

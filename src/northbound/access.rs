@@ -279,9 +279,9 @@ fn denied(caller: &Caller, subject: &Subject, what: &str, layer: Layer) -> Refus
             "configure `appmgr process-script {app} username NAME` with the name of a user who may, commit, and activate again"
         )),
         // RFC 8341 section 3.4.4: for a user without groups no rule is ever looked at.
-        Client::Script { .. } | Client::Netconf | Client::Tls | Client::Shell | Client::LocalShell | Client::Local | Client::Agent if subject.groups().next().is_none() => refusal
+        Client::Script { .. } | Client::Judge { .. } | Client::Netconf | Client::Tls | Client::Shell | Client::LocalShell | Client::Local | Client::Agent if subject.groups().next().is_none() => refusal
             .mend("the user is in no group of /ietf-netconf-acm:nacm/groups: put it into one that a rule permits this to"),
-        Client::Script { .. } | Client::Netconf | Client::Tls | Client::Shell | Client::LocalShell | Client::Local | Client::Agent => {
+        Client::Script { .. } | Client::Judge { .. } | Client::Netconf | Client::Tls | Client::Shell | Client::LocalShell | Client::Local | Client::Agent => {
             refusal.mend("a rule in /ietf-netconf-acm:nacm must permit it")
         }
     }
