@@ -378,6 +378,13 @@ fn play(seed: u64, steps: usize, tally: &mut Tally) -> Result<(), String> {
         match (stores.propose(id), full) {
             (Ok(proposal), Ok(())) => {
                 let (diff, changes) = (Diff::between(&running, &next), diff::changes(&running, &next));
+                if told(&changes) != told(&diff::changes_by_libyang(&running, &next)) {
+                    return Err(fail(
+                        "libyang sees other changes",
+                        &changes,
+                        &diff::changes_by_libyang(&running, &next),
+                    ));
+                }
                 if told(&proposal.diff.changes()) != told(&diff.changes()) {
                     return Err(fail("the records differ", &proposal.diff.changes(), &diff.changes()));
                 }

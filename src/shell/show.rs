@@ -4,6 +4,7 @@ pub mod alarms;
 pub mod apps;
 pub mod commits;
 pub mod host;
+pub mod processes;
 pub mod runs;
 pub mod scripts;
 
@@ -20,6 +21,7 @@ pub fn filter(verb: Verb, matched: &Matched) -> Option<String> {
         Verb::ShowAlarms => alarms::ALARMS.to_owned(),
         Verb::ShowApps => apps::filter(None),
         Verb::ShowApp | Verb::ShowAppLogs => apps::filter(matched.get("APP")),
+        Verb::ShowProcess => processes::filter(matched.get("NAME")),
         Verb::ShowCommitList => commits::filter(),
         Verb::ShowLogging => host::LOG.to_owned(),
         Verb::ShowProcesses => host::PROCESSES.to_owned(),
@@ -38,6 +40,7 @@ pub fn render(verb: Verb, matched: &Matched, grammar: &Grammar, items: &[Item]) 
         Verb::ShowAlarms => alarms::render(matched, grammar, items),
         Verb::ShowApps => apps::table(grammar, items),
         Verb::ShowApp => apps::info(matched.get("APP").unwrap_or(""), grammar, items),
+        Verb::ShowProcess => processes::table(grammar, items),
         Verb::ShowCommitList => commits::list(matched, grammar, items),
         Verb::ShowLogging => host::log(matched, grammar, items),
         Verb::ShowProcesses => host::processes(grammar, items),

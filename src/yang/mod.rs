@@ -14,6 +14,7 @@ mod ffi;
 pub mod analysis;
 pub mod build;
 pub(crate) mod change;
+mod compare;
 pub mod diff;
 pub mod errors;
 mod expression;

@@ -19,6 +19,7 @@ pub(super) const ARGUMENTS: &[Argument] = &[
         help: "How much the script logs",
     },
     Argument { name: "MINUTES", values: Values::Number(1, 65535), help: "Minutes until it is undone" },
+    Argument { name: "NAME", values: Values::Any, help: "A process, by the name of its definition" },
     Argument { name: "REQUEST", values: Values::Number(1, u32::MAX), help: "A run, by the number of its request" },
     Argument { name: "RUNTIME", values: Values::Number(1, 3600), help: "Seconds that the run may take" },
     Argument {
@@ -36,6 +37,7 @@ pub(super) const ARGUMENTS: &[Argument] = &[
     },
     Argument { name: "SUM", values: Values::Any, help: "The SHA-256 that the script has to have" },
     Argument { name: "TEXT", values: Values::Any, help: "A remark; quotes keep blanks" },
+    Argument { name: "VERSION", values: Values::Any, help: "The version that its configuration is of" },
     Argument { name: "TO", values: Values::Any, help: "The file to make: harddisk:/x" },
 ];
 
@@ -117,6 +119,13 @@ pub(super) const HELP: &[(&str, &str, &str)] = &[
     ("", "output", "What runs wrote to their output"),
     ("appmgr", "process-script", "Scripts that run as apps"),
     ("appmgr", "process-script-table", "All apps"),
+    ("show", "process", "Processes with a definition"),
+    ("", "process", "Start, stop or restart a process with a definition"),
+    ("process", "restart", "Stop and start it; what is wanted stays"),
+    ("process", "set-version", "Say of which version its configuration is"),
+    ("process", "start", "Want it, now and after every restart"),
+    ("process", "stop", "Do not want it any more"),
+    ("", "why", "Why it stands there, and what to do"),
     ("show", "processes", "The processes of the host"),
     ("exec", "prompt", "What stands before the output of commands"),
     ("", "pwd", "Tell which mode this is"),
