@@ -221,6 +221,7 @@ mod tests {
           exit       Leave this mode, or the shell
           help       How to find one's way
           logout     Leave the shell
+          process    Start, stop or restart a process with a definition
           quit       Leave this mode, or the shell
           rollback   Undo commits
           run        The Linux of the device: a shell, or one command
@@ -236,6 +237,7 @@ mod tests {
           logging         The system log
           memory          The memory of the host
           netconf         NETCONF sessions
+          process         Processes with a definition
           processes       The processes of the host
           running-config  The configuration in force
           script          The script repository
@@ -296,6 +298,7 @@ mod tests {
           load         Read configuration from a file or the terminal
           max-retries  How often a failed script is started again; without limit where nothing is set
           no           Take configuration away
+          process      Start, stop or restart a process with a definition
           pwd          Tell which mode this is
           quit         Leave this mode, or the shell
           restart      What happens when the script ends; always where nothing is set

@@ -20,6 +20,7 @@ pub(super) const ARGUMENTS: &[Argument] = &[
     },
     Argument { name: "NAME", values: Values::Any, help: "A process, by the name of its definition" },
     Argument { name: "MINUTES", values: Values::Number(1, 65535), help: "Minutes until it is undone" },
+    Argument { name: "NAME", values: Values::Any, help: "A process, by the name of its definition" },
     Argument { name: "REQUEST", values: Values::Number(1, u32::MAX), help: "A run, by the number of its request" },
     Argument { name: "RUNTIME", values: Values::Number(1, 3600), help: "Seconds that the run may take" },
     Argument {
