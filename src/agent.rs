@@ -269,7 +269,6 @@ async fn run(options: Options) -> anyhow::Result<()> {
     tasks.spawn(lifecycle::hear(lifecycle.heard, northbound.clone(), syslog.clone(), bell.clone()));
     vitals.spawn("containers", containers.driver.run());
     tasks.spawn(fleet::tell(containers.heard, northbound.clone(), syslog.clone()));
-    let grammar = library::grammar(schema, &settings, &yang_dirs)?;
     let serve_options = ServeOptions {
         message_bytes_max: settings.limits.message_bytes,
         edge: Some(Arc::new(cli_text::CliText { grammar: Arc::clone(&grammar) })),

@@ -18,7 +18,6 @@ pub(super) const ARGUMENTS: &[Argument] = &[
         values: Values::OneOf(&["CRITICAL", "DEBUG", "ERROR", "INFO", "WARNING"]),
         help: "How much the script logs",
     },
-    Argument { name: "NAME", values: Values::Any, help: "A process, by the name of its definition" },
     Argument { name: "MINUTES", values: Values::Number(1, 65535), help: "Minutes until it is undone" },
     Argument { name: "NAME", values: Values::Any, help: "A process, by the name of its definition" },
     Argument { name: "REQUEST", values: Values::Number(1, u32::MAX), help: "A run, by the number of its request" },
