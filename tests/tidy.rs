@@ -24,9 +24,11 @@ const EFFECTS_AT_HOME: &[&str] =
 
 /// Everywhere else they need a reason: path, effects, why.
 const EFFECTS_ALLOWED: &[(&str, &[&str], &str)] = &[
+    ("src/deploy/link.rs", &["tokio::", "std::fs"], "a command of its own: speaks through `ssh` and moves a file"),
     ("src/keeper/client.rs", &["tokio::"], "the agent's end of the keeper's socket: a driver that lives in the agent"),
     ("src/keeper/custodian/control.rs", &["std::fs"], "takes away the name that an earlier control socket has left"),
     ("src/keeper/custodian/lock.rs", &["std::fs"], "one lock file, taken once at start"),
+    ("src/keeper/daemons.rs", &["std::fs"], "one look at a pid file, by the keeper's workers only"),
     ("src/keeper/exits.rs", &["std::fs"], "one file a container, read and written by the keeper's workers only"),
     ("src/keeper/gate.rs", &["std::fs"], "reads the very bytes that it compares and seals"),
     ("src/keeper/log.rs", &["std::fs"], "the log files of a run, written from the keeper's loop"),

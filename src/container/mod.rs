@@ -17,6 +17,7 @@ pub mod checkpoint;
 pub mod console;
 pub mod machine;
 pub mod pace;
+pub mod permit;
 pub mod provision;
 pub mod rules;
 pub mod scripts;

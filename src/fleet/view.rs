@@ -68,6 +68,9 @@ pub fn why(manager: &Manager, name: &str, member: &Member, clock: &Clock<'_>) ->
             observed.waiting_for.as_ref().map(|path| format!("starts when {} is there", path.display())).or(failed)
         }
         Phase::Running if !observed.ready => Some("runs, and has not said yet that it is ready".to_owned()),
+        Phase::Running if observed.console_lost => {
+            Some(format!("running, console lost: it has outlived its keeper; restart {name} makes it heard again"))
+        }
         Phase::Running if observed.outdated => {
             Some(format!("runs as it was begun; its definition has changed since: restart {name} takes it up"))
         }
@@ -146,6 +149,7 @@ fn run(observed: &ContainerState, clock: &Clock<'_>) -> Vec<Element> {
     children.extend(Element::leaf_if("next-restart", observed.next_restart_unix_ms.map(clock.time_of)));
     children.push(Element::leaf("restarts", observed.restarts));
     children.push(Element::leaf("outdated", observed.outdated));
+    children.push(Element::leaf("console-lost", observed.console_lost));
     children.push(Element::leaf("viewers", observed.viewers));
     children.push(Element::leaf("output-bytes", observed.output_bytes));
     children.push(Element::leaf("log-bytes-lost", observed.log_bytes_dropped));
