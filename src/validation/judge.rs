@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::config::{self, Kind, Script};
-use super::driver::{CliLines, Desk, Heard, Message, Seat, State};
+use super::driver::{CliLines, Desk, Heard, Message, Seat, State, now};
 use super::paths::{self, Names, PathError, Target};
 use super::protocol::{self, Format, FromScript, Item, NodeSeen, QUESTIONS_MAX, Remark, Report, ToScript};
 use super::report::LastLook;
@@ -129,7 +129,7 @@ impl Court {
         looks: &mut BTreeMap<Script, LastLook>,
     ) -> Vec<Refusal> {
         let look = looks.entry(one.script.clone()).or_default();
-        let began = Instant::now();
+        let began = now();
         let asking = self.consult(one, user, view, changes, &mut look.amended);
         let outcome = tokio::time::timeout(self.look_time_max, asking).await;
         look.duration += began.elapsed();
