@@ -56,7 +56,11 @@ const EFFECTS_ALLOWED: &[(&str, &[&str], &str)] = &[
     ("src/ssh/stream.rs", &["tokio::"], "a channel as a byte stream: stream traits, no task"),
     ("src/transport/calling.rs", &["tokio::"], "one client that is called, started by the driver"),
     ("src/transport/keys.rs", &["std::fs"], "key files, read when a configuration names them"),
-    ("src/validation/judge.rs", &["tokio::", "Instant::now"], "a look at one commit: bounds it and says how long it took"),
+    (
+        "src/validation/judge.rs",
+        &["tokio::", "Instant::now"],
+        "a look at one commit: bounds it and says how long it took",
+    ),
     ("src/viewer.rs", &["tokio::", "SystemTime::now"], "a command of its own: asks the keeper and prints"),
     ("src/viewer/seat.rs", &["tokio::"], "a command of its own: a terminal and a console's socket"),
 ];
