@@ -8,6 +8,7 @@
 
 mod accounts;
 mod alarms;
+mod cli_text;
 mod console;
 mod doors;
 mod event_log;
@@ -17,9 +18,11 @@ mod fleet;
 mod library;
 mod lifecycle;
 mod lines;
+mod linux;
 mod local;
 mod monitoring;
 mod news;
+mod outside;
 mod recovery;
 mod services;
 mod shell_socket;
@@ -266,8 +269,10 @@ async fn run(options: Options) -> anyhow::Result<()> {
     tasks.spawn(lifecycle::hear(lifecycle.heard, northbound.clone(), syslog.clone(), bell.clone()));
     vitals.spawn("containers", containers.driver.run());
     tasks.spawn(fleet::tell(containers.heard, northbound.clone(), syslog.clone()));
+    let grammar = library::grammar(schema, &settings, &yang_dirs)?;
     let serve_options = ServeOptions {
         message_bytes_max: settings.limits.message_bytes,
+        edge: Some(Arc::new(cli_text::CliText { grammar: Arc::clone(&grammar) })),
         ..ServeOptions::new(names, Arc::clone(&counters))
     };
     vitals.spawn("script runs", request_driver);
@@ -280,9 +285,21 @@ async fn run(options: Options) -> anyhow::Result<()> {
     vitals.spawn("local socket", local::serve(local, northbound.clone(), serve_options.clone(), stop.clone()));
 
     let ssh_config = ssh_config(&layout, &settings)?;
+    let node = format!("RP/{}", settings.node);
+    let consoles = console::Consoles {
+        keeper: keeper_pid.clone(),
+        keeper_socket: layout.keeper_socket(),
+        northbound: northbound.clone(),
+    };
+    let lender = outside::Lender {
+        consoles: consoles.clone(),
+        linux: linux::Linux { harddisk: layout.harddisk(), stage: layout.run().join("linux"), node: node.clone() },
+        urls: Arc::new(urls::Urls::new(&layout, &settings)),
+    };
     let common = shells::Common {
+        lender,
         grammar,
-        node: format!("RP/{}", settings.node),
+        node,
         harddisk: layout.harddisk(),
         northbound: northbound.clone(),
         options: serve_options.clone(),
@@ -301,11 +318,6 @@ async fn run(options: Options) -> anyhow::Result<()> {
         local::listen(&shell_socket).with_context(|| format!("{} cannot be opened", shell_socket.display()))?;
     vitals.spawn("shell socket", shell_socket::serve(shell_listener, shells.clone(), stop.clone()));
     let limits = ssh_config.limits.clone();
-    let consoles = console::Consoles {
-        keeper: keeper_pid.clone(),
-        keeper_socket: layout.keeper_socket(),
-        northbound: northbound.clone(),
-    };
     let services = Arc::new(services::Services {
         consoles,
         northbound: northbound.clone(),

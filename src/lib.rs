@@ -15,6 +15,7 @@ pub mod appmgr;
 pub mod console;
 pub mod container;
 pub mod datastore;
+pub mod deploy;
 pub mod eem;
 pub mod fleet;
 pub mod init;

@@ -100,6 +100,12 @@ impl Access {
         let (wanted, verb) = match access {
             handle::Access::Read => (nacm::Access::Read, "read"),
             handle::Access::Update => (nacm::Access::Update, "update"),
+            handle::Access::Execute => {
+                let (module, operation) =
+                    path.trim_start_matches('/').split_once(':').ok_or_else(|| unreadable(path))?;
+                // Asking whether one might is no attempt.
+                return self.is_executable(caller, module, operation);
+            }
         };
         let target = DataPath::parse(path).map_err(|_| unreadable(path))?;
         let deny = deny_above(self.schema.node(path));
@@ -146,11 +152,18 @@ impl Access {
     }
 
     fn may_exec(&self, caller: &Caller, module: &str, operation: &str) -> Result<(), Refusal> {
+        let permitted = self.is_executable(caller, module, operation);
+        if permitted.is_err() {
+            self.count(Counters::operation_denied);
+        }
+        permitted
+    }
+
+    fn is_executable(&self, caller: &Caller, module: &str, operation: &str) -> Result<(), Refusal> {
         let deny = self.schema.top(module, operation).map_or(DefaultDeny::Nothing, deny_of);
         if self.nacm.exec(&self.subject(caller), module, operation, deny).is_permit() {
             return Ok(());
         }
-        self.count(Counters::operation_denied);
         Err(denied(caller, &self.subject(caller), &format!("operation {operation}"), Layer::Protocol))
     }
 
