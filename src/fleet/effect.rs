@@ -71,7 +71,9 @@ const STARTED_WITH: [Part; 12] = [
     ("limits", |one, other| one.rlimits != other.rlimits),
     ("resources", |one, other| one.provision.resources != other.provision.resources),
     ("new-privileges", |one, other| one.no_new_privs != other.no_new_privs),
-    ("readiness", |one, other| one.provision.readiness != other.provision.readiness),
+    ("readiness", |one, other| {
+        (one.provision.readiness, one.provision.watchdog) != (other.provision.readiness, other.provision.watchdog)
+    }),
     ("terminal", |one, other| (one.terminal, one.provision.window) != (other.terminal, other.provision.window)),
 ];
 
@@ -80,7 +82,7 @@ const PREPARED_WITH: [Part; 2] = [
     ("required-path", |one, other| one.provision.required != other.provision.required),
 ];
 
-const LIVE: [Part; 4] = [
+const LIVE: [Part; 5] = [
     ("restart", |one, other| {
         (one.restart, one.holdoff, &one.rules.delays, one.rules.start_limit)
             != (other.restart, other.holdoff, &other.rules.delays, other.rules.start_limit)
@@ -88,6 +90,7 @@ const LIVE: [Part; 4] = [
     ("stop", |one, other| (one.stop_signal, one.rules.stop_timeout) != (other.stop_signal, other.rules.stop_timeout)),
     ("readiness", |one, other| one.provision.ready_timeout != other.provision.ready_timeout),
     ("after", |one, other| one.after != other.after),
+    ("survivors", |one, other| one.survivors != other.survivors),
 ];
 
 fn differing(parts: &[Part], before: &ContainerSpec, after: &ContainerSpec) -> Vec<&'static str> {

@@ -90,6 +90,7 @@ pub fn resolve(entry: &Entry, template: Option<&Definition>, places: &Places) ->
         spec.stop_signal = signal;
     }
     spec.terminal = if definition.terminal.is_some() { Terminal::Pty } else { Terminal::Pipes };
+    spec.survivors = definition.survivors.unwrap_or_default();
     spec.provision = filler.provision(&definition)?;
     for other in &definition.after {
         spec.after.push(filler.container(other, "after")?);
@@ -185,6 +186,7 @@ impl Filler<'_> {
             required: definition.required_paths.iter().map(required).collect::<Result<_, Refusal>>()?,
             readiness: definition.readiness.unwrap_or(Readiness::WhenRunning),
             ready_timeout: definition.ready_timeout,
+            watchdog: definition.watchdog,
             resources: Resources { memory_bytes: definition.memory, processes: definition.processes },
         })
     }

@@ -14,6 +14,7 @@
 pub mod client;
 pub mod console;
 pub mod custodian;
+pub mod daemons;
 pub mod deposit;
 pub mod deposits;
 pub mod driver;
@@ -28,6 +29,7 @@ pub mod procserv;
 pub mod protocol;
 pub mod refusal;
 pub mod run_ids;
+pub mod survivors;
 pub mod tape;
 pub mod viewer;
 pub mod worker;

@@ -270,7 +270,7 @@ pub(super) fn finish(
 /// A daemon that has made its environment its own is found by its session, and so is what it has left.
 fn end_daemon(pid: i32, mark: String) {
     let leads = tree::facts(pid).is_none_or(|facts| facts.session == pid);
-    let found = tree::kill(&[&tree::Tree { mark, leader: leads.then_some(pid), group: None }]);
+    let found = tree::kill(&[&tree::Tree { mark, leader: leads.then_some(pid), group: None, known: None }]);
     if !leads
         && found == [0]
         && let Ok(pidfd) = process::pidfd_open(pid)
