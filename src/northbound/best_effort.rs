@@ -26,6 +26,8 @@ struct Search {
     /// Those of them that no refusal names.
     nearby: BTreeSet<String>,
     refusals: Vec<Refusal>,
+    /// Where and what they say.
+    told: BTreeSet<(Option<String>, String)>,
 }
 
 impl Northbound {
@@ -78,13 +80,13 @@ impl Northbound {
             return false;
         }
         let before = search.given_up.len();
-        for refusal in refusals {
-            let blamed = self.datastores.blamed(id, refusal.path.as_deref().unwrap_or("/"));
+        let paths = refusals.iter().filter_map(|refusal| refusal.path.as_deref());
+        for (refusal, blamed) in refusals.iter().zip(self.datastores.blamed(id, paths)) {
             if !blamed.is_named {
                 search.nearby.extend(blamed.paths.iter().cloned());
             }
             search.given_up.extend(blamed.paths);
-            if !search.refusals.contains(refusal) {
+            if search.told.insert((refusal.path.clone(), refusal.message.clone())) {
                 search.refusals.push(refusal.clone());
             }
         }
@@ -105,15 +107,16 @@ impl Northbound {
         let untold: Vec<Refusal> = search
             .nearby
             .intersection(&search.given_up)
-            .filter(|path| !named.iter().any(|named| is_at_or_below(named, path)))
+            .filter(|path| !has_at_or_below(&named, path))
             .map(|path| left_with_the_others(path))
             .collect();
         search.refusals.extend(untold);
     }
 }
 
-fn is_at_or_below(path: &str, above: &str) -> bool {
-    path.strip_prefix(above).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+fn has_at_or_below(paths: &BTreeSet<&str>, above: &str) -> bool {
+    let below = format!("{above}/");
+    paths.contains(above) || paths.range(below.as_str()..).next().is_some_and(|path| path.starts_with(&below))
 }
 
 fn left_with_the_others(path: &str) -> Refusal {
