@@ -8,6 +8,7 @@
 
 mod accounts;
 mod alarms;
+mod cli_text;
 mod console;
 mod doors;
 mod event_log;
@@ -17,14 +18,17 @@ mod fleet;
 mod library;
 mod lifecycle;
 mod lines;
+mod linux;
 mod local;
 mod monitoring;
 mod news;
+mod outside;
 mod recovery;
 mod services;
 mod shell_socket;
 mod shells;
 mod urls;
+mod validation;
 mod vitals;
 mod xmlrpc;
 
@@ -43,6 +47,7 @@ use self::vitals::Vitals;
 
 use crate::alarms::provider::AlarmProvider;
 use crate::appmgr;
+use crate::container::scripts;
 use crate::container::spec::Floor;
 use crate::datastore::history::Limits as HistoryLimits;
 use crate::eem;
@@ -52,6 +57,7 @@ use crate::netconf::counters::Counters;
 use crate::netconf::driver::ServeOptions;
 use crate::northbound::driver::{Committed, Northbound, Parts};
 use crate::northbound::handle::Handle;
+use crate::northbound::judging::Judge;
 use crate::northbound::notifications::log::EventLog;
 use crate::northbound::notifications::scribe::Scribe;
 use crate::northbound::provider::Provider;
@@ -161,7 +167,7 @@ async fn run(options: Options) -> anyhow::Result<()> {
             .context("the journal of script runs cannot be opened")?;
     let (request_keeper, request_events) = Keeper::connect_for(layout.keeper_socket(), Floor::Request);
     let (requests, request_driver) = request::driver::open(request::driver::Parts {
-        places: request_places(&layout, &settings),
+        places: script_places(&layout, &settings),
         keeper: request_keeper,
         events: request_events,
         journal,
@@ -169,6 +175,18 @@ async fn run(options: Options) -> anyhow::Result<()> {
         heard: request_heard,
         checksums: exec_shelf::checksums(scripts.clone()),
     });
+
+    let grammar = library::grammar(schema, &settings, &yang_dirs)?;
+    let (judge_heard, judge_hearing) = mpsc::channel(HEARD_WAITING_MAX);
+    let (validation, court, judge_driver) = crate::validation::driver::open(validation::parts(
+        &layout,
+        &settings,
+        script_places(&layout, &settings),
+        schema,
+        Arc::clone(&grammar),
+        scripts.clone(),
+        judge_heard,
+    ));
 
     let (teller, happenings) = events::teller();
     let (wants_notifications, wanted) = watch::channel(false);
@@ -192,7 +210,11 @@ async fn run(options: Options) -> anyhow::Result<()> {
         Box::new(transports),
         Box::new(accounts::AccountsProvider::new(accounts.clone())),
         Box::new(system.provider),
-        Box::new(request::provider::RequestProvider::new(requests.clone(), exec_shelf::shelf(scripts.clone()))),
+        Box::new(request::provider::RequestProvider::new(
+            requests.clone(),
+            exec_shelf::shelf(scripts.clone()),
+            exec_shelf::fetch(scripts.clone()),
+        )),
         Box::new(script::provider::ScriptProvider::new(
             scripts,
             jiff::tz::TimeZone::system(),
@@ -201,6 +223,7 @@ async fn run(options: Options) -> anyhow::Result<()> {
         Box::new(appmgr::provider::AppManager::new(app_messages, commits)),
         Box::new(containers.provider),
         Box::new(event_manager),
+        Box::new(validation),
         Box::new(lifecycle.provider),
         Box::new(AlarmProvider::new(alarms.desk, news::now)),
     ];
@@ -216,6 +239,7 @@ async fn run(options: Options) -> anyhow::Result<()> {
         recover,
         history: HistoryLimits { commits: settings.limits.history_commits, bytes: settings.limits.history_bytes },
         providers,
+        judge: Box::new(court),
         sessions_max: settings.limits.sessions,
         candidates: match settings.candidate {
             Candidate::Shared => Candidates::Shared,
@@ -245,40 +269,55 @@ async fn run(options: Options) -> anyhow::Result<()> {
     tasks.spawn(lifecycle::hear(lifecycle.heard, northbound.clone(), syslog.clone(), bell.clone()));
     vitals.spawn("containers", containers.driver.run());
     tasks.spawn(fleet::tell(containers.heard, northbound.clone(), syslog.clone()));
+    let grammar = library::grammar(schema, &settings, &yang_dirs)?;
     let serve_options = ServeOptions {
         message_bytes_max: settings.limits.message_bytes,
+        edge: Some(Arc::new(cli_text::CliText { grammar: Arc::clone(&grammar) })),
         ..ServeOptions::new(names, Arc::clone(&counters))
     };
     vitals.spawn("script runs", request_driver);
     vitals.spawn("event manager", event_driver);
+    vitals.spawn("commit scripts", until(stop.clone(), judge_driver));
     tasks.spawn(events::listen_to_notifications(northbound.clone(), teller.clone(), wanted, stop.clone()));
-    let hearing = doors::Hearing { teller, apps: hearing, requests: request_hearing };
-    let attending = doors::serve(hearing, northbound.clone(), serve_options.clone(), syslog.clone(), stop.clone());
-    vitals.spawn("doors", attending);
 
     let socket = layout.agent_socket();
     let local = local::listen(&socket).with_context(|| format!("{} cannot be opened", socket.display()))?;
     vitals.spawn("local socket", local::serve(local, northbound.clone(), serve_options.clone(), stop.clone()));
 
     let ssh_config = ssh_config(&layout, &settings)?;
-    let common = shells::Common {
-        grammar: library::grammar(schema, &settings, &yang_dirs)?,
-        node: format!("RP/{}", settings.node),
-        harddisk: layout.harddisk(),
-        northbound: northbound.clone(),
-        options: serve_options.clone(),
-    };
-    let shells = shells::Shells::start(common, stop.clone()).context("the shells' thread cannot be started")?;
-    let shell_socket = layout.shell_socket();
-    let shell_listener =
-        local::listen(&shell_socket).with_context(|| format!("{} cannot be opened", shell_socket.display()))?;
-    vitals.spawn("shell socket", shell_socket::serve(shell_listener, shells.clone(), stop.clone()));
-    let limits = ssh_config.limits.clone();
+    let node = format!("RP/{}", settings.node);
     let consoles = console::Consoles {
         keeper: keeper_pid.clone(),
         keeper_socket: layout.keeper_socket(),
         northbound: northbound.clone(),
     };
+    let lender = outside::Lender {
+        consoles: consoles.clone(),
+        linux: linux::Linux { harddisk: layout.harddisk(), stage: layout.run().join("linux"), node: node.clone() },
+        urls: Arc::new(urls::Urls::new(&layout, &settings)),
+    };
+    let common = shells::Common {
+        lender,
+        grammar,
+        node,
+        harddisk: layout.harddisk(),
+        northbound: northbound.clone(),
+        options: serve_options.clone(),
+    };
+    let shells = shells::Shells::start(common, stop.clone()).context("the shells' thread cannot be started")?;
+    let hearing = doors::Hearing { teller, apps: hearing, requests: request_hearing, judges: judge_hearing };
+    let behind = doors::Behind {
+        northbound: northbound.clone(),
+        options: serve_options.clone(),
+        shells: shells.clone(),
+        syslog: syslog.clone(),
+    };
+    vitals.spawn("doors", doors::serve(hearing, behind, stop.clone()));
+    let shell_socket = layout.shell_socket();
+    let shell_listener =
+        local::listen(&shell_socket).with_context(|| format!("{} cannot be opened", shell_socket.display()))?;
+    vitals.spawn("shell socket", shell_socket::serve(shell_listener, shells.clone(), stop.clone()));
+    let limits = ssh_config.limits.clone();
     let services = Arc::new(services::Services {
         consoles,
         northbound: northbound.clone(),
@@ -338,6 +377,14 @@ async fn run(options: Options) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// For what has no end of its own.
+async fn until(stop: CancellationToken, work: impl Future<Output = ()>) {
+    tokio::select! {
+        () = work => {}
+        () = stop.cancelled() => {}
+    }
+}
+
 /// Keeps the agent until the connections have ended.
 async fn finish_ssh(ssh: ssh::Server, stop: CancellationToken) {
     stop.cancelled().await;
@@ -348,6 +395,7 @@ struct NorthboundParts {
     recover: recovery::Recovery,
     history: HistoryLimits,
     providers: Vec<Box<dyn Provider>>,
+    judge: Box<dyn Judge>,
     sessions_max: usize,
     candidates: Candidates,
     sessions_per_user_max: usize,
@@ -396,6 +444,7 @@ fn build_northbound(
         recover,
         history,
         providers,
+        judge,
         sessions_max,
         candidates,
         sessions_per_user_max,
@@ -425,6 +474,7 @@ fn build_northbound(
         places,
         boot_id,
         providers,
+        judge: Some(judge),
         sessions_max,
         candidates,
         sessions_per_user_max,
@@ -479,9 +529,9 @@ fn app_places(layout: &Layout, settings: &Settings) -> appmgr::driver::Places {
     }
 }
 
-fn request_places(layout: &Layout, settings: &Settings) -> request::driver::Places {
+fn script_places(layout: &Layout, settings: &Settings) -> scripts::Places {
     let apps = app_places(layout, settings);
-    request::driver::Places {
+    scripts::Places {
         repository: layout.repository(""),
         device_repository: "/harddisk:/mirror/script-mgmt".to_owned(),
         logs: apps.logs,
@@ -512,6 +562,7 @@ fn system_settings(layout: &Layout, settings: &Settings) -> system::Settings {
     system::Settings {
         node_name: settings.node.clone(),
         log_node_name: format!("RP/{}", settings.node),
+        figures: settings.host_figures.clone(),
         ..system::Settings::below(&layout.state())
     }
 }

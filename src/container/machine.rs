@@ -27,6 +27,19 @@ pub enum ExitStatus {
     NotSpawned,
 }
 
+impl std::fmt::Display for ExitStatus {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Code(code) => write!(f, "exited with code {code}"),
+            Self::Signal { number, core } => {
+                write!(f, "ended by {}{}", signal_in_words(*number), if *core { ", with a core" } else { "" })
+            }
+            Self::Unknown => f.write_str("ended, nobody knows how"),
+            Self::NotSpawned => f.write_str("could not be started"),
+        }
+    }
+}
+
 /// `SIGKILL`, or `signal 64` for one without a name.
 pub fn signal_in_words(number: i32) -> String {
     match nix::sys::signal::Signal::try_from(number) {

@@ -20,5 +20,6 @@ pub mod pace;
 pub mod permit;
 pub mod provision;
 pub mod rules;
+pub mod scripts;
 pub mod spec;
 pub mod words;

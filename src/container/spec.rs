@@ -70,12 +70,14 @@ pub enum Floor {
     Container,
     /// Process definitions.
     Process,
-    /// Runs of exec, eem and precommit scripts, by request id.
+    /// Runs of exec and eem scripts, by request id.
     Request,
+    /// Scripts that look at commits.
+    Judge,
 }
 
 impl Floor {
-    const PREFIXED: [Self; 3] = [Self::Container, Self::Process, Self::Request];
+    const PREFIXED: [Self; 4] = [Self::Container, Self::Process, Self::Request, Self::Judge];
 
     fn prefix(self) -> &'static str {
         match self {
@@ -83,6 +85,7 @@ impl Floor {
             Self::Container => "container:",
             Self::Process => "process:",
             Self::Request => "request:",
+            Self::Judge => "judge:",
         }
     }
 }

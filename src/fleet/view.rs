@@ -2,7 +2,7 @@
 
 use super::effect::Effect;
 use super::manager::{Manager, Member};
-use crate::container::machine::ExitStatus;
+use crate::container::machine::{ExitStatus, signal_in_words};
 use crate::keeper::exits::ExitRecord;
 use crate::keeper::protocol::{self, Abilities, ContainerState, Phase, Reason};
 use crate::yang::value::Element;
@@ -62,7 +62,7 @@ pub fn why(manager: &Manager, name: &str, member: &Member, clock: &Clock<'_>) ->
         Reason::StartFailed { why } => Some(why.to_string()),
         _ => None,
     };
-    let last = observed.last_exit.map(exit_in_words).unwrap_or_else(|| "ended".to_owned());
+    let last = observed.last_exit.map(|exit| exit.to_string()).unwrap_or_else(|| "ended".to_owned());
     match observed.phase {
         Phase::Starting => {
             observed.waiting_for.as_ref().map(|path| format!("starts when {} is there", path.display())).or(failed)
@@ -97,21 +97,6 @@ pub fn why(manager: &Manager, name: &str, member: &Member, clock: &Clock<'_>) ->
         | Phase::ExitSuccess
         | Phase::Mismatch => None,
     }
-}
-
-fn exit_in_words(exit: ExitStatus) -> String {
-    match exit {
-        ExitStatus::Code(code) => format!("exited with code {code}"),
-        ExitStatus::Signal { number, core } => {
-            format!("ended by {}{}", signal_name(number), if core { ", with a core" } else { "" })
-        }
-        ExitStatus::Unknown => "ended, nobody knows how".to_owned(),
-        ExitStatus::NotSpawned => "could not be started".to_owned(),
-    }
-}
-
-fn signal_name(number: i32) -> String {
-    nix::sys::signal::Signal::try_from(number).map_or_else(|_| number.to_string(), |signal| signal.to_string())
 }
 
 pub fn host(abilities: &Abilities) -> Element {
@@ -179,7 +164,7 @@ fn exit(record: &ExitRecord, with_lines: bool, clock: &Clock<'_>) -> Element {
     children.push(Element::leaf("ended", (clock.time_of)(record.ended_unix_ms)));
     match record.status {
         ExitStatus::Code(code) => children.push(Element::leaf("code", code)),
-        ExitStatus::Signal { number, .. } => children.push(Element::leaf("signal", signal_name(number))),
+        ExitStatus::Signal { number, .. } => children.push(Element::leaf("signal", signal_in_words(number))),
         ExitStatus::Unknown | ExitStatus::NotSpawned => {}
     }
     children.extend(Element::leaf_if("core", record.core.as_ref()));

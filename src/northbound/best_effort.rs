@@ -8,6 +8,7 @@
 use std::collections::BTreeSet;
 
 use super::driver::Northbound;
+use super::judging::COMMIT_SCRIPT;
 use super::{Answer, Caller, CommitOptions, Kind, Refusal, Response};
 use crate::datastore::{CandidateId, Kept};
 
@@ -71,7 +72,9 @@ impl Northbound {
 
     /// Whether there is anything to give up for these.
     fn give_up(&mut self, id: CandidateId, refusals: &[Refusal], search: &mut Search) -> bool {
-        if refusals.iter().any(|refusal| refusal.path.is_none()) || !self.datastores.conflicts(id).is_empty() {
+        // What a script objects to may be about more than the node that it names.
+        let is_whole = |refusal: &Refusal| refusal.path.is_none() || refusal.app_tag.as_deref() == Some(COMMIT_SCRIPT);
+        if refusals.iter().any(is_whole) || !self.datastores.conflicts(id).is_empty() {
             return false;
         }
         let before = search.given_up.len();
