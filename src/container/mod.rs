@@ -15,6 +15,7 @@
 
 pub mod checkpoint;
 pub mod console;
+pub mod ending;
 pub mod machine;
 pub mod pace;
 pub mod permit;

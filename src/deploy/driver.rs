@@ -241,7 +241,6 @@ impl Work {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "the driver is where the clock is read")]
 fn now() -> Instant {
     Instant::now()
 }
