@@ -280,7 +280,7 @@ fn is_well_formed(message: &[u8]) -> bool {
                 let is_bad = |attribute: Result<Attribute<'_>, AttrError>| match attribute {
                     Ok(attribute) => {
                         let is_unbound = matches!(reader.resolver().resolve_attribute(attribute.key).0, Unknown(_));
-                        is_unbound && !attribute.key.as_ref().starts_with(b"xmlns")
+                        is_unbound && !attribute.key.as_ref().starts_with("xmlns")
                     }
                     Err(_) => true,
                 };
