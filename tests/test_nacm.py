@@ -1,19 +1,13 @@
 """The example of RFC 8341, appendix A, from outside: its groups and rules, and what each of its people may do."""
 
 import os
-import sys
 
 import pytest
 from ncclient.operations import RPCError
 from ncclient.xml_ import to_ele
 
-sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-
-import test_main_job as job  # noqa: E402
-from test_hostile import NACM, config, user_config  # noqa: E402
-from test_main_job import boxes, refusal  # noqa: E402
-
-pytestmark = job.pytestmark
+from device import BINARIES, boxes, refusal
+from test_hostile import NACM, config, user_config
 
 MONITORING = "urn:ietf:params:xml:ns:yang:ietf-netconf-monitoring"
 ACME = 'xmlns="http://example.com/ns/netconf"'
@@ -62,7 +56,7 @@ APPENDIX = (
     + "</groups>"
     # A.2 to A.5; lists are looked at in their order.
     + rules("guest-acl", ["guest"], rule("deny-ncm", "deny", "*", **module("ietf-netconf-monitoring")),
-            rule("deny-nacm", "deny", "*", **path("/a:nacm", NACM)))
+            rule("deny-nacm", "deny", "*", path=("/ietf-netconf-acm:nacm", "")))
     + rules("guest-limited-acl", ["limited", "guest"], rule("deny-kill-session", "deny", "exec", **rpc("kill-session")),
             rule("deny-delete-config", "deny", "exec", **rpc("delete-config")),
             rule("permit-dummy-interface", "permit", "read update",
@@ -84,17 +78,15 @@ INTERFACES = (
 class AcmeBox(boxes.Box):
     def agent_command(self):
         words = [word for each in MODULES for word in ("--module", each)]
-        return super().agent_command() + ["--yang-dir", str(self.root.parent)] + words
+        return super().agent_command() + ["--yang-dir", os.path.dirname(self.root)] + words
 
 
 @pytest.fixture(scope="module")
 def box(tmp_path_factory):
-    if job.MISSING:
-        pytest.skip("there are no binaries")
     folder = tmp_path_factory.mktemp("acme")
     for each, text in MODULES.items():
         (folder / (each + ".yang")).write_text(text)
-    made = AcmeBox(folder / "root", job.BINARIES)
+    made = AcmeBox(folder / "root", BINARIES)
     try:
         made.initialise()
         made.start()
