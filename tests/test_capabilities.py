@@ -177,6 +177,27 @@ def test_a_configuration_goes_to_a_file_and_comes_back(peer, box):
 
 
 @pytest.mark.parametrize(
+    "mode, written",
+    [
+        ("explicit", ["<name>"]),
+        ("trim", ["<name>"]),
+        ("report-all", ["<name>", "<mtu>1500</mtu>"]),
+        ("report-all-tagged", ["<name>", ':default="true">1500</mtu>']),
+    ],
+)
+def test_a_copy_to_a_file_has_the_defaults_that_were_asked_for_and_can_be_read_again(peer, box, mode, written):
+    peer.edit(top("<name>n</name>"), "running")
+    mode = '<with-defaults xmlns="urn:ietf:params:xml:ns:yang:ietf-netconf-with-defaults">{}</with-defaults>'.format(mode)
+    copy = "<copy-config><target>{}</target><source>{}</source>{}</copy-config>"
+    peer.ok(copy.format(FILE.format("modes.xml"), "<running/>", mode))
+    with open(os.path.join(box.root, "harddisk", "modes.xml"), encoding="utf-8") as handle:
+        text = handle.read()
+    assert [piece for piece in ("<name>", "<mtu>1500</mtu>", ':default="true">1500</mtu>') if piece in text] == written
+    peer.ok("<validate><source>{}</source></validate>".format(FILE.format("modes.xml")))
+    peer.edit(top("", 'nc:operation="remove"'), "running")
+
+
+@pytest.mark.parametrize(
     "url, said",
     [
         ("ftp://h/x", "protocol invalid-value /nc:rpc/nc:copy-config/nc:url"),

@@ -9,7 +9,7 @@ use super::text::quote;
 use super::xml::{Parsed, Tag};
 use crate::northbound::filter::XPath;
 use crate::northbound::url::Url;
-use crate::northbound::{Datastore, Fragment, Kind, Request, Source};
+use crate::northbound::{Datastore, Fragment, Kind, Request, Source, WithDefaults};
 
 pub(super) const PARTIAL_LOCK: &str = "urn:ietf:params:xml:ns:netconf:partial-lock:1.0";
 
@@ -52,7 +52,7 @@ impl<'m> Reader<'_, 'm> {
     }
 
     pub(super) fn copy_config(&mut self) -> Parsed<Request> {
-        let (mut target, mut source) = (None, None);
+        let (mut target, mut source, mut with_defaults) = (None, None, None);
         self.parameters(|reader, tag| match reader.base_name(tag) {
             "target" => {
                 let read = reader.place(tag)?;
@@ -62,23 +62,28 @@ impl<'m> Reader<'_, 'm> {
                 let read = reader.place(tag)?;
                 reader.once(&mut source, read, tag)
             }
-            _ if super::operation::is_with_defaults(tag) => Err(refuse(
-                Kind::OperationNotSupported,
-                "copy-config copies what is explicitly set; with-defaults is for get and get-config",
-            )),
+            _ if super::operation::is_with_defaults(tag) => {
+                let read = reader.one_of(tag, &super::operation::DEFAULTS)?;
+                reader.once(&mut with_defaults, read, tag)
+            }
             _ => Err(reader.unknown(tag)),
         })?;
         let target = target.ok_or_else(|| self.missing("target"))?;
         let source = source.ok_or_else(|| self.missing("source"))?;
         let (source, from) = source.into_source();
         match target {
+            // RFC 6243 section 4.5.3 is about what is written elsewhere; a datastore knows its defaults.
+            Place::Datastore(_) if with_defaults.is_some_and(|mode| mode != WithDefaults::Explicit) => Err(Box::new(
+                refuse(Kind::OperationNotSupported, "a datastore is copied with what is explicitly set")
+                    .mend("leave out <with-defaults>, or copy to a URL"),
+            )),
             Place::Datastore(target) => Ok(fetched(from, Request::CopyConfig { target, source })),
             // RFC 6241 section 8.8.5.2 leaves copies between two URLs to the server.
             Place::Url(_) if from.is_some() => Err(Box::new(
                 refuse(Kind::OperationNotSupported, "a configuration is not copied from one URL to another")
                     .mend("copy it to a datastore between"),
             )),
-            Place::Url(url) => Ok(Request::CopyToUrl { url, source }),
+            Place::Url(url) => Ok(Request::CopyToUrl { url, source, with_defaults: with_defaults.unwrap_or_default() }),
             Place::Inline(_) => Err(refuse(
                 Kind::BadElement { element: "config".to_owned() },
                 "a target is a datastore or a URL, not <config>",

@@ -6,15 +6,16 @@
 use std::cell::Cell;
 
 use super::handle;
-use super::nacm::{self, Counters, DataPath, DefaultDeny, Nacm, ReadScope, Step, Subject};
+use super::nacm::{self, Counters, DataPath, DefaultDeny, Nacm, Step, Subject};
 use super::notifications::Rights;
 use super::provider::{Change, Edit};
 use super::refusal::Layer;
+use super::sight::{Masks, Reader};
 use super::{Caller, Client, Kind, Refusal, Request};
 use crate::datastore::edit::{self, Touch};
 use crate::yang::rpc::Operation;
 use crate::yang::schema::{NacmDefault, Schema, SchemaNode};
-use crate::yang::tree::{Node, Tree};
+use crate::yang::tree::Tree;
 use crate::yang::value::Element;
 
 pub(super) const NACM_ROOT: &str = "/ietf-netconf-acm:nacm";
@@ -23,19 +24,21 @@ pub(super) const NACM_ROOT: &str = "/ietf-netconf-acm:nacm";
 pub(super) struct Access {
     schema: &'static Schema,
     nacm: Nacm,
+    masks: Masks,
     counters: Cell<Counters>,
 }
 
 impl Access {
     /// The rules as running has them.
     pub(super) fn read(schema: &'static Schema, running: &Tree) -> Self {
-        Self { schema, nacm: compiled(running), counters: Cell::default() }
+        Self { schema, nacm: compiled(running), masks: Masks::default(), counters: Cell::default() }
     }
 
     /// After a commit: rules that changed hold for the next request of every session.
     pub(super) fn refresh(&mut self, running: &Tree, changed: &[Change]) {
         if changed.iter().any(|change| change.path.starts_with(NACM_ROOT)) {
             self.nacm = compiled(running);
+            self.masks = Masks::default();
         }
     }
 
@@ -120,9 +123,7 @@ impl Access {
 
     /// Who decides what `caller` sees; `None` when nothing is hidden.
     pub(super) fn reader(&self, caller: &Caller) -> Option<Reader<'_>> {
-        let subject = self.subject(caller);
-        let scope = self.nacm.read_scope(&subject);
-        (scope != ReadScope::Everything).then_some(Reader { nacm: &self.nacm, subject, scope })
+        Reader::new(&self.nacm, self.subject(caller), &self.masks)
     }
 
     /// Who decides what `caller` may change; `None` when that is everything.
@@ -210,24 +211,6 @@ impl Rights for Access {
     }
 }
 
-/// Sees for one caller which nodes are readable.
-pub(super) struct Reader<'a> {
-    nacm: &'a Nacm,
-    subject: Subject,
-    scope: ReadScope,
-}
-
-impl Reader<'_> {
-    pub(super) fn may_read(&self, node: Node<'_>) -> bool {
-        let deny = deny_of(node.schema());
-        if self.scope == ReadScope::AllButDefaultDenied && deny != DefaultDeny::All {
-            return true;
-        }
-        let Ok(path) = DataPath::parse(&node.path()) else { return false };
-        self.nacm.data(&self.subject, nacm::Access::Read, &path, deny).is_permit()
-    }
-}
-
 /// Sees for one caller which changes are permitted.
 pub(super) struct Writer<'a> {
     access: &'a Access,
@@ -309,7 +292,7 @@ fn deny_above(node: Option<SchemaNode>) -> DefaultDeny {
 }
 
 /// What the schema says of this node and of those above it; the strictest word counts.
-fn deny_of(node: SchemaNode) -> DefaultDeny {
+pub(super) fn deny_of(node: SchemaNode) -> DefaultDeny {
     let mut strictest = DefaultDeny::Nothing;
     let mut at = Some(node);
     while let Some(node) = at {

@@ -373,7 +373,9 @@ impl Northbound {
             Request::CopyConfig { target, source } => self.copy_config(caller, target, &source),
             Request::DeleteConfig { target } => self.delete_config(caller, target),
             Request::WithUrl { url, then } => return self.with_url(caller, url, *then, reply),
-            Request::CopyToUrl { url, source } => return self.copy_to_url(caller, &url, &source, reply),
+            Request::CopyToUrl { url, source, with_defaults } => {
+                return self.copy_to_url(caller, &url, &source, with_defaults, reply);
+            }
             Request::DeleteUrl { url } => return self.delete_url(caller, &url, reply),
             Request::PartialLock { selects } => self.partial_lock(caller, &selects),
             Request::PartialUnlock { id } => self.partial_unlock(caller, id),

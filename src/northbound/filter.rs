@@ -2,6 +2,8 @@
 //!
 //! `netconf/filter.rs` parses it from XML; `yang/select.rs` applies it to a tree.
 
+use crate::yang::schema::{Schema, SchemaNode};
+
 /// The filter of a get or get-config.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Filter {
@@ -37,4 +39,45 @@ pub enum Content {
     Match(String),
     /// Children: a containment node (section 6.2.3).
     Within(Vec<Selection>),
+}
+
+/// A filter that selects of the configuration no less than `filter` does, whatever state stands beside it: but for keys,
+/// no content is matched. `None` stands for everything.
+pub fn widened(schema: &Schema, filter: &Filter) -> Option<Filter> {
+    let Filter::Subtree(selections) = filter else { return None };
+    let top = |selection: &Selection| {
+        let module = schema.module_of_namespace(selection.namespace.as_deref()?)?;
+        module.child(&selection.name)
+    };
+    Some(Filter::Subtree(selections.iter().map(|selection| wide(schema, top(selection), selection)).collect()))
+}
+
+/// `node` is what the selection names, where that can be told.
+fn wide(schema: &Schema, node: Option<SchemaNode>, selection: &Selection) -> Selection {
+    let is_match = |inner: &&Selection| matches!(inner.content, Content::Match(_));
+    let is_key = |inner: &&Selection| {
+        is_match(inner) && node.is_some_and(|node| node.keys().iter().any(|key| key.name() == inner.name))
+    };
+    let content = match &selection.content {
+        Content::Selected | Content::Match(_) => Content::Selected,
+        Content::Within(within) => {
+            let (keys, rest): (Vec<&Selection>, Vec<&Selection>) = within.iter().partition(is_key);
+            let keys = keys.into_iter().cloned();
+            match rest.iter().all(is_match) {
+                // Section 6.2.5 of RFC 6241: matches alone choose the whole of what is around them.
+                true if keys.len() == 0 => Content::Selected,
+                true => Content::Within(keys.collect()),
+                false => {
+                    let child = |inner: &Selection| {
+                        let module = schema.module_of_namespace(inner.namespace.as_deref()?)?;
+                        node?.child(module, &inner.name)
+                    };
+                    Content::Within(
+                        keys.chain(rest.into_iter().map(|inner| wide(schema, child(inner), inner))).collect(),
+                    )
+                }
+            }
+        }
+    };
+    Selection { namespace: selection.namespace.clone(), name: selection.name.clone(), attributes: Vec::new(), content }
 }

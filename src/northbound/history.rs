@@ -5,12 +5,12 @@
 
 use tracing::warn;
 
-use super::access::Reader;
 use super::candidates;
 use super::committing::CommitNote;
 use super::confirming::ROLLBACK;
 use super::driver::Northbound;
 use super::provider::Edit;
+use super::sight::Reader;
 use super::{Caller, Kind, Refusal};
 use crate::datastore::history::{self, Difference, Entry, History, Limits};
 use crate::store::commits::{CommitMeta, CommitStore};

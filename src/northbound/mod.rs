@@ -33,6 +33,7 @@ pub mod refusal;
 pub mod router;
 mod secrets;
 pub mod sessions;
+mod sight;
 pub mod startup;
 mod subscribing;
 pub mod subscriptions;
@@ -237,6 +238,7 @@ pub enum Request {
     CopyToUrl {
         url: url::Url,
         source: Source,
+        with_defaults: WithDefaults,
     },
     DeleteUrl {
         url: url::Url,

@@ -13,7 +13,7 @@ pub mod path;
 
 use std::collections::BTreeSet;
 
-pub use self::path::{DataPath, PathError, RulePath, Step};
+pub use self::path::{Coverage, DataPath, PathError, RulePath, Step};
 use crate::yang::value::Element;
 
 const MODULE: &str = "ietf-netconf-acm";
@@ -50,17 +50,6 @@ pub enum DefaultDeny {
     All,
 }
 
-/// How much a reader has to be looked at.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ReadScope {
-    /// Nothing is hidden: no node needs a decision.
-    Everything,
-    /// Only nodes under `nacm:default-deny-all` need a decision; nothing else is hidden.
-    AllButDefaultDenied,
-    /// Each node needs a decision.
-    ByNode,
-}
-
 /// Who asks, with the rule lists that concern them. Made anew when the rules change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Subject {
@@ -77,6 +66,11 @@ impl Subject {
 
     pub fn groups(&self) -> impl Iterator<Item = &str> {
         self.groups.iter().map(String::as_str)
+    }
+
+    /// The rule lists that concern them, by number: with `$USER`, all that rules can tell people apart by.
+    pub fn lists(&self) -> &[usize] {
+        &self.lists
     }
 }
 
@@ -141,6 +135,16 @@ struct Rule {
     matter: Matter,
     access: AccessSet,
     action: Decision,
+}
+
+impl Rule {
+    fn is_of(&self, module: &str) -> bool {
+        names(self.module.as_deref(), module)
+    }
+
+    fn permits_anything(&self) -> bool {
+        matches!(self.matter, Matter::Anything) && self.module.is_none() && self.action == Decision::Permit
+    }
 }
 
 /// What a rule is about.
@@ -291,21 +295,44 @@ impl Nacm {
         })
     }
 
-    /// How much of a read has to be decided node by node; most readers need nothing.
-    pub fn read_scope(&self, subject: &Subject) -> ReadScope {
+    /// What is decided of reading every node in one place of the schema, whichever entries it stands in; `None` when that
+    /// depends on the entry. `place` has no keys.
+    pub fn read_everywhere(&self, subject: &Subject, place: &DataPath, deny: DefaultDeny) -> Option<Decision> {
         if subject.exempt {
-            return ReadScope::Everything;
+            return Some(Decision::Permit);
         }
-        for rule in self.rules_of(subject).filter(|rule| rule.access.has(Access::Read)) {
-            match (&rule.matter, rule.action) {
-                (Matter::Anything, Decision::Permit) if rule.module.is_none() => return ReadScope::Everything,
-                (Matter::Operation(_) | Matter::Notification(_), _) => {}
-                // What is permitted before all else is permitted anyway.
-                (Matter::Anything | Matter::Data(_) | Matter::Unreadable, Decision::Permit) if self.permits_rest() => {}
-                (Matter::Anything | Matter::Data(_) | Matter::Unreadable, _) => return ReadScope::ByNode,
+        let module = place.module().unwrap_or_default();
+        // What rules decide for the entries that they choose.
+        let mut of_some: Option<Decision> = None;
+        let unless_some_differ =
+            |of_some: Option<Decision>, last: Decision| of_some.is_none_or(|decision| decision == last).then_some(last);
+        for rule in self.rules_of(subject).filter(|rule| rule.access.has(Access::Read) && rule.is_of(module)) {
+            let coverage = match &rule.matter {
+                Matter::Anything => Coverage::Everything,
+                Matter::Unreadable if rule.action == Decision::Deny => Coverage::Everything,
+                Matter::Data(path) => path.coverage(place),
+                Matter::Unreadable | Matter::Operation(_) | Matter::Notification(_) => Coverage::Nothing,
+            };
+            match coverage {
+                Coverage::Nothing => {}
+                Coverage::Everything => return unless_some_differ(of_some, rule.action),
+                Coverage::Some if of_some.is_some_and(|decision| decision != rule.action) => return None,
+                Coverage::Some => of_some = Some(rule.action),
             }
         }
-        if self.permits_rest() { ReadScope::AllButDefaultDenied } else { ReadScope::ByNode }
+        unless_some_differ(of_some, if deny == DefaultDeny::All { Decision::Deny } else { self.read_default })
+    }
+
+    /// Whether the subject may read whatever there is: then no node need be looked at.
+    pub fn permits_all_reads(&self, subject: &Subject) -> bool {
+        if subject.exempt {
+            return true;
+        }
+        let about_data = |rule: &&Rule| !matches!(rule.matter, Matter::Operation(_) | Matter::Notification(_));
+        let mut rules = self.rules_of(subject).filter(about_data).filter(|rule| rule.access.has(Access::Read));
+        // What is permitted in part before is permitted anyway.
+        let first = rules.find(|rule| rule.action == Decision::Deny || matches!(rule.matter, Matter::Anything));
+        first.is_some_and(|rule| rule.permits_anything())
     }
 
     /// Whether a rule in front of all others lets the subject write whatever there is: then no node need be asked for.
@@ -317,16 +344,7 @@ impl Nacm {
         let about_data = |rule: &&Rule| !matches!(rule.matter, Matter::Operation(_) | Matter::Notification(_));
         let mut rules = self.rules_of(subject).filter(about_data);
         let first = rules.find(|rule| WRITES.iter().any(|access| rule.access.has(*access)));
-        first.is_some_and(|rule| {
-            matches!(rule.matter, Matter::Anything)
-                && rule.module.is_none()
-                && rule.action == Decision::Permit
-                && WRITES.iter().all(|access| rule.access.has(*access))
-        })
-    }
-
-    fn permits_rest(&self) -> bool {
-        self.read_default.is_permit()
+        first.is_some_and(|rule| rule.permits_anything() && WRITES.iter().all(|access| rule.access.has(*access)))
     }
 
     fn rules_of<'a>(&'a self, subject: &'a Subject) -> impl Iterator<Item = &'a Rule> {
@@ -341,7 +359,7 @@ impl Nacm {
         fits: impl Fn(&Matter) -> bool,
     ) -> Option<Decision> {
         self.rules_of(subject)
-            .filter(|rule| rule.access.has(access) && names(rule.module.as_deref(), module))
+            .filter(|rule| rule.access.has(access) && rule.is_of(module))
             .find(|rule| match &rule.matter {
                 Matter::Anything => true,
                 Matter::Unreadable => rule.action == Decision::Deny,

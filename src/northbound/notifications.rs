@@ -290,7 +290,7 @@ impl Stream {
     pub(super) fn check(&self, filter: &Filter) -> Result<(), Refusal> {
         let sample = Element::node("replayComplete", Vec::new()).in_module(MODULE);
         match notification::from_element(self.schema, &sample) {
-            Ok(sample) => select::select(&sample.tree, filter, None).map(|_| ()),
+            Ok(sample) => select::select(&sample.tree, filter).map(|_| ()),
             Err(_) => Ok(()),
         }
         .map_err(|refusal| refusal.at_layer(Layer::Protocol))
@@ -355,7 +355,7 @@ impl Subscription {
         let is_selected = self
             .filter
             .as_ref()
-            .is_none_or(|filter| select::select(tree, filter, None).is_ok_and(|selected| !selected.is_empty()));
+            .is_none_or(|filter| select::select(tree, filter).is_ok_and(|selected| !selected.is_empty()));
         is_selected.then(|| match &seen {
             None => Arc::clone(notice),
             Some(tree) => {

@@ -6,7 +6,7 @@ use tracing::info;
 
 use super::driver::{Northbound, now_unix};
 use super::filter::XPath;
-use super::{Answer, Caller, Datastore, Fragment, Kind, Refusal, Response, WithDefaults};
+use super::{Answer, Caller, Datastore, Fragment, Kind, Refusal, Response};
 use crate::datastore::partial_lock::PartialLock;
 use crate::yang::rpc::Operation;
 use crate::yang::value::Element;
@@ -17,7 +17,6 @@ const EMPTY_CALL: &[u8] =
 
 impl Northbound {
     pub(super) fn partial_lock(&mut self, caller: &Caller, selects: &[XPath]) -> Answer {
-        let refuse = |refusal| vec![refusal];
         if let Some(by) = self.locks.holder(Datastore::Running).filter(|by| *by != caller.session) {
             let message = format!("running is locked by session {by}");
             return Err(vec![Refusal::new(Kind::LockDenied { holder: by }, message)]);
@@ -30,7 +29,7 @@ impl Northbound {
         }
         let running = std::rc::Rc::clone(self.datastores.running());
         // What the caller may not read it cannot find out by locking.
-        let seen = self.select_readable(caller, &running, None, WithDefaults::Explicit).map_err(refuse)?;
+        let seen = self.readable(caller, &running);
         let mut nodes = BTreeSet::new();
         for xpath in selects {
             let found = select::paths(&seen, xpath).map_err(|refusal| vec![refusal.tagged("not-a-node-set")])?;

@@ -1,29 +1,27 @@
 //! get, get-config and get-schema: what of the datastores and of the providers' state a caller sees.
 
-use std::rc::Rc;
-
+use bytes::Bytes;
 use futures_util::future::join_all;
 use tokio::sync::oneshot;
 
 use super::driver::Northbound;
-use super::filter::{Filter, Selection};
+use super::filter::{self, Content, Filter, Selection};
 use super::handle::{Continuation, Input};
 use super::nmda::{Asked, Shape, Store};
 use super::own_state;
 use super::provider::StateQuery;
 use super::{Answer, Caller, Datastore, Kind, Refusal, Response, WithDefaults};
-use crate::yang::schema::{TextError, TextFormat};
-use crate::yang::select;
+use crate::yang::schema::{Schema, TextError, TextFormat};
+use crate::yang::select::{self, Seen, View};
 use crate::yang::tree::{Node, Tree};
 use crate::yang::value::Element;
+use crate::yang::{prefix, reach};
 
 /// A get that waits for providers.
 pub(super) struct PendingGet {
     caller: Caller,
     filter: Option<Filter>,
     with_defaults: WithDefaults,
-    /// The configuration part, selected when the get was asked.
-    config: Tree,
     own: Vec<Element>,
     /// What get-data asks besides.
     shape: Option<Shape>,
@@ -39,17 +37,13 @@ impl Northbound {
         shape: Option<Shape>,
         reply: oneshot::Sender<Answer>,
     ) {
-        let running = Rc::clone(self.datastores.running());
-        let config = match self.select_readable(caller, &running, filter.as_ref(), with_defaults) {
-            Ok(config) => config,
-            Err(refusal) => return drop(reply.send(Err(vec![refusal]))),
-        };
-        let own = own_state::elements(self, filter.as_ref(), |root| wanted(self.schema, filter.as_ref(), root));
+        let reach = Reach::of(self.schema, filter.as_ref());
+        let own = own_state::elements(self, filter.as_ref(), |root| reach.has(root));
         let limit = self.answer_time_max;
         let futures: Vec<_> = self
             .router
             .state_roots()
-            .filter(|(root, _)| wanted(self.schema, filter.as_ref(), root))
+            .filter(|(root, _)| reach.has(root))
             .map(|(root, index)| {
                 let selection = selection_of(self.schema, filter.as_ref(), root);
                 let future = self.providers[index.0].state(root, StateQuery { selection });
@@ -65,7 +59,7 @@ impl Northbound {
                 }
             })
             .collect();
-        let pending = PendingGet { caller: caller.clone(), filter, with_defaults, config, own, shape, reply };
+        let pending = PendingGet { caller: caller.clone(), filter, with_defaults, own, shape, reply };
         if futures.is_empty() {
             return self.finish_get(pending, Vec::new());
         }
@@ -85,7 +79,7 @@ impl Northbound {
     }
 
     fn finish_get(&mut self, pending: PendingGet, states: Vec<Result<Vec<Element>, Refusal>>) {
-        let PendingGet { caller, filter, with_defaults, mut config, own, shape, reply } = pending;
+        let PendingGet { caller, filter, with_defaults, own, shape, reply } = pending;
         let mut elements = own;
         for state in states {
             match state {
@@ -94,17 +88,84 @@ impl Northbound {
             }
         }
         let answer = Tree::from_elements(self.schema, &elements).and_then(|state| {
-            let state = self
-                .select_readable(&caller, &state, filter.as_ref(), with_defaults)
-                .map_err(|refusal| vec![refusal])?;
-            if let Some(shape) = &shape {
-                let data = operational(config, state, filter.as_ref(), shape)?;
-                return Ok(nmda_data(&data, shape, with_defaults));
-            }
-            config.merge(&state);
-            Ok(Response::Data(config.print_xml(with_defaults)))
+            let answer = match &shape {
+                Some(shape) => self.operational(&caller, &state, filter.as_ref(), shape, with_defaults),
+                None => self.config_and_state(&caller, &state, filter.as_ref(), with_defaults).map(Response::Data),
+            };
+            answer.map_err(|refusal| vec![refusal])
         });
         drop(reply.send(answer));
+    }
+
+    /// What get answers. Configuration and state are one tree to the filter; what has no state beside it is printed where
+    /// it stands.
+    fn config_and_state(
+        &self,
+        caller: &Caller,
+        state: &Tree,
+        filter: Option<&Filter>,
+        with_defaults: WithDefaults,
+    ) -> Result<Bytes, Refusal> {
+        let running = self.datastores.running();
+        let print = |view: &View<'_>| view.print_xml(with_defaults);
+        if state.is_empty() {
+            return self.with_readable(caller, running, filter, with_defaults, print);
+        }
+        if is_about_several_tops(filter) {
+            let data = self.joined(running, state, filter, &|_| true);
+            return self.with_readable(caller, &data, filter, with_defaults, print);
+        }
+        let has_state = |root: Node<'_>| state.roots().any(|other| other.schema() == root.schema());
+        let reader = self.access.reader(caller);
+        let alone = |node: Node<'_>| match &reader {
+            _ if node.parent().is_none() && has_state(node) => Seen::Nothing,
+            Some(reader) => reader.sees(node),
+            None => Seen::Whole,
+        };
+        let marks = with_defaults == WithDefaults::ReportAllTagged;
+        let alone = select::with_view(running, filter, Some(&alone), marks, print)?;
+        let data = self.joined(running, state, filter, &has_state);
+        let joined = self.with_readable(caller, &data, filter, with_defaults, print)?;
+        Ok(if alone.is_empty() { joined } else { [alone, joined].concat().into() })
+    }
+
+    /// State, and what of the configuration `filter` can look at below the tops that `wants` names.
+    fn joined(&self, config: &Tree, state: &Tree, filter: Option<&Filter>, wants: &dyn Fn(Node<'_>) -> bool) -> Tree {
+        let reach = Reach::of(self.schema, filter);
+        let wanted = |node: Node<'_>| match node.parent() {
+            None if !wants(node) || !reach.has(&root_path(node)) => Seen::Nothing,
+            _ => Seen::Whole,
+        };
+        let wide = filter.and_then(|filter| filter::widened(self.schema, filter));
+        let mut data = select::with_view(config, wide.as_ref(), Some(&wanted), false, |view| view.to_tree())
+            .expect("a subtree filter is never refused");
+        data.merge(state);
+        data
+    }
+
+    /// What get-data of the operational datastore answers (RFC 8526 section 3.1.1).
+    fn operational(
+        &self,
+        caller: &Caller,
+        state: &Tree,
+        filter: Option<&Filter>,
+        shape: &Shape,
+        with_defaults: WithDefaults,
+    ) -> Result<Response, Refusal> {
+        let mut config = self.joined(self.datastores.running(), &Tree::new(self.schema), filter, &|_| true);
+        config.keep_origins(&shape.origins);
+        if shape.with_origin {
+            config.tell_origins();
+        }
+        config.merge(state);
+        let mut data = self.with_readable(caller, &config, filter, with_defaults, |view| match shape.max_depth {
+            Some(levels) => view.to_depth(levels),
+            None => view.to_tree(),
+        })?;
+        if let Some(is_config) = shape.config {
+            data.keep_config(is_config);
+        }
+        Ok(nmda_data(&data, shape, with_defaults))
     }
 
     /// get-data of RFC 8526.
@@ -116,12 +177,14 @@ impl Northbound {
             Store::Configuration(datastore) => datastore,
         };
         let answer = self.datastore(caller, datastore).and_then(|tree| {
-            let refuse = |refusal| vec![refusal];
-            let mut selected = self.select_readable(caller, &tree, filter.as_ref(), with_defaults).map_err(refuse)?;
-            if shape.config == Some(false) {
-                selected = Tree::new(self.schema);
-            }
-            let selected = to_depth(selected, filter.as_ref(), shape.max_depth).map_err(refuse)?;
+            let depth = |view: &View<'_>| match shape.max_depth {
+                _ if shape.config == Some(false) => Tree::new(self.schema),
+                Some(levels) => view.to_depth(levels),
+                None => view.to_tree(),
+            };
+            let selected = self
+                .with_readable(caller, &tree, filter.as_ref(), with_defaults, depth)
+                .map_err(|refusal| vec![refusal])?;
             Ok(nmda_data(&selected, &shape, with_defaults))
         });
         // RFC 8526 section 3.1.1: a datastore that is not here is an invalid value.
@@ -136,49 +199,40 @@ impl Northbound {
         filter: Option<&Filter>,
         with_defaults: WithDefaults,
     ) -> Answer {
-        let refuse = |refusal| vec![refusal];
         let tree = self.datastore(caller, source)?;
-        let marks = with_defaults == WithDefaults::ReportAllTagged;
-        let printed = match (self.access.reader(caller), filter) {
-            // Nothing is hidden: what is selected is printed where it stands.
-            (None, None) => tree.print_xml(with_defaults),
-            (None, Some(filter)) => select::view(&tree, filter, None, marks).map_err(refuse)?.print_xml(with_defaults),
-            (Some(_), _) => {
-                self.select_readable(caller, &tree, filter, with_defaults).map_err(refuse)?.print_xml(with_defaults)
-            }
-        };
-        Ok(Response::Data(printed))
+        let printed = self.with_readable(caller, &tree, filter, with_defaults, |view| view.print_xml(with_defaults));
+        printed.map(Response::Data).map_err(|refusal| vec![refusal])
+    }
+
+    /// All that the caller may read.
+    pub(super) fn readable(&self, caller: &Caller, tree: &Tree) -> Tree {
+        match self.access.reader(caller) {
+            Some(reader) => select::prune(tree, &|node| reader.sees(node)),
+            None => tree.duplicate(),
+        }
     }
 
     /// What the filter selects of what the caller may read. Pruning comes first: a match on a node that the caller must
     /// not see would tell what it holds.
-    pub(super) fn select_readable(
+    fn with_readable<R>(
         &self,
         caller: &Caller,
         tree: &Tree,
         filter: Option<&Filter>,
         with_defaults: WithDefaults,
-    ) -> Result<Tree, Refusal> {
-        let select = |tree: &Tree, filter: &Filter| match with_defaults {
-            WithDefaults::ReportAllTagged => select::select_marked(tree, filter),
-            WithDefaults::Explicit | WithDefaults::ReportAll | WithDefaults::Trim => select::select(tree, filter, None),
-        };
+        then: impl FnOnce(&View<'_>) -> R,
+    ) -> Result<R, Refusal> {
+        let marks = with_defaults == WithDefaults::ReportAllTagged;
         let Some(reader) = self.access.reader(caller) else {
-            return match filter {
-                Some(filter) => select(tree, filter),
-                None => Ok(tree.duplicate()),
-            };
+            return select::with_view(tree, filter, None, marks, then);
         };
-        // Of what the filter cannot reach nothing need be judged.
-        let is_reachable = |node: Node<'_>| {
-            let root = || format!("/{}:{}", node.schema().module().name(), node.name());
-            node.parent().is_some() || wanted(self.schema, filter, &root())
+        // Of what an expression cannot reach nothing need be judged.
+        let reach = Reach::of(self.schema, filter);
+        let sees = |node: Node<'_>| match node.parent() {
+            None if !reach.has(&root_path(node)) => Seen::Nothing,
+            _ => reader.sees(node),
         };
-        let pruned = select::prune(tree, &|node| is_reachable(node) && reader.may_read(node));
-        match filter {
-            Some(filter) => select(&pruned, filter),
-            None => Ok(pruned),
-        }
+        select::with_view(tree, filter, Some(&sees), marks, then)
     }
 
     pub(super) fn get_schema(&self, identifier: &str, version: Option<&str>, format: Option<&str>) -> Answer {
@@ -211,34 +265,6 @@ impl Northbound {
     }
 }
 
-/// Configuration in use and state, as get-data wants them.
-fn operational(mut config: Tree, state: Tree, filter: Option<&Filter>, shape: &Shape) -> Result<Tree, Vec<Refusal>> {
-    let refuse = |refusal| vec![refusal];
-    let schema = config.schema();
-    if shape.config == Some(false) {
-        config = Tree::new(schema);
-    }
-    config.keep_origins(&shape.origins);
-    let mut data = to_depth(config, filter, shape.max_depth).map_err(refuse)?;
-    if shape.with_origin {
-        data.tell_origins();
-    }
-    if shape.config != Some(true) {
-        data.merge(&to_depth(state, filter, shape.max_depth).map_err(refuse)?);
-    }
-    Ok(data)
-}
-
-/// So many levels of each node that the filter selects; `selected` is what it has selected.
-fn to_depth(selected: Tree, filter: Option<&Filter>, levels: Option<u16>) -> Result<Tree, Refusal> {
-    let Some(levels) = levels else { return Ok(selected) };
-    let view = match filter {
-        Some(filter) => select::view(&selected, filter, None, false)?,
-        None => select::everything(&selected),
-    };
-    Ok(view.to_depth(levels))
-}
-
 fn nmda_data(data: &Tree, shape: &Shape, with_defaults: WithDefaults) -> Response {
     let content = match shape.max_depth {
         Some(_) => data.print_xml_with_empty(with_defaults),
@@ -255,19 +281,49 @@ fn unsupported(refusal: Refusal) -> Refusal {
     }
 }
 
-/// Whether `filter` can select anything below `root`. An XPath expression may reach everything.
-fn wanted(schema: &'static crate::yang::schema::Schema, filter: Option<&Filter>, root: &str) -> bool {
-    match filter {
-        None | Some(Filter::XPath { .. }) => true,
-        Some(Filter::Subtree(_)) => matching(schema, filter, root).next().is_some(),
+/// Which tops a filter can select below, or look at.
+enum Reach<'f> {
+    Everything,
+    Subtree(&'static Schema, &'f Filter),
+    Tops(Vec<String>),
+}
+
+impl<'f> Reach<'f> {
+    fn of(schema: &'static Schema, filter: Option<&'f Filter>) -> Self {
+        match filter {
+            None => Self::Everything,
+            Some(filter @ Filter::Subtree(_)) => Self::Subtree(schema, filter),
+            Some(Filter::XPath { expression, namespaces }) => {
+                reach::roots(&prefix::expression(schema, expression, namespaces)).map_or(Self::Everything, Self::Tops)
+            }
+        }
+    }
+
+    fn has(&self, root: &str) -> bool {
+        match self {
+            Self::Everything => true,
+            Self::Subtree(schema, filter) => matching(schema, Some(filter), root).next().is_some(),
+            Self::Tops(tops) => tops.iter().any(|top| top == root),
+        }
     }
 }
 
-fn selection_of(
-    schema: &'static crate::yang::schema::Schema,
-    filter: Option<&Filter>,
-    root: &str,
-) -> Option<Selection> {
+/// Whether what a filter selects below one top may depend on another one.
+fn is_about_several_tops(filter: Option<&Filter>) -> bool {
+    match filter {
+        None => false,
+        Some(Filter::XPath { .. }) => true,
+        Some(Filter::Subtree(selections)) => {
+            selections.iter().any(|selection| matches!(selection.content, Content::Match(_)))
+        }
+    }
+}
+
+fn root_path(root: Node<'_>) -> String {
+    format!("/{}:{}", root.schema().module().name(), root.name())
+}
+
+fn selection_of(schema: &'static Schema, filter: Option<&Filter>, root: &str) -> Option<Selection> {
     let mut matching = matching(schema, filter, root);
     let first = matching.next()?;
     // Several selections of one root: the provider tells all, the filter takes its pick.
@@ -275,7 +331,7 @@ fn selection_of(
 }
 
 fn matching<'f>(
-    schema: &'static crate::yang::schema::Schema,
+    schema: &'static Schema,
     filter: Option<&'f Filter>,
     root: &str,
 ) -> impl Iterator<Item = &'f Selection> {

@@ -46,11 +46,18 @@ impl Northbound {
         });
     }
 
-    pub(super) fn copy_to_url(&mut self, caller: &Caller, url: &Url, source: &Source, reply: oneshot::Sender<Answer>) {
+    pub(super) fn copy_to_url(
+        &mut self,
+        caller: &Caller,
+        url: &Url,
+        source: &Source,
+        with_defaults: WithDefaults,
+        reply: oneshot::Sender<Answer>,
+    ) {
         let content = self
             .may_use(caller, url, handle::Access::Update)
             .map_err(|refusal| vec![refusal])
-            .and_then(|()| self.readable_config(caller, source));
+            .and_then(|()| self.readable_config(caller, source, with_defaults));
         let content = match content {
             Ok(content) => content,
             Err(refusals) => return drop(reply.send(Err(refusals))),
@@ -82,7 +89,12 @@ impl Northbound {
     }
 
     /// RFC 8341 section 3.2.5: what the caller may not read is silently left out.
-    fn readable_config(&mut self, caller: &Caller, source: &Source) -> Result<Bytes, Vec<Refusal>> {
+    fn readable_config(
+        &mut self,
+        caller: &Caller,
+        source: &Source,
+        with_defaults: WithDefaults,
+    ) -> Result<Bytes, Vec<Refusal>> {
         let tree = match source {
             Source::Datastore(datastore) => self.datastore(caller, *datastore)?,
             Source::Inline(config) => {
@@ -92,11 +104,8 @@ impl Northbound {
             }
         };
         let readable = match source {
-            Source::Datastore(_) => self
-                .select_readable(caller, &tree, None, WithDefaults::Explicit)
-                .map_err(|refusal| vec![refusal])?
-                .print_xml(WithDefaults::Explicit),
-            Source::Inline(_) => tree.print_xml(WithDefaults::Explicit),
+            Source::Datastore(_) => self.readable(caller, &tree).print_xml(with_defaults),
+            Source::Inline(_) => tree.print_xml(with_defaults),
         };
         let head = format!("<config xmlns=\"{BASE}\">");
         Ok([head.as_bytes(), &readable, b"</config>\n"].concat().into())

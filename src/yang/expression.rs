@@ -64,7 +64,7 @@ pub(super) fn sight(
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Token {
+pub(super) enum Token {
     /// A literal, a number.
     Value,
     Name(String),
@@ -252,7 +252,7 @@ const SYMBOLS: &[&str] = &[
     "//", "..", "::", "!=", "<=", ">=", "/", ".", "(", ")", "[", "]", "@", ",", "|", "+", "-", "=", "<", ">", "*", "$",
 ];
 
-fn tokens(text: &str) -> Option<Vec<Token>> {
+pub(super) fn tokens(text: &str) -> Option<Vec<Token>> {
     let mut tokens = Vec::new();
     let mut rest = text.trim_start();
     while let Some(first) = rest.chars().next() {

@@ -24,6 +24,7 @@ pub mod notification;
 pub mod path;
 pub mod prefix;
 mod print;
+pub mod reach;
 pub mod replay;
 pub mod rpc;
 pub mod schema;

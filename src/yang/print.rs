@@ -244,8 +244,8 @@ mod tests {
             let filter = Filter::Subtree(selections);
             for tree in samples() {
                 for mode in MODES {
-                    let view = view(&tree, &filter, None, false).unwrap();
-                    let copied = select(&tree, &filter, None).unwrap();
+                    let view = view(&tree, &filter, false).unwrap();
+                    let copied = select(&tree, &filter).unwrap();
                     assert_eq!(view.print_xml(mode), copied.print_by_libyang(mode), "{filter:?} {mode:?}");
                 }
             }

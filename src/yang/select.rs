@@ -13,12 +13,23 @@ use super::ffi::{At, ModuleRef, Node, Tree};
 use super::print::Printer;
 use super::schema::{NodeKind, SchemaNode};
 use super::tree::defaults_option;
-use super::{errors, path, prefix};
+use super::{errors, path, prefix, reach};
 use crate::northbound::filter::{Content, Filter, Selection, XPath};
 use crate::northbound::{Kind, Refusal, WithDefaults};
 
-/// Says of each node whether the caller may read it.
-pub type Readable<'a> = &'a dyn Fn(Node<'_>) -> bool;
+/// How much of a node the caller may read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Seen {
+    /// Nor anything below it.
+    Nothing,
+    /// Each node below it is another question.
+    Itself,
+    /// With all below it.
+    Whole,
+}
+
+/// Says it of each node.
+pub type Readable<'a> = &'a dyn Fn(Node<'_>) -> Seen;
 
 /// What a filter selects of a tree, where it stands.
 #[derive(Debug)]
@@ -41,49 +52,62 @@ struct Pick<'t> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct PickId(usize);
 
-/// What `filter` selects; without `readable` everything may be read.
-pub fn select(tree: &Tree, filter: &Filter, readable: Option<Readable<'_>>) -> Result<Tree, Refusal> {
-    Ok(view(tree, filter, readable, false)?.to_tree())
+/// What `filter` selects.
+pub fn select(tree: &Tree, filter: &Filter) -> Result<Tree, Refusal> {
+    Ok(view(tree, filter, false)?.to_tree())
 }
 
-/// The same for a reply in which defaults are marked (RFC 6243 report-all-tagged): a filter may ask for the mark.
-pub fn select_marked(tree: &Tree, filter: &Filter) -> Result<Tree, Refusal> {
-    Ok(view(tree, filter, None, true)?.to_tree())
-}
-
-/// What `filter` selects, without a copy.
-pub fn view<'t>(
-    tree: &'t Tree,
-    filter: &Filter,
-    readable: Option<Readable<'t>>,
-    marks_defaults: bool,
-) -> Result<View<'t>, Refusal> {
-    let mut selector = Selector { view: View::nothing(tree), readable, marks_defaults };
+/// What `filter` selects, without a copy. With `marks_defaults` it is for a reply in which defaults are marked (RFC 6243
+/// report-all-tagged): a filter may ask for the mark.
+pub fn view<'t>(tree: &'t Tree, filter: &Filter, marks_defaults: bool) -> Result<View<'t>, Refusal> {
+    let selector = Selector { view: View::nothing(tree), readable: None, marks_defaults };
     match filter {
-        Filter::Subtree(selections) => {
-            let selections: Vec<&Selection> = selections.iter().collect();
-            if let Some(selections) = agreed(None, tree, &selections) {
-                selector.siblings(None, None, &selections);
-            }
-        }
-        Filter::XPath { expression, namespaces } => {
-            let text = prefix::expression(tree.schema(), expression, namespaces);
-            let nodes = tree.find_xpath(&text).map_err(|faults| {
-                errors::from_other(Kind::InvalidValue, &format!("the XPath {expression} cannot be used"), &faults)
-            })?;
-            selector.marked(&nodes);
-        }
+        Filter::Subtree(selections) => Ok(selector.subtree(selections)),
+        Filter::XPath { expression, namespaces } => selector.xpath(expression, namespaces),
     }
-    Ok(selector.view)
+}
+
+/// Hands `then` what `filter` selects of what is readable. What is not is gone before the filter looks: a match on it
+/// would tell what it holds.
+pub fn with_view<R>(
+    tree: &Tree,
+    filter: Option<&Filter>,
+    readable: Option<Readable<'_>>,
+    marks_defaults: bool,
+    then: impl FnOnce(&View<'_>) -> R,
+) -> Result<R, Refusal> {
+    let view = match (filter, readable) {
+        (None, None) => everything(tree),
+        (Some(filter), None) => view(tree, filter, marks_defaults)?,
+        (None, Some(readable)) => all_readable(tree, readable),
+        (Some(Filter::Subtree(selections)), Some(_)) => {
+            Selector { view: View::nothing(tree), readable, marks_defaults }.subtree(selections)
+        }
+        (Some(filter @ Filter::XPath { .. }), Some(readable)) => {
+            if tree.roots().any(|root| readable(root) != Seen::Whole) {
+                let pruned = prune(tree, readable);
+                return Ok(then(&view(&pruned, filter, marks_defaults)?));
+            }
+            view(tree, filter, marks_defaults)?
+        }
+    };
+    Ok(then(&view))
 }
 
 /// The paths of the nodes that an expression selects.
 pub fn paths(tree: &Tree, xpath: &XPath) -> Result<Vec<String>, Refusal> {
-    let text = prefix::expression(tree.schema(), &xpath.expression, &xpath.namespaces);
-    let nodes = tree.find_xpath(&text).map_err(|faults| {
-        errors::from_other(Kind::InvalidValue, &format!("the XPath {} cannot be used", xpath.expression), &faults)
+    Ok(found(tree, &xpath.expression, &xpath.namespaces)?.into_iter().map(Node::path).collect())
+}
+
+fn found<'t>(tree: &'t Tree, expression: &str, namespaces: &[(String, String)]) -> Result<Vec<Node<'t>>, Refusal> {
+    let text = prefix::expression(tree.schema(), expression, namespaces);
+    reach::is_bearable(&text, tree).map_err(|too_much| {
+        let refusal = Refusal::new(Kind::ResourceDenied, too_much.to_string());
+        refusal.mend("name the nodes by their path, and compare with values instead of with other nodes")
     })?;
-    Ok(nodes.into_iter().map(Node::path).collect())
+    tree.find_xpath(&text).map_err(|faults| {
+        errors::from_other(Kind::InvalidValue, &format!("the XPath {expression} cannot be used"), &faults)
+    })
 }
 
 /// All of a tree, as if a filter had selected each top node.
@@ -109,11 +133,15 @@ fn copy_levels(out: &mut Tree, parent: Option<At>, node: Node<'_>, levels: u16) 
 
 /// Everything that may be read.
 pub fn prune(tree: &Tree, readable: Readable<'_>) -> Tree {
+    all_readable(tree, readable).to_tree()
+}
+
+fn all_readable<'t>(tree: &'t Tree, readable: Readable<'_>) -> View<'t> {
     let mut selector = Selector { view: View::nothing(tree), readable: Some(readable), marks_defaults: false };
     for root in tree.roots() {
         selector.whole(None, root);
     }
-    selector.view.to_tree()
+    selector.view
 }
 
 impl<'t> View<'t> {
@@ -194,29 +222,44 @@ impl<'t> View<'t> {
     }
 }
 
-struct Selector<'t> {
+struct Selector<'t, 'r> {
     view: View<'t>,
-    readable: Option<Readable<'t>>,
+    /// Without it, everything is.
+    readable: Option<Readable<'r>>,
     marks_defaults: bool,
 }
 
-impl<'t> Selector<'t> {
-    fn may_read(&self, node: Node<'_>) -> bool {
-        self.readable.is_none_or(|readable| readable(node))
+impl<'t> Selector<'t, '_> {
+    fn subtree(mut self, selections: &[Selection]) -> View<'t> {
+        let selections: Vec<&Selection> = selections.iter().collect();
+        if let Some(selections) = self.agreed(None, &selections) {
+            self.siblings(None, None, &selections);
+        }
+        self.view
+    }
+
+    fn xpath(mut self, expression: &str, namespaces: &[(String, String)]) -> Result<View<'t>, Refusal> {
+        let nodes = found(self.view.source, expression, namespaces)?;
+        self.marked(&nodes);
+        Ok(self.view)
+    }
+
+    fn sees(&self, node: Node<'_>) -> Seen {
+        self.readable.map_or(Seen::Whole, |readable| readable(node))
     }
 
     /// Picks a node with all below it.
     fn whole(&mut self, parent: Option<PickId>, node: Node<'t>) {
-        if !self.may_read(node) {
-            return;
-        }
-        if self.readable.is_none() || node.schema().is_leaf_like() || node.schema().kind() == NodeKind::AnyData {
-            self.view.pick(parent, node, true);
-            return;
-        }
-        let at = self.view.pick(parent, node, false);
-        for child in node.children().filter(|child| !child.schema().is_key()) {
-            self.whole(Some(at), child);
+        let is_last = || node.schema().is_leaf_like() || node.schema().kind() == NodeKind::AnyData;
+        match self.sees(node) {
+            Seen::Nothing => {}
+            Seen::Itself if !is_last() => {
+                let at = self.view.pick(parent, node, false);
+                for child in node.children().filter(|child| !child.schema().is_key()) {
+                    self.whole(Some(at), child);
+                }
+            }
+            Seen::Itself | Seen::Whole => drop(self.view.pick(parent, node, true)),
         }
     }
 
@@ -224,11 +267,11 @@ impl<'t> Selector<'t> {
     fn siblings(&mut self, parent: Option<Node<'t>>, out: Option<PickId>, selections: &[&Selection]) -> bool {
         let mut any = false;
         for (node, matching) in self.candidates(parent, selections) {
-            if self.may_read(node) && !(parent.is_some() && node.schema().is_key()) {
-                any |= self.node(out, node, &matching);
-            } else if node.schema().is_key() {
+            if node.schema().is_key() {
                 // The key came with its entry.
                 any = true;
+            } else if self.sees(node) != Seen::Nothing {
+                any |= self.node(out, node, &matching);
             }
         }
         any
@@ -250,7 +293,7 @@ impl<'t> Selector<'t> {
                 Content::Match(_) => {}
                 Content::Within(within) => {
                     let within: Vec<&Selection> = within.iter().collect();
-                    let Some(agreed) = agreed(Some(node), self.view.source, &within) else { continue };
+                    let Some(agreed) = self.agreed(Some(node), &within) else { continue };
                     // Section 6.2.5: matches alone choose the whole of what is around them.
                     if agreed.iter().all(|selection| matches!(selection.content, Content::Match(_))) {
                         self.whole(out, node);
@@ -338,46 +381,39 @@ impl<'t> Selector<'t> {
                 continue;
             }
             let mut out = None;
-            let mut allowed = true;
             for ancestor in ancestors.into_iter().rev() {
-                if let Some(copy) = copies.get(&ancestor) {
-                    out = Some(*copy);
-                    continue;
-                }
-                if !self.may_read(ancestor) {
-                    allowed = false;
-                    break;
-                }
-                let copy = self.view.pick(out, ancestor, false);
-                copies.insert(ancestor, copy);
+                let copy = *copies.entry(ancestor).or_insert_with(|| self.view.pick(out, ancestor, false));
                 out = Some(copy);
             }
             let is_there = node.schema().is_key() && out.is_some();
-            if allowed && !is_there {
-                self.whole(out, *node);
+            if !is_there {
+                self.view.pick(out, *node, true);
             }
         }
     }
-}
 
-/// The selections that hold when the content matches among them are true; `None` when one is false (section 6.2.5).
-fn agreed<'s>(parent: Option<Node<'_>>, tree: &Tree, selections: &[&'s Selection]) -> Option<Vec<&'s Selection>> {
-    for selection in selections {
-        let Content::Match(text) = &selection.content else { continue };
-        let is_true =
-            schemas(tree, parent, selection).into_iter().filter(|schema| schema.is_leaf_like()).any(|schema| {
-                let at = parent.map(|parent| tree.at(parent));
-                let Ok(Some(first)) = tree.instance(at, schema, None) else { return false };
-                tree.node(first)
-                    .and_following()
-                    .take_while(|node| node.schema() == schema)
-                    .any(|node| value_matches(node, text))
-            });
-        if !is_true {
-            return None;
+    /// The selections that hold when the content matches among them are true; `None` when one is false (section 6.2.5).
+    fn agreed<'s>(&self, parent: Option<Node<'_>>, selections: &[&'s Selection]) -> Option<Vec<&'s Selection>> {
+        let tree = self.view.source;
+        // A key is as readable as its entry.
+        let is_readable = |node: Node<'_>| node.schema().is_key() || self.sees(node) != Seen::Nothing;
+        for selection in selections {
+            let Content::Match(text) = &selection.content else { continue };
+            let is_true =
+                schemas(tree, parent, selection).into_iter().filter(|schema| schema.is_leaf_like()).any(|schema| {
+                    let at = parent.map(|parent| tree.at(parent));
+                    let Ok(Some(first)) = tree.instance(at, schema, None) else { return false };
+                    tree.node(first)
+                        .and_following()
+                        .take_while(|node| node.schema() == schema)
+                        .any(|node| value_matches(node, text) && is_readable(node))
+                });
+            if !is_true {
+                return None;
+            }
         }
+        Some(selections.to_vec())
     }
-    Some(selections.to_vec())
 }
 
 fn value_matches(node: Node<'_>, text: &str) -> bool {

@@ -39,6 +39,28 @@ impl Tree {
         stays
     }
 
+    /// Leaves out what is not configuration, or what is: then keys stay, and what stands above state.
+    pub fn keep_config(&mut self, is_config: bool) {
+        let tops: Vec<At> = self.roots().map(|node| self.at(node)).collect();
+        for top in tops {
+            self.keep_config_at(top, is_config);
+        }
+    }
+
+    /// Whether anything is left of the node.
+    fn keep_config_at(&mut self, at: At, is_config: bool) -> bool {
+        let node = self.node(at);
+        let is_wanted = node.schema().is_config() == is_config;
+        let children: Vec<At> =
+            node.children().filter(|child| !child.schema().is_key()).map(|child| self.at(child)).collect();
+        let left = children.into_iter().filter(|child| self.keep_config_at(*child, is_config)).count();
+        let stays = is_wanted || left > 0;
+        if !stays {
+            self.remove(at);
+        }
+        stays
+    }
+
     /// Says where each node comes from: on top, and where it differs from what is above.
     pub fn tell_origins(&mut self) {
         let tops: Vec<At> = self.roots().map(|node| self.at(node)).collect();

@@ -3,7 +3,7 @@
 use super::diff::{self, Diff};
 use super::rpc::Operation;
 use super::schema::{ModuleSpec, NodeKind, Schema, SchemaError, TextError, TextFormat};
-use super::select::{prune, select};
+use super::select::{Seen, View, prune, select, with_view};
 use super::testing::{schema, text, top, tree, valid};
 use super::tree::Tree;
 use super::value::Element;
@@ -254,7 +254,7 @@ fn subtree_filters_select_as_rfc_6241_section_6_says() {
             "<name>n</name><rule><id>2</id></rule>",
         ),
     ] {
-        let found = select(&data, &Filter::Subtree(selections), None).unwrap();
+        let found = select(&data, &Filter::Subtree(selections)).unwrap();
         let expected = if expected.is_empty() { String::new() } else { top(expected) };
         assert_eq!(text(&found), expected, "{what}");
     }
@@ -266,7 +266,7 @@ fn xpath_filters_select_nodes_with_ancestors_and_keys() {
         valid(&top("<name>n</name><item><name>a</name><port>1</port></item><item><name>b</name><port>2</port></item>"));
     let ask = |expression: &str| {
         let namespaces = vec![("q".to_owned(), "urn:sample".to_owned())];
-        select(&data, &Filter::XPath { expression: expression.to_owned(), namespaces }, None).map(|tree| text(&tree))
+        select(&data, &Filter::XPath { expression: expression.to_owned(), namespaces }).map(|tree| text(&tree))
     };
     assert_eq!(ask("/q:top/q:item[q:name='b']/q:port").unwrap(), top("<item><name>b</name><port>2</port></item>"));
     assert_eq!(
@@ -282,10 +282,18 @@ fn xpath_filters_select_nodes_with_ancestors_and_keys() {
 #[test]
 fn what_may_not_be_read_is_left_out() {
     let data = valid(&top("<name>n</name><item><name>a</name><note>secret</note></item>"));
-    let readable = |node: super::tree::Node<'_>| node.name() != "note";
+    let readable = |node: super::tree::Node<'_>| if node.name() == "note" { Seen::Nothing } else { Seen::Itself };
     assert_eq!(text(&prune(&data, &readable)), top("<name>n</name><item><name>a</name></item>"));
-    let filter = Filter::Subtree(vec![within("top", vec![within("item", vec![equal("name", "a"), all("note")])])]);
-    assert_eq!(text(&select(&data, &filter, Some(&readable)).unwrap()), top("<item><name>a</name></item>"));
+    let seen = |filter: Filter| {
+        let print = |view: &View<'_>| text(&view.to_tree());
+        with_view(&data, Some(&filter), Some(&readable), false, print).unwrap()
+    };
+    let item = |inner| Filter::Subtree(vec![within("top", vec![within("item", inner)])]);
+    assert_eq!(seen(item(vec![equal("name", "a"), all("note")])), top("<item><name>a</name></item>"));
+    // What is hidden is not told by a match or a predicate either.
+    assert_eq!(seen(item(vec![equal("note", "secret"), all("name")])), "");
+    let namespaces = vec![("q".to_owned(), "urn:sample".to_owned())];
+    assert_eq!(seen(Filter::XPath { expression: "/q:top/q:item[q:note]".to_owned(), namespaces }), "");
 }
 
 #[test]

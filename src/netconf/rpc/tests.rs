@@ -6,6 +6,7 @@ use super::*;
 use crate::datastore::confirmed::{Asked, Confirmation};
 use crate::northbound::filter::{Content, Filter};
 use crate::northbound::notifications::Wish;
+use crate::northbound::url::Url;
 use crate::northbound::{
     CommitOptions, Datastore, DefaultOperation, ErrorOption, Fragment, SessionId, Source, TestOption, WithDefaults,
 };
@@ -77,6 +78,15 @@ fn every_base_operation_becomes_its_request() {
         (
             "<copy-config><target><candidate/></target><source><config><a xmlns='urn:a'/></config></source></copy-config>",
             Request::CopyConfig { target: candidate, source: Source::Inline(fragment("<a xmlns='urn:a'/>")) },
+        ),
+        (
+            "<copy-config><target><url>file:///harddisk:/a</url></target><source><running/></source>\
+             <with-defaults xmlns='urn:ietf:params:xml:ns:yang:ietf-netconf-with-defaults'>trim</with-defaults></copy-config>",
+            Request::CopyToUrl {
+                url: Url::parse("file:///harddisk:/a").unwrap(),
+                source: Source::Datastore(running),
+                with_defaults: WithDefaults::Trim,
+            },
         ),
         ("<delete-config><target><candidate/></target></delete-config>", Request::DeleteConfig { target: candidate }),
         ("<lock><target><running></running></target></lock>", Request::Lock { target: running }),

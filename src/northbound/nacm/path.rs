@@ -87,12 +87,31 @@ impl RulePath {
         self.steps.len() <= node.steps.len()
             && self.steps.iter().zip(&node.steps).all(|(rule, step)| rule.fits(step, user))
     }
+
+    /// How much of all the nodes in one place of the schema it covers; `place` has no keys.
+    pub fn coverage(&self, place: &DataPath) -> Coverage {
+        let is_above = self.steps.len() <= place.steps.len()
+            && self.steps.iter().zip(&place.steps).all(|(rule, step)| rule.has_name_of(step));
+        match is_above {
+            false => Coverage::Nothing,
+            true if self.steps.iter().all(|step| step.predicates.is_empty()) => Coverage::Everything,
+            true => Coverage::Some,
+        }
+    }
+}
+
+/// See [`RulePath::coverage`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Coverage {
+    Nothing,
+    /// What its predicates choose.
+    Some,
+    Everything,
 }
 
 impl RuleStep {
     fn fits(&self, step: &Step, user: &str) -> bool {
-        self.name == step.name
-            && self.module == step.module
+        self.has_name_of(step)
             && self.predicates.iter().all(|(name, operand)| {
                 let wanted = match operand {
                     Operand::Text(text) => text,
@@ -100,6 +119,10 @@ impl RuleStep {
                 };
                 step.keys.iter().any(|(key, value)| key == name && value == wanted)
             })
+    }
+
+    fn has_name_of(&self, step: &Step) -> bool {
+        self.name == step.name && self.module == step.module
     }
 }
 

@@ -169,7 +169,7 @@ fn nothing_is_refused_when_it_is_off_or_in_the_recovery_session() {
         let subject = nacm.subject("nobody", &[], recovery);
         assert!(nacm.exec(&subject, "ietf-netconf", "delete-config", DefaultDeny::All).is_permit());
         assert!(nacm.data(&subject, Access::Delete, &path("/m:a"), DefaultDeny::All).is_permit());
-        assert_eq!(nacm.read_scope(&subject), ReadScope::Everything);
+        assert!(nacm.permits_all_reads(&subject));
     }
     let subject = on.subject("nobody", &[], false);
     assert!(!on.exec(&subject, "m", "reset", DefaultDeny::Nothing).is_permit());
@@ -198,11 +198,33 @@ fn a_path_that_cannot_be_read_opens_no_door() {
 #[test]
 fn a_reader_whom_no_rule_hides_anything_from_needs_no_decisions() {
     let nacm = appendix();
-    let scope = |user| nacm.read_scope(&nacm.subject(user, &[], false));
-    assert_eq!(scope("andy"), ReadScope::Everything);
-    assert_eq!(scope("nobody"), ReadScope::AllButDefaultDenied);
-    assert_eq!(scope("wilma"), ReadScope::ByNode);
-    assert_eq!(scope("guest"), ReadScope::ByNode);
+    let all = |user| nacm.permits_all_reads(&nacm.subject(user, &[], false));
+    assert!(all("andy"));
+    assert!(!all("nobody") && !all("wilma") && !all("guest"));
+}
+
+#[test]
+fn what_is_the_same_for_all_entries_is_decided_without_them() {
+    let nacm = appendix();
+    let everywhere = |user, place| {
+        let deny = if place == "/m:keys" { DefaultDeny::All } else { DefaultDeny::Nothing };
+        nacm.read_everywhere(&nacm.subject(user, &[], false), &path(place), deny)
+    };
+    use Decision::{Deny, Permit};
+    // Permitted for one entry, and by default for the rest.
+    assert_eq!(everywhere("wilma", "/m:interfaces/interface/mtu"), Some(Permit));
+    assert_eq!(everywhere("wilma", "/m:secret"), Some(Deny));
+    assert_eq!(everywhere("wilma", "/m:keys"), Some(Deny));
+    assert_eq!(everywhere("guest", "/ietf-netconf-monitoring:netconf-state"), Some(Deny));
+    assert_eq!(everywhere("andy", "/m:keys"), Some(Permit));
+    let rules = vec![
+        rule("own", &[("path", "/m:user[name=$USER]"), ("action", "permit")]),
+        rule("others", &[("path", "/m:user/password"), ("action", "deny")]),
+    ];
+    let nacm = super::tests::nacm(vec![list("l", &["guest"], rules)]);
+    let subject = nacm.subject("guest", &[], false);
+    let place = |place| nacm.read_everywhere(&subject, &path(place), DefaultDeny::Nothing);
+    assert_eq!((place("/m:user"), place("/m:user/password")), (Some(Permit), None));
 }
 
 #[test]

@@ -4,7 +4,7 @@
 
 use std::net::SocketAddr;
 
-use crate::yang::select;
+use crate::yang::select::{self, Seen};
 use crate::yang::tree::{Node, Tree};
 
 use crate::northbound::provider::{Change, Edit};
@@ -98,7 +98,7 @@ pub fn without_hidden(notification: &Tree, may_read: &dyn Fn(&str) -> bool) -> O
     };
     let root = notification.roots().next().filter(|root| root.name() == CONFIG_CHANGE)?;
     let hides = root.children().any(is_hidden);
-    hides.then(|| select::prune(notification, &|node| !is_hidden(node)))
+    hides.then(|| select::prune(notification, &|node| if is_hidden(node) { Seen::Nothing } else { Seen::Itself }))
 }
 
 fn who(caller: &Caller) -> Vec<Element> {

@@ -11,6 +11,7 @@ mod context;
 mod facts;
 mod node;
 mod schema;
+mod tail;
 mod tree;
 mod value_type;
 

@@ -112,6 +112,16 @@ impl<'t> Node<'t> {
         Children { next: Node::from_raw(child) }
     }
 
+    /// Of top nodes; where there is only one, that.
+    pub(super) fn last_sibling(self) -> Node<'t> {
+        let mut first = self;
+        while let Some(before) = first.previous_sibling() {
+            first = before;
+        }
+        // The first of siblings has the last one before it.
+        Node::from_raw(first.get().prev).unwrap_or(first)
+    }
+
     pub fn next_sibling(self) -> Option<Node<'t>> {
         Node::from_raw(self.get().next)
     }

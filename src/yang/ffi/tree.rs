@@ -15,6 +15,7 @@ use libyang5_sys as sys;
 use super::context::{Context, Fault};
 use super::node::{Children, Node, find, print_node};
 use super::schema::{NodeKind, SchemaNode, c_text};
+use super::tail::Tail;
 use crate::yang::schema::Schema;
 use crate::yang::xml;
 
@@ -221,6 +222,7 @@ impl Tree {
             return Ok(Vec::new());
         }
         let mut set = ptr::null_mut();
+        let tail = Tail::behind(self);
         // SAFETY: the tree is only read; unprefixed and prefixed names mean modules (JSON style).
         let code = unsafe {
             sys::lyd_find_xpath3(
@@ -238,11 +240,14 @@ impl Tree {
         unsafe {
             if let Some(found) = set.as_ref() {
                 for index in 0..found.count as usize {
-                    nodes.extend(Node::from_raw(*found.__bindgen_anon_1.dnodes.add(index)));
+                    let node = Node::from_raw(*found.__bindgen_anon_1.dnodes.add(index));
+                    // The tail and what is in it have no schema.
+                    nodes.extend(node.filter(|node| !node.raw.as_ref().schema.is_null()));
                 }
                 sys::ly_set_free(set, None);
             }
         }
+        drop(tail);
         self.checked(code)?;
         Ok(nodes)
     }

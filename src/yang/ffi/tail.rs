@@ -1,0 +1,44 @@
+//! What stands behind the last top node while XPath is used.
+#![expect(unsafe_code, reason = "libyang is a C library")]
+
+use std::marker::PhantomData;
+use std::ptr;
+
+use libyang5_sys as sys;
+
+use super::tree::Tree;
+
+/// Something with content at the end of a tree, while an expression is used on it. When libyang (5.4.9) puts nodes into
+/// the order of the document and finds one out of turn, it begins again from the first one; but where the last top node
+/// has no content it goes on from a null pointer. No name matches what stands here: it has no schema.
+pub(super) struct Tail<'t> {
+    node: *mut sys::lyd_node,
+    tree: PhantomData<&'t Tree>,
+}
+
+impl<'t> Tail<'t> {
+    pub(super) fn behind(tree: &'t Tree) -> Option<Self> {
+        let first = tree.roots().next()?;
+        if first.last_sibling().children().first().is_some() {
+            return None;
+        }
+        let mut node = ptr::null_mut();
+        // SAFETY: the tree is not empty and is used by this thread alone; behind its last node nobody holds one. All texts
+        // are constants.
+        unsafe {
+            let (name, none, space) = (c"tail".as_ptr(), ptr::null(), c"urn:procyon:nothing".as_ptr());
+            sys::lyd_new_opaq2(ptr::null_mut(), tree.schema.context().raw(), name, none, none, space, &raw mut node);
+            sys::lyd_new_opaq2(node, ptr::null(), name, none, none, space, ptr::null_mut());
+            let code = sys::lyd_insert_sibling(first.raw.as_ptr(), node, ptr::null_mut());
+            assert_eq!(code, 0, "a node without schema can stand behind all others");
+        }
+        Some(Self { node, tree: PhantomData })
+    }
+}
+
+impl Drop for Tail<'_> {
+    fn drop(&mut self) {
+        // SAFETY: made above and referred to by nobody else; freeing unlinks it first.
+        unsafe { sys::lyd_free_tree(self.node) };
+    }
+}

@@ -1,0 +1,256 @@
+//! What an XPath expression of a client can reach, and how much work it may be: told from its text, before it is used.
+//!
+//! An expression runs to its end once it is begun, and nobody else is answered meanwhile. What looks at all nodes once, for
+//! each union and comparison, is always done; what looks at all of them for each of them only where they are few.
+
+use super::expression::{Token, tokens};
+use super::ffi::{Node, Tree};
+
+/// Nodes that an expression may look at, counted with repetition; about a second.
+pub const STEPS_MAX: usize = 20_000_000;
+
+/// A longer expression is not looked at.
+pub const EXPRESSION_BYTES_MAX: usize = 16 * 1024;
+
+/// The axes that look at each node's surroundings.
+const WIDE_AXES: &[&str] =
+    &["ancestor", "ancestor-or-self", "following", "following-sibling", "parent", "preceding", "preceding-sibling"];
+
+/// How the work grows with the tree: as `paths` times its nodes to the power of `power`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Work {
+    paths: usize,
+    power: u32,
+}
+
+/// Why an expression is not used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TooMuch {
+    #[error("the XPath expression is longer than {EXPRESSION_BYTES_MAX} bytes")]
+    Long,
+    #[error("the XPath expression may have to look at the {nodes} nodes and more again for each of them")]
+    Work { nodes: usize },
+}
+
+/// Whether `text`, with module names as prefixes, may be used on this tree.
+pub(super) fn is_bearable(text: &str, tree: &Tree) -> Result<(), TooMuch> {
+    if text.len() > EXPRESSION_BYTES_MAX {
+        return Err(TooMuch::Long);
+    }
+    // What cannot be read is refused when it is used.
+    let Some(work) = tokens(text).map(|tokens| work(&tokens)) else { return Ok(()) };
+    if work.power <= 1 && work.paths <= 16 {
+        return Ok(());
+    }
+    let mut room = STEPS_MAX / work.paths.max(1);
+    let mut bound = 1;
+    while usize::checked_pow(bound + 1, work.power).is_some_and(|steps| steps <= room) {
+        bound += 1;
+    }
+    room = bound;
+    match tree.roots().all(|root| counts(root, &mut room)) {
+        true => Ok(()),
+        false => Err(TooMuch::Work { nodes: bound }),
+    }
+}
+
+/// Takes the nodes of a subtree out of `room`; false when there are more.
+fn counts(node: Node<'_>, room: &mut usize) -> bool {
+    *room = match room.checked_sub(1) {
+        Some(room) => room,
+        None => return false,
+    };
+    node.children().all(|child| counts(child, room))
+}
+
+/// The tops, `/module:node`, below which everything is that the expression can select or look at; `None` when that cannot
+/// be told.
+pub fn roots(text: &str) -> Option<Vec<String>> {
+    let tokens = tokens(text)?;
+    let mut roots = Vec::new();
+    let mut depth = 0_usize;
+    for (at, token) in tokens.iter().enumerate() {
+        let goes_on = at.checked_sub(1).is_some_and(|before| ends_operand(&tokens, before));
+        match token {
+            Token::Symbol("[") => depth += 1,
+            Token::Symbol("]") => depth = depth.checked_sub(1)?,
+            Token::Symbol("/") if goes_on => {}
+            Token::Symbol("/") => match (tokens.get(at + 1), tokens.get(at + 2)) {
+                (Some(Token::Name(_)), Some(Token::Symbol("::" | "("))) => return None,
+                (Some(Token::Name(name)), _) if name.contains(':') => roots.push(format!("/{name}")),
+                _ => return None,
+            },
+            Token::Symbol("//" | ".." | "::" | "$") => return None,
+            Token::Symbol("*") if !goes_on => return None,
+            Token::Name(name) if name == "deref" || name == "current" => return None,
+            // Outside of predicates, what is relative begins at the root.
+            Token::Name(_) if depth == 0 && !goes_on && !follows_slash(&tokens, at) => return None,
+            Token::Symbol(".") if depth == 0 && !follows_slash(&tokens, at) => return None,
+            Token::Value | Token::Name(_) | Token::Symbol(_) => {}
+        }
+    }
+    (!roots.is_empty()).then_some(roots)
+}
+
+fn follows_slash(tokens: &[Token], at: usize) -> bool {
+    at > 0 && tokens[at - 1] == Token::Symbol("/")
+}
+
+fn follows_step(tokens: &[Token], at: usize) -> bool {
+    at > 0 && matches!(tokens[at - 1], Token::Symbol("/" | "//" | "::"))
+}
+
+/// Whether an operand ends with this token, so that a name, a star or a slash behind it goes on with it.
+fn ends_operand(tokens: &[Token], at: usize) -> bool {
+    match &tokens[at] {
+        Token::Value | Token::Symbol("." | ".." | ")" | "]") => true,
+        Token::Symbol("*") => !(at > 0 && ends_operand(tokens, at - 1)),
+        Token::Name(name) => {
+            let is_operator = matches!(name.as_str(), "and" | "or" | "div" | "mod");
+            !(is_operator && at > 0 && ends_operand(tokens, at - 1))
+        }
+        Token::Symbol(_) => false,
+    }
+}
+
+fn work(tokens: &[Token]) -> Work {
+    /// The whole expression, or a predicate.
+    #[derive(Default)]
+    struct Level {
+        /// Paths that do not stay below the node at hand.
+        wide_paths: usize,
+        /// Axes that look at many nodes for each.
+        axes: u32,
+        compares: bool,
+        /// `//*` was seen: nodes of it stand in each other, and what goes on from them has to be put in order.
+        is_nested: bool,
+        is_ordered_anew: bool,
+        deepest_below: u32,
+    }
+    impl Level {
+        fn power(&self, is_predicate: bool) -> u32 {
+            let joins = u32::from(self.compares && self.wide_paths >= 2);
+            self.axes.max(u32::from(self.is_ordered_anew))
+                + joins
+                + self.deepest_below
+                + u32::from(is_predicate && self.wide_paths > 0)
+        }
+    }
+    let mut levels = vec![Level::default()];
+    let mut paths = 0;
+    for (at, token) in tokens.iter().enumerate() {
+        let goes_on = at.checked_sub(1).is_some_and(|before| ends_operand(tokens, before));
+        if matches!(token, Token::Symbol("]"))
+            && levels.len() > 1
+            && let Some(done) = levels.pop()
+            && let Some(around) = levels.last_mut()
+        {
+            around.deepest_below = around.deepest_below.max(done.power(true));
+            continue;
+        }
+        let Some(level) = levels.last_mut() else { break };
+        match token {
+            Token::Symbol("[") => levels.push(Level::default()),
+            Token::Symbol(slash @ ("/" | "//")) => {
+                if goes_on {
+                    level.is_ordered_anew |= level.is_nested;
+                } else {
+                    (level.wide_paths, paths) = (level.wide_paths + 1, paths + 1);
+                }
+                let is_any = match tokens.get(at + 1) {
+                    Some(Token::Symbol("*")) => true,
+                    Some(Token::Name(name)) => name == "node" || name.starts_with("descendant"),
+                    _ => false,
+                };
+                level.is_nested |= is_any && (*slash == "//" || matches!(tokens.get(at + 1), Some(Token::Name(_))));
+            }
+            Token::Symbol("|") => level.is_nested = false,
+            Token::Symbol("..") => level.wide_paths += 1,
+            Token::Symbol("=" | "!=" | "<" | "<=" | ">" | ">=") => level.compares = true,
+            Token::Name(name) if matches!(name.as_str(), "current" | "deref") => level.wide_paths += 1,
+            Token::Name(name) if tokens.get(at + 1) == Some(&Token::Symbol("::")) => {
+                if WIDE_AXES.contains(&name.as_str()) {
+                    level.axes += 1;
+                    level.wide_paths += 1;
+                }
+            }
+            Token::Name(_) if tokens.get(at + 1) == Some(&Token::Symbol("(")) => {}
+            Token::Name(_) if !goes_on && !follows_step(tokens, at) => paths += 1,
+            Token::Value | Token::Name(_) | Token::Symbol(_) => {}
+        }
+    }
+    let power = levels.iter().rev().fold(0, |below, level| level.power(false).max(level.axes + below));
+    Work { paths: paths.max(1), power: 1 + power }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_tops_are_told_where_every_path_names_its_own() {
+        let told = |tops: &[&str]| Some(tops.iter().map(|top| (*top).to_owned()).collect::<Vec<_>>());
+        for (expression, expected) in [
+            ("/m:a", told(&["/m:a"])),
+            ("/m:a/b[c='/x:y']/d", told(&["/m:a"])),
+            ("/m:a/b | /n:c[m:d > 3 * 2]", told(&["/m:a", "/n:c"])),
+            ("/m:a/b[c = /n:d/e]", told(&["/m:a", "/n:d"])),
+            ("/m:a[count(b) = 2 and not(c)]/div/and", told(&["/m:a"])),
+            ("/m:a[. = 'x']/.", told(&["/m:a"])),
+            ("/m:a/*", None),
+            ("//m:a", None),
+            ("/*", None),
+            ("m:a/b", None),
+            ("/", None),
+            (".", None),
+            ("/m:a/../n:b", None),
+            ("/m:a/descendant::m:b", None),
+            ("/m:a[current()/n:b]", None),
+            ("/m:a | n:b", None),
+            ("/a", None),
+        ] {
+            assert_eq!(roots(expression), expected, "{expression}");
+        }
+    }
+
+    #[test]
+    fn work_grows_with_what_is_looked_at_for_each_node() {
+        for (expression, paths, power) in [
+            ("/m:a/b[c='1'][d/e > 2]/f", 3, 1),
+            ("//*", 1, 1),
+            ("//*[.//x]", 1, 1),
+            ("//*/*", 1, 2),
+            ("//m:a/b", 1, 1),
+            ("/m:a/descendant::*/b", 1, 2),
+            ("/m:a | /m:b | /m:c", 3, 1),
+            ("//*[//*]", 2, 2),
+            ("//*[../x]", 1, 2),
+            ("//*[count(//*[//*]) > 1]", 3, 3),
+            ("//*[a[//x]]", 3, 2),
+            ("//*[//x][//y]", 3, 2),
+            ("//* = //*", 2, 2),
+            ("/m:a/b[c = /m:a/d]", 3, 2),
+            ("//*/preceding::*/following::*", 1, 3),
+            ("/m:a/b[preceding-sibling::b]", 1, 3),
+        ] {
+            assert_eq!(work(&tokens(expression).unwrap()), Work { paths, power }, "{expression}");
+        }
+    }
+
+    #[test]
+    fn an_expression_is_refused_where_the_tree_is_too_large_for_it() {
+        use crate::yang::testing::{top, valid};
+        let entries: String = (0..1_000).map(|id| format!("<item><name>{id}</name></item>")).collect();
+        let (small, large) = (valid(&top("<name>a</name>")), valid(&top(&entries)));
+        for (expression, is_fit_for_large) in [
+            ("/sample:top/item[../name = 'a']", true),
+            ("//*[count(//*[//*]) > 1]", false),
+            ("/sample:top/item[name = '7']", true),
+            ("//*[//*[//*[//*[//*]]]]", false),
+        ] {
+            assert_eq!(is_bearable(expression, &small), Ok(()), "{expression}");
+            assert_eq!(is_bearable(expression, &large).is_ok(), is_fit_for_large, "{expression}");
+        }
+        assert_eq!(is_bearable(&"|//*".repeat(5_000), &small), Err(TooMuch::Long));
+    }
+}
