@@ -11,6 +11,7 @@ use procyon::init;
 use procyon::keeper::custodian::lock::Lock;
 use procyon::keeper::deposit::DepositClient;
 use procyon::launcher::{self, Launch};
+use procyon::logbook;
 use procyon::moving;
 use procyon::settings::{Layout, Settings};
 use procyon::shell_command;
@@ -37,6 +38,8 @@ enum Command {
     Console(ConsoleArguments),
     /// The device's command line: on a terminal, or lines from -c, a file or standard input; the exit status tells.
     Shell(ShellArguments),
+    /// Show what programs have printed: by name, time and account, the last lines, and what comes.
+    Logs(LogsArguments),
     /// Read files of procServ, conserver or supervisord: print the containers that they describe, and what does not fit.
     Import(ImportArguments),
 }
@@ -60,6 +63,15 @@ struct ConsoleArguments {
     root: PathBuf,
     #[command(flatten)]
     asked: viewer::Asked,
+}
+
+#[derive(Args)]
+struct LogsArguments {
+    /// The root that is served.
+    #[arg(long, value_name = "DIR")]
+    root: PathBuf,
+    #[command(flatten)]
+    asked: logbook::command::Asked,
 }
 
 #[derive(Args)]
@@ -120,6 +132,7 @@ fn main() -> ExitCode {
         Command::Agent(arguments) => run_agent(arguments),
         Command::Import(arguments) => moving::driver::import(&arguments.files).map(|()| ExitCode::SUCCESS),
         Command::Console(arguments) => show_console(arguments),
+        Command::Logs(arguments) => show_logs(&arguments),
         Command::Shell(arguments) => run_shell(&arguments),
     };
     done.unwrap_or_else(|error| {
@@ -160,6 +173,11 @@ fn read_password() -> anyhow::Result<String> {
 fn show_console(arguments: ConsoleArguments) -> anyhow::Result<ExitCode> {
     let layout = Layout::open(&arguments.root)?;
     viewer::run(&layout, &arguments.asked)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn show_logs(arguments: &LogsArguments) -> anyhow::Result<ExitCode> {
+    logbook::command::run(&Layout::open(&arguments.root)?, &arguments.asked)?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -20,4 +20,5 @@ pub mod pace;
 pub mod provision;
 pub mod rules;
 pub mod spec;
+pub mod wildcard;
 pub mod words;

@@ -44,7 +44,10 @@ fn state(name: &str, phase: Phase, run: u32) -> ContainerState {
         status_text: None,
         waiting_for: None,
         output_bytes: 0,
+        input_bytes: 0,
         viewers: 0,
+        loggers: 0,
+        forward_lost: 0,
         outdated: false,
     }
 }

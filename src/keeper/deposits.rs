@@ -134,6 +134,7 @@ pub struct Record {
     pub run: Option<RunFacts>,
     pub last: Option<LastRun>,
     pub output_bytes: u64,
+    pub input_bytes: u64,
     pub asked: Option<Asker>,
     pub roles: Vec<Role>,
 }

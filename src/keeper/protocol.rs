@@ -17,7 +17,7 @@ use crate::container::spec::{ContainerName, ContainerSpec, LogSpec, RestartPolic
 use crate::sys::fdpass::FRAME_BYTES_MAX;
 use crate::sys::process::Usage;
 
-pub const VERSION: u16 = 2;
+pub const VERSION: u16 = 3;
 /// So that a stray client is told from an agent.
 pub const MAGIC: u32 = 0x5072_6f43;
 
@@ -349,7 +349,13 @@ pub struct ContainerState {
     pub waiting_for: Option<PathBuf>,
     /// What it has printed since it was defined.
     pub output_bytes: u64,
+    /// What was typed to it and taken.
+    pub input_bytes: u64,
     pub viewers: u32,
+    /// Of the viewers, those who only look on.
+    pub loggers: u32,
+    /// Lines that the system log did not take.
+    pub forward_lost: u64,
     /// Its definition has changed since the present run began.
     pub outdated: bool,
 }
