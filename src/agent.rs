@@ -20,6 +20,7 @@ mod lifecycle;
 mod lines;
 mod linux;
 mod local;
+mod logs;
 mod monitoring;
 mod news;
 mod outside;
@@ -161,6 +162,8 @@ async fn run(options: Options) -> anyhow::Result<()> {
 
     let containers = fleet::build(&layout, &settings)?;
 
+    let logbook = logs::provider(containers.driver.keeper.clone(), &layout, northbound.clone());
+
     let (request_heard, request_hearing) = mpsc::channel(HEARD_WAITING_MAX);
     let (journal, recorded) =
         Journal::open(Arc::new(HostDisk), layout.state().join("requests.journal"), request::driver::JOURNAL_BYTES_MAX)
@@ -222,6 +225,7 @@ async fn run(options: Options) -> anyhow::Result<()> {
         )),
         Box::new(appmgr::provider::AppManager::new(app_messages, commits)),
         Box::new(containers.provider),
+        Box::new(logbook),
         Box::new(event_manager),
         Box::new(validation),
         Box::new(lifecycle.provider),

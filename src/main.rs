@@ -14,6 +14,7 @@ use procyon::init;
 use procyon::keeper::custodian::lock::Lock;
 use procyon::keeper::deposit::DepositClient;
 use procyon::launcher::{self, Launch};
+use procyon::logbook;
 use procyon::moving;
 use procyon::settings::{Layout, Settings};
 use procyon::shell_command;
@@ -46,6 +47,8 @@ enum Command {
     /// Become a command of the host that sees the harddisk as /harddisk:.
     #[command(hide = true)]
     Rooted(RootedArguments),
+    /// Show what programs have printed: by name, time and account, the last lines, and what comes.
+    Logs(LogsArguments),
     /// Read files of procServ, conserver or supervisord: print the containers that they describe, and what does not fit.
     Import(ImportArguments),
     /// Look at a script without running it (lint), or run it on a scratch device and show what it did (try).
@@ -141,6 +144,15 @@ struct ConsoleArguments {
 }
 
 #[derive(Args)]
+struct LogsArguments {
+    /// The root that is served.
+    #[arg(long, value_name = "DIR")]
+    root: PathBuf,
+    #[command(flatten)]
+    asked: logbook::command::Asked,
+}
+
+#[derive(Args)]
 struct ImportArguments {
     /// NAME.service, procServ.conf, conserver.cf, conserver.passwd, supervisord.conf.
     #[arg(required = true, value_name = "FILE")]
@@ -201,6 +213,7 @@ fn main() -> ExitCode {
         Command::Agent(arguments) => run_agent(arguments),
         Command::Import(arguments) => moving::driver::import(&arguments.files).map(|()| ExitCode::SUCCESS),
         Command::Console(arguments) => show_console(arguments),
+        Command::Logs(arguments) => show_logs(&arguments),
         Command::Shell(arguments) => run_shell(&arguments),
         Command::Script(arguments) => run_script_tool(&arguments),
         Command::Deploy(arguments) => deploy(arguments).map(|()| ExitCode::SUCCESS),
@@ -244,6 +257,11 @@ fn read_password() -> anyhow::Result<String> {
 fn show_console(arguments: ConsoleArguments) -> anyhow::Result<ExitCode> {
     let layout = Layout::open(&arguments.root)?;
     viewer::run(&layout, &arguments.asked)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn show_logs(arguments: &LogsArguments) -> anyhow::Result<ExitCode> {
+    logbook::command::run(&Layout::open(&arguments.root)?, &arguments.asked)?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -34,6 +34,8 @@ const EFFECTS_ALLOWED: &[(&str, &[&str], &str)] = &[
     ("src/keeper/log.rs", &["std::fs"], "the log files of a run, written from the keeper's loop"),
     ("src/keeper/run_ids.rs", &["std::fs"], "one counter file, written before an id is used"),
     ("src/launcher.rs", &["std::fs"], "starts the custodian: a part of the program, not of the library's decisions"),
+    ("src/logbook/command.rs", &["tokio::"], "a command of its own: asks the keeper where logs are, and prints"),
+    ("src/logbook/provider.rs", &["tokio::"], "bounds the questions, and has files read on threads of their own"),
     ("src/northbound/calling.rs", &["tokio::"], "bounds how long a provider may take for a call"),
     ("src/northbound/pushing.rs", &["tokio::"], "puts a look at a selection off until it is due"),
     ("src/northbound/reading.rs", &["tokio::"], "bounds how long a provider may think about its state"),
@@ -203,12 +205,42 @@ const ABSENCES: &[(&str, &[&str])] = &[
             "transport",
         ],
     ),
+    (
+        "logs",
+        &[
+            "agent",
+            "appmgr",
+            "console",
+            "container",
+            "datastore",
+            "fleet",
+            "keeper",
+            "netconf",
+            "northbound",
+            "script",
+            "ssh",
+            "store",
+            "system",
+            "yang",
+        ],
+    ),
     ("container", &["agent", "appmgr", "datastore", "fleet", "keeper", "netconf", "script", "ssh", "store", "system"]),
 ];
 
 /// Providers know the front door and what is behind them, never each other.
-const PROVIDERS: &[&str] =
-    &["alarms", "appmgr", "eem", "fleet", "lifecycle", "request", "script", "system", "transport", "validation"];
+const PROVIDERS: &[&str] = &[
+    "alarms",
+    "appmgr",
+    "eem",
+    "fleet",
+    "lifecycle",
+    "logbook",
+    "request",
+    "script",
+    "system",
+    "transport",
+    "validation",
+];
 
 /// Written in two pieces, so that this file does not hold them itself.
 const UNFINISHED: &[&str] = &[concat!("to", "do!("), concat!("unimple", "mented!("), concat!("un", "finished here")];

@@ -85,9 +85,9 @@ fn spec(places: &Places, name: ContainerName, activation: &Activation) -> Result
         library: places.library.clone(),
     };
     let logs = LogSpec {
-        dir: places.logs.join(view::log_folder(executable, &registration.name)),
         bytes_max: places.log_bytes_max,
         files_max: places.log_files_max,
+        ..LogSpec::in_dir(places.logs.join(view::log_folder(executable, &registration.name)))
     };
     let mut spec = ContainerSpec::new(name, program, places.work.join(registration.name.as_str()), logs);
     spec.env = vec![("PROCYON_NODE".to_owned(), places.node.clone())];

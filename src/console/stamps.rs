@@ -6,6 +6,11 @@ pub struct Stamper {
 }
 
 impl Stamper {
+    /// One that goes on with a line, or begins one.
+    pub fn inside(inside_line: bool) -> Self {
+        Self { inside_line }
+    }
+
     /// The bytes with the stamp before each line that begins in them.
     pub fn stamp(&mut self, stamp: &str, bytes: &[u8]) -> Vec<u8> {
         let mut stamped = Vec::with_capacity(bytes.len() + stamp.len() * 2);

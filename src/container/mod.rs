@@ -23,4 +23,5 @@ pub mod provision;
 pub mod rules;
 pub mod scripts;
 pub mod spec;
+pub mod wildcard;
 pub mod words;

@@ -3,6 +3,7 @@
 //! A spec travels from the agent to the keeper and rests with the custodian, so it is plain data. Must not know: YANG.
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -217,18 +218,59 @@ pub enum Terminal {
     Pty,
 }
 
-/// `stdout.log` and `stderr.log` in a folder; a file that has grown to `bytes_max` is renamed to `.1`, that one to
-/// `.2`, and so on.
+/// `stdout.log` and `stderr.log` in a folder. A file that is full or old is put aside under the name of the moment
+/// (`logs::names`), packed, and removed when there are too many.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LogSpec {
     pub dir: PathBuf,
     pub bytes_max: u64,
+    /// Beside the one that is being written.
     pub files_max: u8,
+    /// Where the output goes if not into the folder.
+    pub output: Option<PathBuf>,
+    /// No file holds what was printed over a longer time.
+    pub age_max: Option<Duration>,
+    pub compress: bool,
+    /// Before each line: a format of `strftime`.
+    pub stamp: Option<String>,
+    /// Lines go to a system log too.
+    pub forward: Option<Forward>,
+}
+
+/// Which system log, and under which facility.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Forward {
+    pub to: ForwardTo,
+    pub facility: u8,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ForwardTo {
+    /// The host's own.
+    Host,
+    Udp(SocketAddr),
 }
 
 impl LogSpec {
     pub fn in_dir(dir: impl Into<PathBuf>) -> Self {
-        Self { dir: dir.into(), bytes_max: LOG_BYTES_MAX_DEFAULT, files_max: LOG_FILES_MAX_DEFAULT }
+        Self {
+            dir: dir.into(),
+            bytes_max: LOG_BYTES_MAX_DEFAULT,
+            files_max: LOG_FILES_MAX_DEFAULT,
+            output: None,
+            age_max: None,
+            compress: true,
+            stamp: None,
+            forward: None,
+        }
+    }
+
+    pub fn output(&self) -> PathBuf {
+        self.output.clone().unwrap_or_else(|| self.dir.join("stdout.log"))
+    }
+
+    pub fn errors(&self) -> PathBuf {
+        self.dir.join("stderr.log")
     }
 }
 
@@ -426,6 +468,7 @@ impl ContainerSpec {
         {
             plain(what, path)?;
         }
+        self.logs.output.as_ref().map_or(Ok(()), |output| plain("the log file", output))?;
         self.provision.check()?;
         self.permit.iter().try_for_each(Permit::check)?;
         if self.rules.delays.len() > DELAYS_MAX {

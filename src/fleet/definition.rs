@@ -39,6 +39,25 @@ pub struct Terminal {
     pub columns: Option<u16>,
 }
 
+/// What is said of the log.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Log {
+    pub file: Option<String>,
+    pub stamp: Option<String>,
+    pub bytes_max: Option<u64>,
+    pub age_max: Option<Duration>,
+    pub files_max: Option<u8>,
+    pub compress: Option<bool>,
+    pub syslog: Option<Syslog>,
+}
+
+/// Which system log gets the lines too.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Syslog {
+    pub address: Option<String>,
+    pub facility: Option<String>,
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Definition {
     pub description: Option<String>,
@@ -70,6 +89,7 @@ pub struct Definition {
     pub ready_timeout: Option<Duration>,
     pub watchdog: Option<Duration>,
     pub terminal: Option<Terminal>,
+    pub log: Log,
     pub after: Vec<String>,
     pub before: Vec<String>,
     pub start_at_boot: Option<bool>,
@@ -157,6 +177,7 @@ impl Definition {
                 rows: number(terminal.text_of("rows")),
                 columns: number(terminal.text_of("columns")),
             }),
+            log: element.child("log").map(log).unwrap_or_default(),
             after: texts(element, "after"),
             before: texts(element, "before"),
             start_at_boot: number(element.text_of("start-at-boot")),
@@ -205,11 +226,26 @@ impl Definition {
             ready_timeout: own.ready_timeout.or(below.ready_timeout),
             watchdog: own.watchdog.or(below.watchdog),
             terminal: own.terminal.or(below.terminal),
+            log: own.log.over(&below.log),
             after: list(own.after, &below.after),
             before: list(own.before, &below.before),
             start_at_boot: own.start_at_boot.or(below.start_at_boot),
             on_change: own.on_change.or(below.on_change),
             survivors: own.survivors.or(below.survivors),
+        }
+    }
+}
+
+impl Log {
+    fn over(self, below: &Self) -> Self {
+        Self {
+            file: self.file.or_else(|| below.file.clone()),
+            stamp: self.stamp.or_else(|| below.stamp.clone()),
+            bytes_max: self.bytes_max.or(below.bytes_max),
+            age_max: self.age_max.or(below.age_max),
+            files_max: self.files_max.or(below.files_max),
+            compress: self.compress.or(below.compress),
+            syslog: self.syslog.or_else(|| below.syslog.clone()),
         }
     }
 }
@@ -265,6 +301,20 @@ fn readiness(element: &Element) -> Option<Readiness> {
         "newline" => Readiness::Newline { number: number(element.text_of("descriptor")).unwrap_or(FIRST) },
         _ => Readiness::WhenRunning,
     })
+}
+
+fn log(element: &Element) -> Log {
+    Log {
+        file: text(element, "file"),
+        stamp: text(element, "stamp"),
+        bytes_max: number(element.text_of("max-size")),
+        age_max: number(element.text_of("max-age")).map(Duration::from_secs),
+        files_max: number(element.text_of("keep")),
+        compress: number(element.text_of("compress")),
+        syslog: element
+            .child("syslog")
+            .map(|syslog| Syslog { address: text(syslog, "address"), facility: text(syslog, "facility") }),
+    }
 }
 
 fn directory(element: &Element) -> Directory {

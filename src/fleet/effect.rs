@@ -77,12 +77,14 @@ const STARTED_WITH: [Part; 12] = [
     ("terminal", |one, other| (one.terminal, one.provision.window) != (other.terminal, other.provision.window)),
 ];
 
-const PREPARED_WITH: [Part; 2] = [
+const PREPARED_WITH: [Part; 3] = [
+    ("log", |one, other| one.logs.output != other.logs.output),
     ("directory", |one, other| one.provision.folders != other.provision.folders),
     ("required-path", |one, other| one.provision.required != other.provision.required),
 ];
 
-const LIVE: [Part; 5] = [
+const LIVE: [Part; 6] = [
+    ("log", |one, other| one.logs != other.logs),
     ("restart", |one, other| {
         (one.restart, one.holdoff, &one.rules.delays, one.rules.start_limit)
             != (other.restart, other.holdoff, &other.rules.delays, other.rules.start_limit)

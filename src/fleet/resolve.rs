@@ -4,17 +4,22 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::definition::{Definition, Entry, OnChange, Policy};
+use super::definition::{Definition, Entry, OnChange, Policy, Syslog};
 use super::template::Instance;
 use crate::container::provision::{Folder, Provision, Readiness, RequiredPath, Resources, WhenMissing, Window};
 use crate::container::rules::Rules;
-use crate::container::spec::{ContainerName, ContainerSpec, Floor, LogSpec, Program, RestartPolicy, Rlimits, Terminal};
+use crate::container::spec::{
+    ContainerName, ContainerSpec, Floor, Forward, ForwardTo, LogSpec, Program, RestartPolicy, Rlimits, Terminal,
+};
 use crate::container::words;
 use crate::northbound::{Kind, Refusal};
 
 pub const STOP_TIMEOUT_DEFAULT: Duration = Duration::from_secs(10);
 const UMASK_DEFAULT: u32 = 0o022;
 const FOLDER_MODE_DEFAULT: u32 = 0o755;
+const FACILITY_USER: u8 = 1;
+const FACILITY_DAEMON: u8 = 3;
+const FACILITY_LOCAL0: u8 = 16;
 const WINDOW_DEFAULT: Window = Window { rows: 24, columns: 80 };
 
 /// Where things are, and as whom containers run that say nothing.
@@ -64,11 +69,7 @@ pub fn resolve(entry: &Entry, template: Option<&Definition>, places: &Places) ->
         Some(folder) => filler.path(folder, "working-directory")?,
         None => places.work.join(&entry.name),
     };
-    let logs = LogSpec {
-        dir: places.logs.join(&entry.name),
-        bytes_max: places.log_bytes_max,
-        files_max: places.log_files_max,
-    };
+    let logs = filler.logs(&definition, places)?;
     let mut spec = ContainerSpec::new(name, Program::Command { argv }, cwd, logs);
     for (name, value) in &definition.environment {
         spec.env.push((name.clone(), filler.text(value, "environment")?));
@@ -191,6 +192,46 @@ impl Filler<'_> {
         })
     }
 
+    fn logs(&self, definition: &Definition, places: &Places) -> Result<LogSpec, Refusal> {
+        let wanted = &definition.log;
+        let house = LogSpec::in_dir(places.logs.join(self.name));
+        if let Some(stamp) = &wanted.stamp {
+            let any = jiff::Timestamp::UNIX_EPOCH.to_zoned(jiff::tz::TimeZone::UTC);
+            jiff::fmt::strtime::format(stamp, &any).map_err(|trouble| {
+                let message = format!("the stamp of container {} means nothing: {trouble}", self.name);
+                self.refused(Kind::InvalidValue, message, Some("log/stamp")).mend("for example `[%F %T] `")
+            })?;
+        }
+        Ok(LogSpec {
+            bytes_max: wanted.bytes_max.unwrap_or(places.log_bytes_max),
+            files_max: wanted.files_max.unwrap_or(places.log_files_max),
+            output: wanted.file.as_ref().map(|file| self.path(file, "log/file")).transpose()?,
+            age_max: wanted.age_max,
+            compress: wanted.compress.unwrap_or(house.compress),
+            stamp: wanted.stamp.clone(),
+            forward: wanted.syslog.as_ref().map(|syslog| self.forward(syslog)).transpose()?,
+            ..house
+        })
+    }
+
+    fn forward(&self, syslog: &Syslog) -> Result<Forward, Refusal> {
+        let to = match &syslog.address {
+            None => ForwardTo::Host,
+            Some(text) => ForwardTo::Udp(text.parse().map_err(|_| {
+                let message = format!("container {}: `{text}` is no address with a port", self.name);
+                let leaf = Some("log/syslog/address");
+                self.refused(Kind::InvalidValue, message, leaf).mend("for example 127.0.0.1:514")
+            })?),
+        };
+        let local = syslog.facility.as_deref().and_then(|name| name.strip_prefix("local")?.parse::<u8>().ok());
+        let facility = match (syslog.facility.as_deref(), local) {
+            (_, Some(number)) => FACILITY_LOCAL0 + number,
+            (Some("user"), None) => FACILITY_USER,
+            _ => FACILITY_DAEMON,
+        };
+        Ok(Forward { to, facility })
+    }
+
     fn container(&self, name: &str, leaf: &str) -> Result<ContainerName, Refusal> {
         ContainerName::on(Floor::Container, name)
             .map_err(|invalid| self.refused(Kind::InvalidValue, invalid.to_string(), Some(leaf)))
@@ -246,6 +287,32 @@ mod tests {
         let awaited = RequiredPath { path: "/opt/iocs/e3-ioc-test-ioc".into(), when_missing: WhenMissing::Await };
         assert_eq!(spec.provision.required, [awaited]);
         assert_eq!((spec.user.as_deref(), spec.cwd), (Some("nobody"), PathBuf::from("/work/ioc@test-ioc")));
+    }
+
+    #[test]
+    fn a_log_has_what_is_said_and_the_houses_values_for_the_rest() {
+        let mut ioc = entry("ioc@1", "/bin/ioc");
+        let logs = |entry: &Entry| resolve(entry, None, &places()).map(|resolved| resolved.spec.logs);
+        let house = logs(&ioc).unwrap();
+        let said = (house.dir, house.bytes_max, house.files_max, house.compress, house.output);
+        assert_eq!(said, ("/logs/ioc@1".into(), 1000, 3, true, None));
+        ioc.definition.log.file = Some("/var/log/procServ/%i/out.log".into());
+        ioc.definition.log.stamp = Some("%F %T ".into());
+        let own = logs(&ioc).unwrap();
+        assert_eq!(own.output(), PathBuf::from("/var/log/procServ/1/out.log"));
+        assert_eq!(own.errors(), PathBuf::from("/logs/ioc@1/stderr.log"));
+        let syslog = |address: &str| Syslog { address: Some(address.into()), facility: Some("local3".into()) };
+        ioc.definition.log.syslog = Some(syslog("127.0.0.1:514"));
+        let to = ForwardTo::Udp("127.0.0.1:514".parse().unwrap());
+        assert_eq!(logs(&ioc).unwrap().forward, Some(Forward { to, facility: 19 }));
+        ioc.definition.log.syslog = Some(syslog("somewhere"));
+        let said = "container ioc@1: `somewhere` is no address with a port; for example 127.0.0.1:514";
+        assert_eq!(logs(&ioc).unwrap_err().to_string(), said);
+        ioc.definition.log.syslog = None;
+        ioc.definition.log.stamp = Some("%J".into());
+        let refusal = logs(&ioc).unwrap_err();
+        let leaf = "/procyon-container:containers/container[name='ioc@1']/log/stamp";
+        assert_eq!(refusal.path.as_deref(), Some(leaf));
     }
 
     #[test]

@@ -151,9 +151,16 @@ fn run(observed: &ContainerState, clock: &Clock<'_>) -> Vec<Element> {
     children.push(Element::leaf("outdated", observed.outdated));
     children.push(Element::leaf("console-lost", observed.console_lost));
     children.push(Element::leaf("viewers", observed.viewers));
+    children.push(Element::leaf("users", observed.viewers.saturating_sub(observed.loggers)));
+    children.push(Element::leaf("loggers", observed.loggers));
+    children.push(Element::leaf("input-bytes", observed.input_bytes));
     children.push(Element::leaf("output-bytes", observed.output_bytes));
     children.push(Element::leaf("log-bytes-lost", observed.log_bytes_dropped));
+    if observed.logs.forward.is_some() {
+        children.push(Element::leaf("syslog-lines-lost", observed.forward_lost));
+    }
     children.push(Element::leaf("log-directory", observed.logs.dir.display()));
+    children.push(Element::leaf("log-file", observed.logs.output().display()));
     children
 }
 

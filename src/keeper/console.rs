@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
-use super::log::LogFile;
+use super::log::{Files, LogFile};
 use super::tape::{Origin, Tape};
 use crate::console::keys::{Keys, Program};
 use crate::console::roster::{Roster, Rule};
@@ -97,20 +97,20 @@ impl Console {
     }
 }
 
-/// Writes into the log what the tape holds for it.
-pub fn log_what_came(tape: &mut Tape, log: &mut LogFile) {
+/// Writes into the log what the tape holds for it. True if the log was put aside, and waits to be packed.
+pub fn log_what_came<F: Files>(tape: &mut Tape, log: &mut LogFile<F>, now_ms: u64) -> bool {
     while tape.unlogged() > 0 {
-        let count = {
-            let piece = tape.to_log();
-            log.append(piece);
-            piece.len()
-        };
+        if let Some(written) = log.about_to_write(now_ms) {
+            tape.written_as(written);
+        }
+        let count = log.append_some(tape.to_log(), now_ms);
         tape.logged(count, log.position());
     }
+    log.settle()
 }
 
 /// From here on bytes of this origin come.
-pub fn begin(tape: &mut Tape, origin: Origin, log: &mut LogFile) {
+pub fn begin<F: Files>(tape: &mut Tape, origin: Origin, log: &mut LogFile<F>) {
     tape.begin(origin, log.position());
 }
 

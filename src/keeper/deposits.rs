@@ -145,6 +145,7 @@ pub struct Record {
     pub run: Option<RunFacts>,
     pub last: Option<LastRun>,
     pub output_bytes: u64,
+    pub input_bytes: u64,
     pub asked: Option<Asker>,
     pub by_permit: bool,
     /// Process id and start time of the daemon that the start command has left.

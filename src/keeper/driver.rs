@@ -35,6 +35,7 @@ use tracing::{info, warn};
 
 use super::deposits::Deposit;
 use super::exits::ExitRecord;
+use super::forward::Forwarder;
 use super::gate::Frozen;
 use super::held::{Held, Moment};
 use super::launch::{LAUNCHER, RootId};
@@ -177,6 +178,7 @@ struct Driver {
     viewers: BTreeMap<u32, Viewer>,
     /// Listeners of consoles: whose, and which of them.
     doors: BTreeMap<u32, (u32, usize)>,
+    forwarder: Forwarder,
     /// What all tapes take.
     tapes_bytes: usize,
     /// Orders that wait for a worker.
@@ -239,12 +241,13 @@ impl Driver {
             ),
             Err(why) => info!(why, "containers have no control groups: their processes are known by their environment"),
         }
+        let host =
+            nix::unistd::gethostname().map_or_else(|_| "localhost".into(), |name| name.to_string_lossy().into_owned());
         let driver = Self {
             root: root_id,
             low,
             root_path: root.to_owned(),
-            host: nix::unistd::gethostname()
-                .map_or_else(|_| "localhost".into(), |name| name.to_string_lossy().into_owned()),
+            host: host.clone(),
             started: speaking::time_text(moment().unix_ms),
             groups,
             _reserved: reserved,
@@ -263,6 +266,7 @@ impl Driver {
             links: BTreeMap::new(),
             viewers: BTreeMap::new(),
             doors: BTreeMap::new(),
+            forwarder: Forwarder::new(host),
             tapes_bytes: 0,
             tickets: BTreeMap::new(),
             next_id: 0,

@@ -7,8 +7,12 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::log::RUN_LINE;
 use super::protocol::Asker;
 use crate::container::machine::ExitStatus;
+use crate::container::spec::LogSpec;
+use crate::logs::driver::{Reader, Wanted};
+use crate::logs::lines::{last_lines, merged};
 use crate::sys::process::Usage;
 
 pub const FILE: &str = "exits.jsonl";
@@ -16,6 +20,8 @@ pub const FILE: &str = "exits.jsonl";
 const FILE_BYTES_MAX: u64 = 512 * 1024;
 /// Lines that a record keeps of what the run printed last.
 pub const LINES_MAX: usize = 200;
+/// What those lines may take.
+const LINES_BYTES_MAX: usize = 64 * 1024;
 /// Records that one answer holds at most, if they fit.
 pub const RECORDS_MAX: usize = 32;
 const CORE_PATTERN: &str = "/proc/sys/kernel/core_pattern";
@@ -34,6 +40,26 @@ pub struct ExitRecord {
     /// Who asked for this end; `None` when it came by itself.
     pub asked: Option<Asker>,
     pub lines: Vec<String>,
+}
+
+/// The last lines of a run as its logs have them, in the order of their seconds: more than a console remembers.
+///
+/// # Errors
+/// A log that cannot be read.
+pub fn lines_of(logs: &LogSpec, run: u32) -> io::Result<Vec<String>> {
+    let wanted = Wanted { run: Some(run), last: Some(LINES_MAX), ..Wanted::default() };
+    let open = |log: PathBuf| Ok(Reader::open(&log, &wanted)?.map_while(Result::ok).map(|lines| ((), lines)));
+    let streams = [logs.output(), logs.errors()].map(open).into_iter().collect::<io::Result<Vec<_>>>()?;
+    let bytes: Vec<u8> = merged(streams).flat_map(|((), lines)| lines.bytes).collect();
+    let own = bytes.split_inclusive(|byte| *byte == b'\n').filter(|line| !line.starts_with(RUN_LINE));
+    let bytes: Vec<u8> = own.flatten().copied().collect();
+    let bytes = &bytes[bytes.len().saturating_sub(LINES_BYTES_MAX)..];
+    Ok(to_lines(last_lines(bytes, LINES_MAX)))
+}
+
+/// As people read them.
+pub fn to_lines(bytes: &[u8]) -> Vec<String> {
+    String::from_utf8_lossy(bytes).lines().map(|line| line.trim_end_matches('\r').to_owned()).collect()
 }
 
 /// Adds one record at the end.
@@ -107,6 +133,8 @@ fn file_of(pattern: &str, pid: i32, with_pid: bool) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::container::machine::RunId;
+    use crate::keeper::log::LogFile;
 
     fn record(run: u32, lines: usize) -> ExitRecord {
         ExitRecord {
@@ -133,6 +161,28 @@ mod tests {
         assert_eq!(latest(folder.path(), 5, 45_000).unwrap().len(), 2, "as many as fit");
         let all = latest(folder.path(), usize::MAX, usize::MAX).unwrap().len();
         assert!((25..100).contains(&all), "{all} are kept");
+    }
+
+    #[test]
+    fn the_last_lines_of_a_run_are_read_from_its_logs() {
+        let folder = tempfile::tempdir().unwrap();
+        let spec = LogSpec { bytes_max: 2000, ..LogSpec::in_dir(folder.path()) };
+        let mut output = LogFile::new(spec.output(), &spec);
+        let mut errors = LogFile::new(spec.errors(), &spec);
+        for run in 1..=3 {
+            output.begin_run(RunId(run), 0);
+            errors.begin_run(RunId(run), 0);
+            let at = jiff::Timestamp::from_second(i64::from(run) * 1000).unwrap();
+            errors.separate(RunId(run), &at.to_zoned(jiff::tz::TimeZone::UTC));
+            for line in 0..150 {
+                let at_ms = 1_000_000 * u64::from(run) + line * 1000;
+                output.append(format!("{run} {line}\r\n").as_bytes(), at_ms);
+                errors.append(format!("{run} {line}!\n").as_bytes(), at_ms);
+            }
+        }
+        let lines = lines_of(&spec, 2).unwrap();
+        assert_eq!(lines.len(), 200);
+        assert_eq!((lines[0].as_str(), lines[198].as_str(), lines[199].as_str()), ("2 50", "2 149", "2 149!"));
     }
 
     #[test]

@@ -9,6 +9,8 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 
+use nix::sys::statfs::statfs;
+
 use super::launch;
 use super::refusal::KeeperRefusal;
 use crate::container::provision::{Folder, WhenMissing};
@@ -83,10 +85,22 @@ pub fn check(spec: &ContainerSpec, expected: Option<Sha256>) -> Verdict {
 fn provide(spec: &ContainerSpec) -> Result<Option<spawn::Account>, KeeperRefusal> {
     let account = account_of(spec)?;
     make_folder(&spec.logs.dir, None)?;
+    let output = spec.logs.output();
+    let folder = output.parent().unwrap_or(Path::new("/"));
+    make_folder(folder, None)?;
+    is_near(folder)?;
     make_folder(&spec.cwd, account.as_ref())?;
     spec.provision.folders.iter().try_for_each(|folder| make_given_folder(folder, account.as_ref()))?;
     find_program(spec)?;
     Ok(account)
+}
+
+/// Logs are written by the loop that serves everybody: a server that is away would stop all of them.
+fn is_near(folder: &Path) -> Result<(), KeeperRefusal> {
+    // NFS, SMB, CIFS, SMB2, AFS, Coda, Ceph.
+    const FAR: [i64; 7] = [0x6969, 0x517b, 0xff53_4d42, 0xfe53_4d42, 0x5346_414f, 0x7375_7245, 0x00c3_6400];
+    let far = statfs(folder).is_ok_and(|facts| FAR.iter().any(|kind| facts.filesystem_type().0 == *kind));
+    if far { Err(KeeperRefusal::LogFarAway { folder: folder.to_owned() }) } else { Ok(()) }
 }
 
 /// Who runs it, with the groups that the definition asks for.

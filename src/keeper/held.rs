@@ -8,16 +8,19 @@ use std::time::{Duration, Instant};
 use super::console::Console;
 use super::daemons::Daemon;
 use super::deposits::{LastRun, Record, Role, RunFacts};
-use super::exits::{ExitRecord, LINES_MAX};
+use super::exits::{self, ExitRecord, LINES_MAX};
+use super::forward::Forwarding;
 use super::gate::Frozen;
-use super::log::{LogFile, last_lines};
+use super::log::LogFile;
 use super::protocol::{Asker, ContainerState, ERROR_LINE_BYTES_MAX, ERROR_LINES_MAX, Phase, Reason};
 use super::refusal::KeeperRefusal;
 use super::tape::{Origin, Tape, Unlogged};
 use super::viewer::Recent;
+use crate::console::roster::Mode;
 use crate::container::machine::{ExitStatus, Machine, Rest, RunId, State};
 use crate::container::provision::Readiness;
 use crate::container::spec::{ContainerSpec, Program, Sha256};
+use crate::logs::lines::last_lines;
 use crate::sys::process::Usage;
 use crate::sys::spawn::Account;
 
@@ -112,6 +115,7 @@ pub struct Held {
     pub errors: Pipe,
     pub output_log: LogFile,
     pub errors_log: LogFile,
+    pub forwarding: Forwarding,
     pub console: Console,
     pub error_tail: Recent,
     pub run: Option<Run>,
@@ -136,6 +140,7 @@ pub struct Held {
     pub notify: Option<OwnedFd>,
     pub status_text: Option<String>,
     pub output_bytes: u64,
+    pub input_bytes: u64,
     /// Who asked for the end that is under way.
     pub asked: Option<Asker>,
     /// The present start was not ordered: the keeper goes by the permit.
@@ -161,10 +166,10 @@ pub struct Held {
 
 impl Held {
     pub fn new(spec: Arc<ContainerSpec>, machine: Machine, frozen: Option<Frozen>, pipes: (Pipe, Pipe)) -> Self {
-        let log = |name: &str| LogFile::new(spec.logs.dir.join(name), spec.logs.bytes_max, spec.logs.files_max);
         Self {
-            output_log: log("stdout.log"),
-            errors_log: log("stderr.log"),
+            output_log: LogFile::new(spec.logs.output(), &spec.logs),
+            errors_log: LogFile::new(spec.logs.errors(), &spec.logs),
+            forwarding: Forwarding::default(),
             expected: committed(&spec),
             machine,
             frozen,
@@ -188,6 +193,7 @@ impl Held {
             notify: None,
             status_text: None,
             output_bytes: 0,
+            input_bytes: 0,
             asked: None,
             by_permit: false,
             come_back_at: None,
@@ -227,6 +233,8 @@ impl Held {
         };
         let frozen = self.frozen.as_ref().map(|frozen| frozen.sha256);
         let run = self.run.as_ref();
+        let users = self.console.roster.seats().iter().filter(|seat| seat.mode == Mode::Write).count();
+        let loggers = self.console.viewers.len().saturating_sub(users);
         ContainerState {
             name: self.spec.name.clone(),
             phase,
@@ -253,7 +261,10 @@ impl Held {
             status_text: self.status_text.clone(),
             waiting_for: self.waiting_for.clone(),
             output_bytes: self.output_bytes,
+            input_bytes: self.input_bytes,
             viewers: u32::try_from(self.console.viewers.len()).unwrap_or(u32::MAX),
+            loggers: u32::try_from(loggers).unwrap_or(u32::MAX),
+            forward_lost: self.forwarding.lost(),
             outdated: run.is_some_and(|run| run.outdated),
             daemon: self.daemon.as_ref().map(|daemon| daemon.pid),
             console_lost: run.is_some_and(|run| run.is_deaf),
@@ -272,7 +283,6 @@ impl Held {
         let run = self.run.as_ref();
         let ring = self.console.tape.as_ref().map(Tape::ring);
         let bytes = ring.map(|ring| ring.copy_from(ring.lines_back(LINES_MAX))).unwrap_or_default();
-        let lines = String::from_utf8_lossy(&bytes).into_owned();
         ExitRecord {
             run: run.map_or(0, |run| run.run.0),
             pid,
@@ -282,7 +292,7 @@ impl Held {
             usage,
             core: None,
             asked: self.asked.clone(),
-            lines: lines.lines().map(|line| line.trim_end_matches('\r').to_owned()).collect(),
+            lines: exits::to_lines(&bytes),
         }
     }
 
@@ -323,15 +333,14 @@ impl Held {
     }
 
     /// Writes what a predecessor had read and did not live to write.
-    fn complete_the_log(&mut self, unlogged: &Unlogged) {
+    fn complete_the_log(&mut self, unlogged: &Unlogged, now_ms: u64) {
         let log = match unlogged.origin {
             Origin::Server => None,
             Origin::Output => Some(&mut self.output_log),
             Origin::Errors => Some(&mut self.errors_log),
         };
         if let (Some(log), Some(tape)) = (log, &mut self.console.tape) {
-            let written = usize::try_from(log.written_since(unlogged.log)).unwrap_or(usize::MAX);
-            log.append(unlogged.bytes.get(written..).unwrap_or_default());
+            log.complete(unlogged, now_ms);
             tape.begin(unlogged.origin, log.position());
         }
     }
@@ -378,6 +387,7 @@ impl Held {
                 is_deaf: run.is_deaf,
             }),
             output_bytes: self.output_bytes,
+            input_bytes: self.input_bytes,
             asked: self.asked.clone(),
             last: self.last,
             by_permit: self.by_permit,
@@ -410,15 +420,20 @@ impl Held {
         held.checksums = take(Role::Checksums);
         held.notify = take(Role::Notify);
         held.output_bytes = record.output_bytes;
+        held.input_bytes = record.input_bytes;
         held.asked = record.asked;
         held.by_permit = record.by_permit;
         held.daemon = record.daemon.and_then(|(pid, start)| Some(Daemon { pid, start, pidfd: take(Role::Daemon)? }));
         held.defined_unix_ms = record.defined_unix_ms;
         held.place = record.place;
         held.last = record.last;
+        if let Some(facts) = &record.run {
+            held.output_log.begin_run(facts.run, facts.uid);
+            held.errors_log.begin_run(facts.run, facts.uid);
+        }
         if let Some((tape, unlogged)) = take(Role::Tape).and_then(Tape::adopt) {
             held.console.adopt(tape, unlogged.was_watched, moment.now);
-            held.complete_the_log(&unlogged);
+            held.complete_the_log(&unlogged, moment.unix_ms);
         }
         held.console.listeners = std::iter::from_fn(|| take(Role::ConsoleListener)).collect();
         if let Some(facts) = record.run {

@@ -19,6 +19,7 @@ pub mod deposit;
 pub mod deposits;
 pub mod driver;
 pub mod exits;
+pub mod forward;
 pub mod gate;
 pub mod held;
 pub mod launch;

@@ -359,7 +359,13 @@ pub struct ContainerState {
     pub waiting_for: Option<PathBuf>,
     /// What it has printed since it was defined.
     pub output_bytes: u64,
+    /// What was typed to it and taken.
+    pub input_bytes: u64,
     pub viewers: u32,
+    /// Of the viewers, those who only look on.
+    pub loggers: u32,
+    /// Lines that the system log did not take.
+    pub forward_lost: u64,
     /// Its definition has changed since the present run began.
     pub outdated: bool,
     /// What its start command has left, if that is watched.

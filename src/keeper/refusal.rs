@@ -67,4 +67,6 @@ pub enum KeeperRefusal {
     NoAnswer { seconds: u64 },
     #[error("the keeper answered something else than was asked: install both from one build")]
     WrongAnswer,
+    #[error("`{}` is on a network file system: a log is kept on a local disk, choose another folder", folder.display())]
+    LogFarAway { folder: PathBuf },
 }

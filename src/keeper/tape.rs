@@ -27,7 +27,7 @@ pub const TAPES_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// No text in UTF-8 holds it.
 const CLEAR: u8 = 0xfe;
-const MAGIC: u64 = 0x5072_6f63_796f_6e01;
+const MAGIC: u64 = 0x5072_6f63_796f_6e02;
 
 // The words before the bytes.
 const W_MAGIC: usize = 0;
@@ -38,7 +38,7 @@ const W_AHEAD: usize = 3;
 /// Which of the two notes holds.
 const W_NOTE: usize = 4;
 const W_NOTES: usize = 5;
-const NOTE_WORDS: usize = 4;
+const NOTE_WORDS: usize = 5;
 /// Whether somebody watches.
 const W_WATCHED: usize = W_NOTES + 2 * NOTE_WORDS;
 const _: () = assert!(W_WATCHED < WORDS);
@@ -59,11 +59,20 @@ pub struct Position {
     pub bytes: u64,
 }
 
+/// How a log that has stamps is written: with this one the bytes can be made again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Written {
+    pub at_ms: u64,
+    /// The line that is gone on with has its stamp.
+    pub inside_line: bool,
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Note {
     logged: u64,
     origin: Origin,
     log: Position,
+    written: Written,
 }
 
 /// What a predecessor may not have logged any more.
@@ -72,6 +81,7 @@ pub struct Unlogged {
     pub origin: Origin,
     /// The log as it was before any of these.
     pub log: Position,
+    pub written: Written,
     pub bytes: Vec<u8>,
     /// Somebody watched, and will want to go on.
     pub was_watched: bool,
@@ -127,7 +137,8 @@ impl Tape {
     pub fn new() -> Self {
         let memory = Memory::new(TAPE_BYTES_FIRST);
         let ahead = ahead_of(memory.bytes().len());
-        let note = Note { logged: 0, origin: Origin::Server, log: Position::default() };
+        let (origin, log, written) = (Origin::Server, Position::default(), Written::default());
+        let note = Note { logged: 0, origin, log, written };
         let ring = Ring::in_store(memory, 0, 0, ahead);
         let mut tape = Self { ring, note, side: 0, taken: 0, is_watched: false };
         tape.lay_out();
@@ -158,7 +169,8 @@ impl Tape {
         let bytes = tape.ring.copy_from(tape.note.logged);
         let was_watched = tape.is_watched;
         tape.set_watched(false);
-        let unlogged = Unlogged { origin: tape.note.origin, log: tape.note.log, bytes, was_watched };
+        let Note { origin, log, written, .. } = tape.note;
+        let unlogged = Unlogged { origin, log, written, bytes, was_watched };
         Some((tape, unlogged))
     }
 
@@ -190,7 +202,7 @@ impl Tape {
 
     /// From here on bytes come from there, and its log is so long.
     pub fn begin(&mut self, origin: Origin, log: Position) {
-        self.set_note(Note { logged: self.ring.end(), origin, log });
+        self.set_note(Note { logged: self.ring.end(), origin, log, ..self.note });
     }
 
     /// Where the next read goes.
@@ -218,6 +230,13 @@ impl Tape {
         self.ring.piece(self.note.logged).bytes
     }
 
+    /// From here on the log is written with such a stamp.
+    pub fn written_as(&mut self, written: Written) {
+        if self.note.written != written {
+            self.set_note(Note { written, ..self.note });
+        }
+    }
+
     /// So many bytes more are in the log, which is so long now.
     pub fn logged(&mut self, count: usize, log: Position) {
         self.set_note(Note { logged: self.note.logged + count as u64, log, ..self.note });
@@ -225,7 +244,8 @@ impl Tape {
 
     /// The server's own words, for all who watch. What has come before must be logged.
     pub fn say(&mut self, words: &[u8]) {
-        self.set_note(Note { logged: self.ring.end(), origin: Origin::Server, log: Position::default() });
+        let (logged, log) = (self.ring.end(), Position::default());
+        self.set_note(Note { logged, origin: Origin::Server, log, ..self.note });
         self.ring.take_in(words);
         let end = self.ring.end();
         self.ring.fill(end, self.ring.ahead(), CLEAR);
@@ -260,8 +280,9 @@ impl Tape {
         let side = 1 - self.side;
         let at = W_NOTES + if side == 0 { 0 } else { NOTE_WORDS };
         let memory = self.ring.store();
-        for (word, value) in [note.logged, note.origin.number(), note.log.inode, note.log.bytes].into_iter().enumerate()
-        {
+        let written = note.written.at_ms << 1 | u64::from(note.written.inside_line);
+        let words = [note.logged, note.origin.number(), note.log.inode, note.log.bytes, written];
+        for (word, value) in words.into_iter().enumerate() {
             memory.set(at + word, value);
         }
         memory.set(W_NOTE, side);
@@ -295,6 +316,7 @@ fn read_note(mapped: &Mapped, side: u64) -> Option<Note> {
         logged: mapped.word(at),
         origin: Origin::from_number(mapped.word(at + 1))?,
         log: Position { inode: mapped.word(at + 2), bytes: mapped.word(at + 3) },
+        written: Written { at_ms: mapped.word(at + 4) >> 1, inside_line: mapped.word(at + 4) & 1 == 1 },
     })
 }
 
@@ -335,7 +357,13 @@ mod tests {
         assert_eq!(tape.ring().copy_from(0), b"first\nsecond\n");
         assert_eq!(
             unlogged,
-            Unlogged { origin: Origin::Output, log: at(106), bytes: b"second\n".to_vec(), was_watched: true }
+            Unlogged {
+                origin: Origin::Output,
+                log: at(106),
+                written: Written::default(),
+                bytes: b"second\n".to_vec(),
+                was_watched: true
+            }
         );
     }
 

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -19,6 +19,8 @@ use super::protocol::{Answer, COMMAND_BYTES_MAX, MEMBERS_MAX, Member};
 use super::refusal::KeeperRefusal;
 use crate::container::machine::ExitStatus;
 use crate::container::spec::{ContainerSpec, Sha256};
+use crate::logs::driver::pack_aside;
+use crate::sys::process;
 use crate::sys::spawn::Account;
 use crate::sys::tree::{self, Tree};
 
@@ -27,6 +29,10 @@ const JOBS_MAX: usize = 256;
 /// Threads that may hang on files before work has to wait for them.
 const FILE_THREADS_MAX: usize = 16;
 const STACK_BYTES: usize = 256 * 1024;
+/// Tables of a packer are laid out on the stack before they get their place.
+const PACKING_STACK_BYTES: usize = 4 * 1024 * 1024;
+/// Logs that wait to be packed; one more is packed with the next that is put aside.
+const PACKING_MAX: usize = 256;
 /// Looks at a killed tree, at growing distances, before the driver is told that something is left.
 const KILL_ROUNDS: u32 = 12;
 const KILL_WAIT_FIRST: Duration = Duration::from_millis(1);
@@ -121,6 +127,7 @@ pub enum Outcome {
 pub struct Workers {
     files: Pool,
     trees: Queue,
+    packing: SyncSender<PathBuf>,
     outcomes: Receiver<Outcome>,
     wake: Arc<EventFd>,
 }
@@ -137,7 +144,8 @@ impl Workers {
         let (sender, outcomes) = sync_channel(JOBS_MAX);
         let files = Pool::new(sender.clone(), Arc::clone(&wake));
         let trees = Queue::start("trees", sender, Arc::clone(&wake))?;
-        Ok(Self { files, trees, outcomes, wake })
+        let packing = start_packing()?;
+        Ok(Self { files, trees, packing, outcomes, wake })
     }
 
     pub fn give(&mut self, job: Job) {
@@ -145,6 +153,12 @@ impl Workers {
             Job::KillTree { .. } => self.trees.give(job),
             job => self.files.give(job),
         }
+    }
+
+    /// What was put aside of that log is packed when nothing else is to be done.
+    pub fn pack(&self, log: &Path) {
+        // When too many wait, it is found with the next file that is put aside.
+        let _ = self.packing.try_send(log.to_owned());
     }
 
     /// Readable when there are outcomes.
@@ -287,6 +301,21 @@ impl Queue {
     }
 }
 
+fn start_packing() -> io::Result<SyncSender<PathBuf>> {
+    let (logs, todo) = sync_channel::<PathBuf>(PACKING_MAX);
+    std::thread::Builder::new().name("packing".into()).stack_size(PACKING_STACK_BYTES).spawn(move || {
+        if let Err(error) = process::go_last() {
+            warn!(%error, "packing logs is as urgent as everything else");
+        }
+        for log in todo {
+            if let Err(error) = pack_aside(&log) {
+                warn!(log = %log.display(), %error, "a log that was put aside cannot be packed: it stays as it is");
+            }
+        }
+    })?;
+    Ok(logs)
+}
+
 struct Kill {
     slot: u32,
     serial: u64,
@@ -311,6 +340,13 @@ fn read_files(job: Job) -> Outcome {
             for (spec, mut record) in ends {
                 if matches!(record.status, ExitStatus::Signal { core: true, .. }) {
                     record.core = exits::core_of(&spec.cwd, record.pid);
+                }
+                // A console remembers less than that of a program that prints long lines, or was quick.
+                if record.lines.len() < exits::LINES_MAX
+                    && let Ok(lines) = exits::lines_of(&spec.logs, record.run)
+                    && lines.len() > record.lines.len()
+                {
+                    record.lines = lines;
                 }
                 if let Err(error) = exits::append(&spec.logs.dir, &record) {
                     warn!(name = %spec.name, %error, "the end of a run cannot be recorded");

@@ -48,6 +48,15 @@ fn micros(time: libc::timeval) -> u64 {
     seconds.saturating_mul(1_000_000).saturating_add(u64::try_from(time.tv_usec).unwrap_or(0))
 }
 
+/// Lets all others go first: from here on this thread, and no other of the process, has the lowest priority.
+pub fn go_last() -> nix::Result<()> {
+    const LOWEST: i32 = 19;
+    // SAFETY: setpriority takes integers and touches no memory of ours; the kernel takes 0 for the calling thread.
+    #[expect(unsafe_code, reason = "nix has no setpriority")]
+    let result = unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, LOWEST) };
+    Errno::result(result).map(drop)
+}
+
 /// A descriptor of the process, close-on-exec. `ENOSYS` on kernels before 5.3.
 pub fn pidfd_open(pid: i32) -> nix::Result<OwnedFd> {
     // SAFETY: pidfd_open takes two integers and touches no memory of ours.

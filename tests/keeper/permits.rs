@@ -54,7 +54,7 @@ async fn while_its_floor_is_away_a_program_is_tested_and_started_again_by_its_pe
     let failed = bench.until_state(&name, |state| matches!(state.reason, Reason::StartFailed { .. })).await;
     let Reason::StartFailed { why } = failed.reason else { panic!("{failed:?}") };
     assert_eq!(why, KeeperRefusal::TestFailed { how: "exit 1".into() });
-    assert!(bench.log("process:tested", "stdout.log").contains("tested"));
+    bench.until_log("process:tested", "stdout.log", |log| log.contains("tested")).await;
     fs::write(bench.path("work").join("configured"), "").unwrap();
     let (mut second, mut second_daemon) = (None, None);
     while second.is_none() || second_daemon.is_none() {

@@ -182,13 +182,11 @@ fn restore(deposited: Deposited) -> Option<Held> {
     let mut held = Held::restore(record, deposited.fds, moment())?;
     // The last lines of errors died with the predecessor; the log has them.
     let errors = log::tail(held.errors_log.path(), ERROR_LINES_MAX, ERRORS_READ_MAX).unwrap_or_default();
-    let own = errors.windows(SEPARATOR.len()).rposition(|window| window == SEPARATOR);
+    let own = errors.windows(log::RUN_LINE.len()).rposition(|window| window == log::RUN_LINE);
     let own = own.and_then(|at| errors[at..].iter().position(|byte| *byte == b'\n').map(|end| at + end + 1));
     held.error_tail.push(&errors[own.unwrap_or(0)..]);
     Some(held)
 }
-
-const SEPARATOR: &[u8] = b"-----Run ID:";
 
 fn last_run(held: &Held) -> Option<RunId> {
     held.run.as_ref().map(|run| run.run).max(held.last.map(|last| last.run))

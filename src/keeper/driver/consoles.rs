@@ -223,7 +223,9 @@ impl Driver {
             tape.came(count);
             rest = &rest[count..];
         }
-        log_what_came(tape, &mut held.output_log);
+        if log_what_came(tape, &mut held.output_log, moment().unix_ms) {
+            self.workers.pack(held.output_log.path());
+        }
         self.flush_viewers(slot);
     }
 

@@ -453,7 +453,11 @@ impl Driver {
         self.drain(slot);
         let Some(held) = self.held.get_mut(&slot) else { return };
         held.error_tail.clear();
+        held.output_log.move_to(held.spec.logs.output());
         held.output_log.follow_the_path();
+        let uid = held.run.as_ref().map_or(0, |run| run.uid);
+        held.output_log.begin_run(run, uid);
+        held.errors_log.begin_run(run, uid);
         let at = jiff::Timestamp::from_millisecond(i64::try_from(moment().unix_ms).unwrap_or(i64::MAX))
             .unwrap_or(jiff::Timestamp::MAX)
             .to_zoned(jiff::tz::TimeZone::system());

@@ -10,6 +10,7 @@ use tracing::debug;
 
 use super::{Driver, Source, moment};
 use crate::keeper::console::{begin, log_what_came};
+use crate::keeper::forward::Came;
 use crate::keeper::tape::{Origin, TAPE_BYTES_BUSY, TAPE_BYTES_FIRST, TAPE_BYTES_MAX, TAPES_BYTES_MAX};
 use crate::keeper::viewer::Flushed;
 
@@ -72,10 +73,12 @@ impl Driver {
         };
         let (Some(fd), Some(tape)) = (fd, held.console.tape.as_mut()) else { return Pumped::More };
         begin(tape, origin, log);
+        let now_ms = moment().unix_ms;
         // Who watches is served before the tape has moved on by half.
         let is_watched = is_awaited || !held.console.viewers.is_empty();
         let share = if is_watched { tape.capacity() / 4 } else { usize::MAX };
         let (mut came, mut full, mut result) = (0, 0, Pumped::More);
+        let mut packs = false;
         for _ in 0..reads_max {
             let room = tape.room();
             let room_bytes = room.len();
@@ -88,11 +91,18 @@ impl Driver {
                     if origin == Origin::Errors {
                         held.error_tail.push(&room[..count]);
                     }
+                    if let Some(to) = held.spec.logs.forward {
+                        let name = held.spec.name.local();
+                        let (is_error, bytes) = (origin == Origin::Errors, &room[..count]);
+                        let pid = held.machine.process().map_or(0, |(pid, _)| pid);
+                        let came = Came { to, name, pid, at_ms: now_ms, is_error, bytes };
+                        self.forwarder.take(&mut held.forwarding, came);
+                    }
                     tape.came(count);
                     came += count;
                     full += usize::from(count == room_bytes);
                     if tape.unlogged() > tape.capacity() / 4 {
-                        log_what_came(tape, log);
+                        packs |= log_what_came(tape, log, now_ms);
                     }
                     if came >= share {
                         break;
@@ -107,7 +117,10 @@ impl Driver {
                 }
             }
         }
-        log_what_came(tape, log);
+        packs |= log_what_came(tape, log, now_ms);
+        if packs {
+            self.workers.pack(log.path());
+        }
         held.output_bytes = held.output_bytes.saturating_add(came as u64);
         let capacity = tape.capacity();
         if capacity < TAPE_BYTES_BUSY && (full > READS_FULL || came >= share) {
@@ -208,7 +221,10 @@ impl Driver {
         if held.run.as_ref().is_none_or(|run| run.terminal.is_none()) || bytes.is_empty() {
             return;
         }
-        if held.console.type_in(bytes) {
+        let before = held.console.input.len();
+        let is_lost = held.console.type_in(bytes);
+        held.input_bytes = held.input_bytes.saturating_add((held.console.input.len() - before) as u64);
+        if is_lost {
             self.say_to_all(slot, "\r\n@@@ The child does not read: what is typed is lost\r\n");
         }
         self.feed(slot);

@@ -261,7 +261,7 @@ impl Server {
         });
         self.ring.push(bytes, slowest(&self.clients, false, self.ring.end()));
         match &mut self.log {
-            Some(Log::File(log)) => log.append(stamped.as_deref().unwrap_or(bytes)),
+            Some(Log::File(log)) => log.append(stamped.as_deref().unwrap_or(bytes), 0),
             Some(Log::StandardOutput) => to_standard_output(stamped.as_deref().unwrap_or(bytes)),
             None => {}
         }

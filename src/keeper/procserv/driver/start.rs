@@ -252,8 +252,7 @@ fn open_log(options: &Options) -> (Option<Log>, Option<(String, bool)>) {
     if path.as_os_str() == OsStr::new("-") {
         return (Some(Log::StandardOutput), Some((shown, true)));
     }
-    // It grows without bound, as people who rotate it by other means expect.
-    let mut log = LogFile::new(path.clone(), u64::MAX, 0);
+    let mut log = LogFile::plain(path.clone());
     let opened = log.open_now().is_ok();
     if !opened {
         complain(&format!("unable to open log file {shown}"));
