@@ -7,7 +7,9 @@
 //! ```
 
 mod accounts;
+mod conserver;
 mod console;
+mod consoles;
 mod doors;
 mod event_log;
 mod events;
@@ -185,7 +187,9 @@ async fn run(options: Options) -> anyhow::Result<()> {
 
     let accounts = SharedAccounts::new(ssh::Accounts::default());
     let (transports, transport_driver) = transport::driver::new(layout.keys());
+    let (console_provider, conserver_wanted) = consoles::ConsoleProvider::new(keeper_pid.clone());
     let providers: Vec<Box<dyn Provider>> = vec![
+        Box::new(console_provider),
         Box::new(transports),
         Box::new(accounts::AccountsProvider::new(accounts.clone())),
         Box::new(system.provider),
@@ -273,6 +277,14 @@ async fn run(options: Options) -> anyhow::Result<()> {
         keeper_socket: layout.keeper_socket(),
         northbound: northbound.clone(),
     };
+    let desk = conserver::Desk {
+        consoles: consoles.clone(),
+        accounts: accounts.clone(),
+        host: nix::unistd::gethostname()
+            .map_or_else(|_| "localhost".into(), |name| name.to_string_lossy().into_owned()),
+        checking: Arc::default(),
+    };
+    vitals.spawn("conserver's listener", conserver::serve(desk, conserver_wanted, stop.clone()));
     let services = Arc::new(services::Services {
         consoles,
         northbound: northbound.clone(),

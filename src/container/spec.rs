@@ -9,6 +9,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use super::access::ConsoleAccess;
 use super::console::{ConsoleSpec, InvalidConsole};
 use super::provision::{Provision, plain};
 use super::rules::{DELAYS_MAX, Rules, STARTS_MAX};
@@ -256,25 +257,6 @@ impl Default for Rlimits {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Who {
-    User(String),
-    Group(String),
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub enum AccessLevel {
-    None,
-    Read,
-    Write,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ConsoleAccess {
-    pub who: Who,
-    pub level: AccessLevel,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ContainerSpec {
     pub name: ContainerName,
     pub program: Program,
@@ -300,6 +282,7 @@ pub struct ContainerSpec {
     pub strict: bool,
     /// Containers that this one needs: at a shutdown it ends before them.
     pub after: Vec<ContainerName>,
+    /// Of those whom the host vouches for; where the list is empty, the listener decides.
     pub access: Vec<ConsoleAccess>,
     pub console: ConsoleSpec,
 }

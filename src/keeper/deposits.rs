@@ -135,6 +135,8 @@ pub struct Record {
     pub last: Option<LastRun>,
     pub output_bytes: u64,
     pub asked: Option<Asker>,
+    /// Which listeners of its console are open; their descriptors come in this order.
+    pub open_listeners: Vec<u8>,
     pub roles: Vec<Role>,
 }
 

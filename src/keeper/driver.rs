@@ -158,8 +158,10 @@ struct Driver {
     timers: BTreeSet<(Instant, u32)>,
     links: BTreeMap<u32, Link>,
     viewers: BTreeMap<u32, Viewer>,
-    /// Listeners of consoles: whose, and which of them.
-    doors: BTreeMap<u32, (u32, usize)>,
+    /// Listeners of consoles: whose.
+    doors: BTreeMap<u32, u32>,
+    /// Connections to consoles whose accounts are being looked up.
+    knocks: usize,
     /// What all tapes take.
     tapes_bytes: usize,
     /// Orders that wait for a worker.
@@ -241,6 +243,7 @@ impl Driver {
             links: BTreeMap::new(),
             viewers: BTreeMap::new(),
             doors: BTreeMap::new(),
+            knocks: 0,
             tapes_bytes: 0,
             tickets: BTreeMap::new(),
             next_id: 0,
@@ -342,6 +345,7 @@ impl Driver {
             self.look_again_if_due(slot, now);
             self.checks_due(slot, now);
             self.not_ready_in_time(slot, now);
+            self.try_doors_again_if_due(slot, now);
             self.give(slot, Input::Deadline);
         }
     }

@@ -148,7 +148,8 @@ impl Held {
     pub fn deadline(&self) -> Option<Instant> {
         let look_again = self.run.as_ref().and_then(|run| run.look_again).map(|(at, _)| at);
         let ready_by = self.run.as_ref().and_then(|run| run.ready_by);
-        [self.machine.deadline(), self.kill_again, self.check_by, self.check_again, look_again, ready_by]
+        let doors = self.console.try_again;
+        [self.machine.deadline(), self.kill_again, self.check_by, self.check_again, look_again, ready_by, doors]
             .into_iter()
             .flatten()
             .min()
@@ -272,7 +273,8 @@ impl Held {
     pub fn record(&self, moment: Moment) -> (Record, Vec<BorrowedFd<'_>>) {
         let run = self.run.as_ref();
         let tape = self.console.tape.as_ref().and_then(Tape::fd).map(|fd| (Role::Tape, fd));
-        let listeners = self.console.listeners.iter().map(|fd| (Role::ConsoleListener, fd.as_fd()));
+        let open = self.console.listeners.iter().filter_map(|listener| listener.socket.as_ref());
+        let listeners = open.map(|socket| (Role::ConsoleListener, socket.as_fd()));
         let fds: Vec<(Role, BorrowedFd<'_>)> = [
             Some((Role::OutputRead, self.output.read.as_fd())),
             Some((Role::OutputWrite, self.output.write.as_fd())),
@@ -311,6 +313,11 @@ impl Held {
             output_bytes: self.output_bytes,
             asked: self.asked.clone(),
             last: self.last,
+            open_listeners: (0_u8..)
+                .zip(&self.console.listeners)
+                .filter(|(_, listener)| listener.socket.is_some())
+                .map(|(at, _)| at)
+                .collect(),
             roles: fds.iter().map(|(role, _)| *role).collect(),
         };
         (record, fds.into_iter().map(|(_, fd)| fd).collect())
@@ -347,7 +354,12 @@ impl Held {
             held.console.adopt(tape, unlogged.was_watched, moment.now);
             held.complete_the_log(&unlogged);
         }
-        held.console.listeners = std::iter::from_fn(|| take(Role::ConsoleListener)).collect();
+        for at in record.open_listeners {
+            let socket = take(Role::ConsoleListener)?;
+            if let Some(listener) = held.console.listeners.get_mut(usize::from(at)) {
+                listener.socket = Some(socket);
+            }
+        }
         if let Some(facts) = record.run {
             held.run = Some(Run {
                 run: facts.run,

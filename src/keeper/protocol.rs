@@ -17,7 +17,7 @@ use crate::container::spec::{ContainerName, ContainerSpec, LogSpec, RestartPolic
 use crate::sys::fdpass::FRAME_BYTES_MAX;
 use crate::sys::process::Usage;
 
-pub const VERSION: u16 = 2;
+pub const VERSION: u16 = 3;
 /// So that a stray client is told from an agent.
 pub const MAGIC: u32 = 0x5072_6f43;
 
