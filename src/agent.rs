@@ -7,6 +7,7 @@
 //! ```
 
 mod accounts;
+mod alarms;
 mod conserver;
 mod console;
 mod consoles;
@@ -27,6 +28,7 @@ mod shell_socket;
 mod shells;
 mod urls;
 mod vitals;
+mod xmlrpc;
 
 use std::io::Write as _;
 use std::net::SocketAddr;
@@ -41,7 +43,7 @@ use tracing::{error, info, warn};
 
 use self::vitals::Vitals;
 
-use crate::alarms::provider::{AlarmProvider, Desk};
+use crate::alarms::provider::AlarmProvider;
 use crate::appmgr;
 use crate::container::spec::Floor;
 use crate::datastore::history::Limits as HistoryLimits;
@@ -182,8 +184,9 @@ async fn run(options: Options) -> anyhow::Result<()> {
         boot_note: layout.state().join("eem-boot"),
         boot_id: std::fs::read_to_string(BOOT_ID).with_context(|| format!("{BOOT_ID} cannot be read"))?,
     });
-    let lifecycle = lifecycle::open(&layout, &settings)?;
-    let alarms = Desk::default();
+    let alarms = alarms::open(&layout)?;
+    let bell = alarms::Bell { desk: alarms.desk.clone(), northbound: northbound.clone() };
+    let lifecycle = lifecycle::open(&layout, &settings, &alarms.desk)?;
 
     let accounts = SharedAccounts::new(ssh::Accounts::default());
     let (transports, transport_driver) = transport::driver::new(layout.keys());
@@ -203,7 +206,7 @@ async fn run(options: Options) -> anyhow::Result<()> {
         Box::new(containers.provider),
         Box::new(event_manager),
         Box::new(lifecycle.provider),
-        Box::new(AlarmProvider::new(alarms.clone(), news::now)),
+        Box::new(AlarmProvider::new(alarms.desk, news::now)),
     ];
     let commit_log = syslog.clone();
     let events = event_log::open(&event_log::file(&layout.state()))?;
@@ -236,11 +239,14 @@ async fn run(options: Options) -> anyhow::Result<()> {
     vitals.spawn("northbound", northbound_ended);
 
     vitals.spawn("script repository", script_driver.run(Arc::new(services::InUse(usage)), stop.clone()));
-    tasks.spawn(services::script_events(script_events, northbound.clone(), syslog.clone()));
+    tasks.spawn(services::script_events(script_events, northbound.clone(), syslog.clone(), bell.clone()));
+    tasks.spawn(alarms.writer.run(stop.clone()));
+    tasks.spawn(alarms::tell(alarms.told, northbound.clone()));
+    tasks.spawn(alarms::watch_keeper(keeper_pid.clone(), bell.clone(), stop.clone()));
     tasks.spawn(events.writer.run());
     vitals.spawn("app manager", app_driver.run());
     vitals.spawn("lifecycle", lifecycle.driver.run());
-    tasks.spawn(lifecycle::hear(lifecycle.heard, northbound.clone(), syslog.clone(), alarms));
+    tasks.spawn(lifecycle::hear(lifecycle.heard, northbound.clone(), syslog.clone(), bell.clone()));
     vitals.spawn("containers", containers.driver.run());
     tasks.spawn(fleet::tell(containers.heard, northbound.clone(), syslog.clone()));
     let serve_options = ServeOptions {
@@ -293,6 +299,9 @@ async fn run(options: Options) -> anyhow::Result<()> {
         closed: None,
     });
     let ssh = ssh::Server::new(ssh_config, accounts, services.clone(), stop.clone())?;
+    if let Some(listening) = xmlrpc::open(&layout, &settings.xmlrpc, northbound.clone()).await? {
+        vitals.spawn("XML-RPC", crate::xmlrpc::driver::serve(listening, stop.clone()));
+    }
     let mut deposits = match &mut deposit {
         Some(client) => client.fetch().context("the custodian does not answer")?,
         None => Vec::new(),
@@ -310,7 +319,7 @@ async fn run(options: Options) -> anyhow::Result<()> {
     vitals.spawn("transports", transport_driver.run(ssh, services, limits, stop.clone()));
     deposit::drop_listeners_left(&mut deposits, &mut deposit);
     if let Some(client) = deposit {
-        tasks.spawn(services::watch_custodian(client, syslog.clone(), stop.clone()));
+        tasks.spawn(services::watch_custodian(client, syslog.clone(), bell, stop.clone()));
     }
 
     let keeper = keeper_pid.pid(KEEPER_TIME_MAX).await;

@@ -37,4 +37,5 @@ pub mod system;
 pub mod systemd;
 pub mod transport;
 pub mod viewer;
+pub mod xmlrpc;
 pub mod yang;

@@ -18,6 +18,11 @@
 //! [yang]
 //! folder = "/usr/share/procyon/yang"  # our modules and the standard ones
 //!
+//! [xmlrpc]                            # management calls of sipXsupervisor; off without an address
+//! listen = "127.0.0.1:8092"
+//! hosts = ["config.example.org"]      # names of certificates that may call; whose rights they have is `user`
+//! user = "sipxconfig"
+//!
 //! [limits]
 //! sessions = 1024                     # see `Limits` for each
 //! ```
@@ -60,6 +65,7 @@ pub struct Settings {
     pub python: Python,
     pub fetch: Fetch,
     pub yang: Yang,
+    pub xmlrpc: XmlRpc,
     pub limits: Limits,
 }
 
@@ -100,6 +106,25 @@ pub struct Fetch {
 pub struct Yang {
     /// The folder of the YANG modules. Default as for Python, with `PROCYON_YANG` and `yang`.
     pub folder: PathBuf,
+}
+
+/// The management calls of sipXsupervisor by XML-RPC, over TLS. Its files are in the folder `keys` of the root.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(serde::Serialize))]
+#[serde(default, deny_unknown_fields)]
+pub struct XmlRpc {
+    /// Where it listens. Default: nowhere.
+    pub listen: Option<SocketAddr>,
+    /// The hosts that may call: a name in the caller's certificate, and the first parameter of its calls.
+    pub hosts: Vec<String>,
+    /// The user whose rights the calls have.
+    pub user: String,
+    /// Our certificate and those above it (PEM). Default `xmlrpc.pem`.
+    pub certificate: String,
+    /// Its private key (PEM, readable by its owner only). Default `xmlrpc.key`.
+    pub key: String,
+    /// Who certifies the callers (PEM). Default `xmlrpc-authorities.pem`.
+    pub authorities: String,
 }
 
 /// What one peer, or all together, may take. Each is at least 1.
@@ -146,6 +171,7 @@ impl Default for Settings {
             python: Python::default(),
             fetch: Fetch::default(),
             yang: Yang::default(),
+            xmlrpc: XmlRpc::default(),
             limits: Limits::default(),
         }
     }
@@ -171,6 +197,19 @@ impl Default for Python {
 impl Default for Yang {
     fn default() -> Self {
         Self { folder: share("PROCYON_YANG", "yang", "yang") }
+    }
+}
+
+impl Default for XmlRpc {
+    fn default() -> Self {
+        Self {
+            listen: None,
+            hosts: Vec::new(),
+            user: String::new(),
+            certificate: "xmlrpc.pem".to_owned(),
+            key: "xmlrpc.key".to_owned(),
+            authorities: "xmlrpc-authorities.pem".to_owned(),
+        }
     }
 }
 
@@ -267,6 +306,12 @@ impl Settings {
         if self.node.is_empty() || self.node.len() > 64 {
             return refuse("node", "a node name has 1 to 64 characters");
         }
+        if self.xmlrpc.listen.is_some() && self.xmlrpc.hosts.is_empty() {
+            return refuse("xmlrpc.hosts", "where XML-RPC listens, the hosts that may call are named");
+        }
+        if self.xmlrpc.listen.is_some() && self.xmlrpc.user.is_empty() {
+            return refuse("xmlrpc.user", "where XML-RPC listens, the user whose rights its calls have is named");
+        }
         for (key, value) in [
             ("python.interpreter", &self.python.interpreter),
             ("python.package", &self.python.package),
@@ -302,7 +347,7 @@ impl Limits {
 }
 
 /// Every key there is, by its whole name. A test holds it equal to the types.
-const KEYS: [&str; 27] = [
+const KEYS: [&str; 34] = [
     "listen_ssh",
     "node",
     "candidate",
@@ -316,6 +361,13 @@ const KEYS: [&str; 27] = [
     "fetch.certificates",
     "yang",
     "yang.folder",
+    "xmlrpc",
+    "xmlrpc.listen",
+    "xmlrpc.hosts",
+    "xmlrpc.user",
+    "xmlrpc.certificate",
+    "xmlrpc.key",
+    "xmlrpc.authorities",
     "limits",
     "limits.sessions",
     "limits.sessions_per_user",

@@ -1,136 +1,49 @@
 """Process definitions from outside: real programs that start when they may, and say why when they may not."""
 
 import base64
+import glob
 import os
+import pwd
 import signal
 import socket
 import sqlite3
 import subprocess
-from xml.sax.saxutils import escape
 
 import pytest
 from lxml import etree
 from ncclient.operations import RPCError
 
 from device import boxes
+from processes import (
+    DEFINITION,
+    PROCESS,
+    WAKE_SECONDS_MAX,
+    define,
+    names,
+    path_of,
+    rpc,
+    set_version,
+    sleeper,
+    start,
+    state,
+    states,
+    wait_state,
+    why,
+)
 
-PROCESS = "urn:procyon:process"
-DEFINITION = "http://www.sipfoundry.org/sipX/schema/xml/sipXecs-process-01-00"
-# What a program of the host may take to start or to end.
-PROGRAM_SECONDS_MAX = 20
-# From the event that was waited for to the next state, on a machine that does other things as well.
-WAKE_SECONDS_MAX = 2
-
-
-def command(*argv):
-    program, *parameters = argv
-    inside = "".join("<parameter>{}</parameter>".format(escape(parameter)) for parameter in parameters)
-    return "<execute>{}</execute>{}".format(program, inside)
-
-
-def definition(name, start, stop=("/bin/kill", "0"), configtest=("/bin/true",), version="1", pid=None, resources=""):
-    return (
-        '<sipXecs-process xmlns="{}"><name>{}</name><version>{}</version><commands>'
-        "<configtest>{}</configtest><start>{}</start><stop>{}</stop></commands><status>{}</status>{}</sipXecs-process>"
-    ).format(
-        DEFINITION,
-        name,
-        version,
-        command(*configtest),
-        command(*start),
-        command(*stop),
-        "<pid>{}</pid>".format(pid) if pid else "",
-        "<resources>{}</resources>".format(resources) if resources else "",
-    )
-
-
-def define(box, name, *arguments, **options):
-    """As an installer does it: at once and as a whole."""
-    folder = os.path.join(box.root, "process.d")
-    with open(os.path.join(folder, ".new"), "w", encoding="utf-8") as handle:
-        handle.write(definition(name, *arguments, **options))
-    os.rename(os.path.join(folder, ".new"), os.path.join(folder, name + "-process.xml"))
-
-
-def sleeper(tmp_path, name):
-    """A program in the foreground that ends when it is told to by a file."""
-    path = tmp_path / (name + ".sh")
-    path.write_text("#!/bin/sh\necho $$ > {0}/{1}.own\nexec sleep 1000\n".format(tmp_path, name))
-    path.chmod(0o755)
-    stop = ("/bin/sh", "-c", "kill $(cat {}/{}.own)".format(tmp_path, name))
-    return {"start": (str(path),), "stop": stop}
-
-
-def rpc(box, session, name, content=""):
-    return box.call(session, '<{0} xmlns="{1}">{2}</{0}>'.format(name, PROCESS, content))
-
-
-def names(*processes):
-    return "".join("<name>{}</name>".format(name) for name in processes)
-
-
-def set_version(box, session, name, version="1"):
-    rpc(box, session, "process-set-version", "<name>{}</name><version>{}</version>".format(name, version))
-
-
-def states(session, name=None):
-    """{name: {leaf: text}}"""
-    which = "<process><name>{}</name></process>".format(name) if name else ""
-    wanted = '<processes-state xmlns="{}">{}</processes-state>'.format(PROCESS, which)
-    data = session.get(filter=("subtree", wanted)).data
-    return {
-        process.findtext("{*}name"): {boxes.local(leaf): leaf.text for leaf in process if len(leaf) == 0}
-        for process in data.iterfind(".//{*}processes-state/{*}process")
-    }
-
-
-def state(session, name):
-    return states(session, name).get(name, {}).get("state")
-
-
-def wait_state(session, name, wanted, seconds=PROGRAM_SECONDS_MAX):
-    seen = []
-
-    def reached():
-        now = states(session, name).get(name, {})
-        if not seen or seen[-1].get("state") != now.get("state"):
-            seen.append(now)
-        return now if now.get("state") == wanted else None
-
-    try:
-        return boxes.wait_for("{} to be {}".format(name, wanted), reached, seconds)
-    except boxes.Trouble as trouble:
-        raise AssertionError("{}; it was {}".format(trouble, seen)) from None
-
-
-def path_of(session, name):
-    """The states that it went through."""
-    wanted = '<processes-state xmlns="{}"><process><name>{}</name></process></processes-state>'.format(PROCESS, name)
-    data = session.get(filter=("subtree", wanted)).data
-    return [step.findtext("{*}to") for step in data.iterfind(".//{*}transition")]
-
-
-def why(box, session, name):
-    reply = etree.fromstring(rpc(box, session, "process-why", names(name)).xml.encode())
-    return reply.findtext("{*}why"), reply.findtext("{*}remedy")
-
-
-def start(box, session, *processes):
-    for name in processes:
-        boxes.wait_for("definition of " + name, lambda name=name: name in states(session))
-        set_version(box, session, name)
-    rpc(box, session, "process-start", names(*processes))
+# A database is asked every 5 s while somebody waits for it.
+DATABASE_SECONDS_MAX = 30
 
 
 def test_a_process_waits_for_its_version_and_says_what_to_do(box, session, tmp_path):
     define(box, "versions", **sleeper(tmp_path, "versions"))
     boxes.wait_for("the definition", lambda: state(session, "versions") == "Disabled")
-    assert "process-start name versions" in why(box, session, "versions")[1]
+    assert "process start versions" in why(box, session, "versions")[1]
     rpc(box, session, "process-start", names("versions"))
     wait_state(session, "versions", "ConfigurationMismatch")
     text, remedy = why(box, session, "versions")
     assert "its software is of version `1`, its configuration of none" in text
-    assert remedy == "rpc process-set-version name versions version 1"
+    assert remedy == "process set-version versions 1"
     set_version(box, session, "versions", "0")
     assert state(session, "versions") == "ConfigurationMismatch"
     set_version(box, session, "versions")
@@ -262,6 +175,38 @@ def test_redis_comes_before_what_needs_it(box, session, tmp_path):
     assert state(session, "shop") == "Running", "who needs it to start goes on without it"
     rpc(box, session, "process-stop", names("shop"))
     wait_state(session, "shop", "Disabled")
+
+
+def test_a_database_of_postgresql_is_waited_for(box, session, tmp_path):
+    programs = sorted(glob.glob("/usr/lib/postgresql/*/bin"))
+    if not programs:
+        pytest.skip("POSTGRESQL IS NOT TESTED: apt-get install postgresql")
+    # It refuses to be run by root.
+    user = "nobody" if os.geteuid() == 0 else None
+    folder = tmp_path / "pg"
+    folder.mkdir()
+    if user:
+        os.chown(str(folder), pwd.getpwnam(user).pw_uid, -1)
+    tmp_path.chmod(0o755)
+    server, data = os.path.join(programs[-1], "postgres"), folder / "data"
+    initdb = [os.path.join(programs[-1], "initdb"), "-D", str(data), "-U", "reports", "-A", "trust", "--no-sync"]
+    as_user = ["setpriv", "--reuid", user, "--clear-groups"] if user else []
+    subprocess.run(as_user + initdb, check=True, capture_output=True, cwd=str(folder))
+    define(
+        box, "postgres", start=(server, "-D", str(data), "-k", str(folder), "-c", "listen_addresses=", "-F"),
+        stop=(os.path.join(programs[-1], "pg_ctl"), "-D", str(data), "-m", "fast", "stop"), user=user,
+    )
+    database = "<sqldb><server>{}</server><dbname>postgres</dbname><username>reports</username></sqldb>".format(folder)
+    define(box, "report", **sleeper(tmp_path, "report"), resources=database)
+    start(box, session, "report")
+    wait_state(session, "report", "ResourceRequired")
+    assert "sqldb 'postgres' (it does not answer" in why(box, session, "report")[0]
+    start(box, session, "postgres")
+    wait_state(session, "postgres", "Running")
+    wait_state(session, "report", "Running", DATABASE_SECONDS_MAX)
+    for name in ("report", "postgres"):
+        rpc(box, session, "process-stop", names(name))
+        wait_state(session, name, "Disabled")
 
 
 def test_a_missing_file_wakes_at_once_when_it_comes(box, session, tmp_path):
@@ -398,32 +343,3 @@ def test_a_configured_process_is_one_like_any_other(box, session, tmp_path):
     boxes.wait_for("it to be pending", lambda: states(session)["configured"]["definition-pending"] == "true")
     rpc(box, session, "process-stop", names("configured"))
     boxes.wait_for("it to be gone", lambda: "configured" not in states(session))
-
-
-ALARMS = "urn:ietf:params:xml:ns:yang:ietf-alarms"
-
-
-def alarms(session):
-    """{(resource, type): whether it is over}"""
-    data = session.get(filter=("subtree", '<alarms xmlns="{}"><alarm-list/></alarms>'.format(ALARMS))).data
-    return {
-        (alarm.findtext("{*}resource"), alarm.findtext("{*}alarm-type-id").rpartition(":")[2]): alarm.findtext("{*}is-cleared")
-        for alarm in data.iterfind(".//{*}alarm-list/{*}alarm")
-    }
-
-
-def test_an_alarm_is_raised_and_cleared_and_purged(box, session, tmp_path):
-    define(box, "untested", **sleeper(tmp_path, "untested"), configtest=("/bin/sh", "-c", "echo bad port >&2; exit 1"))
-    start(box, session, "untested")
-    wait_state(session, "untested", "ConfigurationTestFailed")
-    key = ("process untested", "PROCESS_CONFIGTEST_FAILED")
-    boxes.wait_for("the alarm", lambda: alarms(session).get(key) == "false")
-    rpc(box, session, "process-stop", names("untested"))
-    wait_state(session, "untested", "Disabled")
-    boxes.wait_for("its end", lambda: alarms(session).get(key) == "true")
-    purge = (
-        '<action xmlns="urn:ietf:params:xml:ns:yang:1"><alarms xmlns="{}"><alarm-list><purge-alarms>'
-        "<alarm-clearance-status>cleared</alarm-clearance-status></purge-alarms></alarm-list></alarms></action>"
-    )
-    box.call(session, purge.format(ALARMS))
-    assert key not in alarms(session)

@@ -182,6 +182,25 @@ const ABSENCES: &[(&str, &[&str])] = &[
         "moving",
         &["agent", "appmgr", "datastore", "fleet", "netconf", "northbound", "script", "ssh", "store", "system", "yang"],
     ),
+    (
+        "xmlrpc",
+        &[
+            "agent",
+            "appmgr",
+            "container",
+            "datastore",
+            "fleet",
+            "keeper",
+            "lifecycle",
+            "netconf",
+            "script",
+            "ssh",
+            "store",
+            "sys",
+            "system",
+            "transport",
+        ],
+    ),
     ("container", &["agent", "appmgr", "datastore", "fleet", "keeper", "netconf", "script", "ssh", "store", "system"]),
 ];
 

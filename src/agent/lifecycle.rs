@@ -5,6 +5,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use tokio::sync::mpsc;
 
+use super::alarms::Bell;
 use super::{HEARD_WAITING_MAX, lines, news};
 use crate::alarms::list::{Key, Report};
 use crate::alarms::provider::Desk;
@@ -13,6 +14,7 @@ use crate::container::spec::Floor;
 use crate::keeper::client::Keeper;
 use crate::keeper::launch::RootId;
 use crate::lifecycle::alarm::{AlarmId, Severity};
+use crate::lifecycle::definition::ProcessName;
 use crate::lifecycle::driver::{Driver, Heard, JOURNAL_BYTES_MAX, MESSAGES_WAITING_MAX, Places};
 use crate::lifecycle::machine::StateName;
 use crate::lifecycle::manager::AlarmChange;
@@ -29,7 +31,7 @@ pub(super) struct Built {
     pub heard: mpsc::Receiver<Heard>,
 }
 
-pub(super) fn open(layout: &Layout, settings: &Settings) -> anyhow::Result<Built> {
+pub(super) fn open(layout: &Layout, settings: &Settings, alarms: &Desk) -> anyhow::Result<Built> {
     let definitions = layout.process_d();
     std::fs::create_dir_all(&definitions).with_context(|| format!("{} cannot be made", definitions.display()))?;
     let (messages, inbox) = mpsc::channel(MESSAGES_WAITING_MAX);
@@ -48,12 +50,17 @@ pub(super) fn open(layout: &Layout, settings: &Settings) -> anyhow::Result<Built
         log_files_max: u8::try_from(settings.limits.log_files).unwrap_or(u8::MAX),
     };
     let provider = Lifecycle::new(messages, Arc::clone(&commits));
-    let driver = Driver { places, keeper, events, messages: inbox, commits, journal, recorded, heard };
+    let standing = alarms.standing().into_iter().filter_map(|(key, text)| {
+        let process = ProcessName::parse(key.resource.strip_prefix("process ")?).ok()?;
+        Some((process, alarm_id(key.alarm_type)?, text))
+    });
+    let standing = standing.collect();
+    let driver = Driver { places, keeper, events, messages: inbox, commits, journal, recorded, standing, heard };
     Ok(Built { provider, driver, heard: hearing })
 }
 
 /// Steps and alarms as lines of the system log, and as notifications.
-pub(super) async fn hear(mut heard: mpsc::Receiver<Heard>, northbound: Handle, syslog: SystemLog, alarms: Desk) {
+pub(super) async fn hear(mut heard: mpsc::Receiver<Heard>, northbound: Handle, syslog: SystemLog, bell: Bell) {
     while let Some(heard) = heard.recv().await {
         match heard {
             Heard::Changed { change, notification } => {
@@ -71,22 +78,27 @@ pub(super) async fn hear(mut heard: mpsc::Receiver<Heard>, northbound: Handle, s
                 let text = format!("{} {what}: {}", alarm.alarm, alarm.text);
                 let is_critical = alarm.is_raised && alarm.alarm.severity() == Severity::Critical;
                 syslog.log(lines::process_alarm(text, is_critical));
-                if let Some(notification) = alarms.report(report(alarm), news::now()) {
-                    northbound.tell(news::event(notification)).await;
-                }
+                bell.ring(report(alarm)).await;
             }
         }
     }
 }
 
 fn report(change: AlarmChange) -> Report {
-    let alarm_type = match change.alarm {
+    let key = Key { resource: format!("process {}", change.process), alarm_type: alarm_type(change.alarm) };
+    Report { key, is_raised: change.is_raised, text: change.text }
+}
+
+fn alarm_type(alarm: AlarmId) -> AlarmType {
+    match alarm {
         AlarmId::Restarted => AlarmType::ProcessRestarted,
         AlarmId::Failed => AlarmType::ProcessFailed,
         AlarmId::ConfigtestFailed => AlarmType::ProcessConfigtestFailed,
         AlarmId::ResourceRequired => AlarmType::ProcessResourceRequired,
         AlarmId::ConfigMismatch => AlarmType::ProcessConfigMismatch,
-    };
-    let key = Key { resource: format!("process {}", change.process), alarm_type };
-    Report { key, is_raised: change.is_raised, text: change.text }
+    }
+}
+
+fn alarm_id(wanted: AlarmType) -> Option<AlarmId> {
+    AlarmId::ALL.into_iter().find(|alarm| alarm_type(*alarm) == wanted)
 }

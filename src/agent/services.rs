@@ -13,6 +13,7 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
+use super::alarms::Bell;
 use super::console::{self, Consoles};
 use super::shells::{Call, Shells};
 use super::{lines, news};
@@ -154,7 +155,8 @@ pub(super) async fn wait_for_signal() -> anyhow::Result<()> {
 }
 
 /// Says so when the custodian is gone: everything goes on, but nothing restarts what dies.
-pub(super) async fn watch_custodian(client: DepositClient, syslog: SystemLog, stop: CancellationToken) {
+pub(super) async fn watch_custodian(client: DepositClient, syslog: SystemLog, bell: Bell, stop: CancellationToken) {
+    bell.custodian(false).await;
     // Only its readiness is used: what there is to read, the client reads.
     let Ok(copy) = client.as_fd().try_clone_to_owned() else { return };
     let Ok(socket) = UnixStream::from_std(copy.into()) else { return };
@@ -172,13 +174,20 @@ pub(super) async fn watch_custodian(client: DepositClient, syslog: SystemLog, st
         if !is_there {
             error!("the custodian is gone: agent and keeper go on, but nobody restarts them");
             syslog.log(lines::custodian_gone());
+            bell.custodian(true).await;
             return;
         }
     }
 }
 
 /// Repository events as lines of the system log, and as notifications.
-pub(super) async fn script_events(mut events: mpsc::Receiver<ScriptEvent>, northbound: Handle, syslog: SystemLog) {
+pub(super) async fn script_events(
+    mut events: mpsc::Receiver<ScriptEvent>,
+    northbound: Handle,
+    syslog: SystemLog,
+    bell: Bell,
+) {
+    bell.forget_scripts().await;
     while let Some(event) = events.recv().await {
         let (text, is_trouble) = in_words(&event);
         if is_trouble {
@@ -190,6 +199,7 @@ pub(super) async fn script_events(mut events: mpsc::Receiver<ScriptEvent>, north
         if let Some(notification) = news::script(&event) {
             northbound.tell(news::event(notification)).await;
         }
+        bell.script(&event).await;
     }
 }
 

@@ -3,9 +3,16 @@
 //!
 //! ```text
 //!  (none) --raised--> not cleared --cleared--> cleared --raised--> not cleared ...   gone when it is purged
+//!            listed  <--- no rule of a shelf fits any more / a rule fits --->  shelved, and told to nobody
 //! ```
-//! `types` lists what alarms there can be, `list` keeps them, `provider` shows them. Must not know: who raises them.
+//! `types` lists what alarms there can be, `list` keeps them, `shelf` says which are put aside, `record` is what outlives
+//! the agent, `view` shows, `provider` is the face to the northbound and the desk where alarms are reported, `driver`
+//! writes them down. Must not know: who raises them.
 
+pub mod driver;
 pub mod list;
 pub mod provider;
+pub mod record;
+pub mod shelf;
 pub mod types;
+pub mod view;

@@ -1,37 +1,50 @@
-//! Alarms as `ietf-alarms` shows them, and the way in for those who report.
+//! Alarms to the northbound, and the desk for those who report.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
+use tokio::sync::mpsc;
 
-use super::list::{Alarms, CHANGES_MAX, Change, Control, Key, Notify, Report, Selection, SeverityRule};
+use super::driver::Kept;
+use super::list::{CHANGES_MAX, Control, Key, Notify, Operated, OperatorState, Report, Selection, SeverityRule, Side};
+use super::shelf::{Rule, Shelf};
 use super::types::{AlarmType, Severity};
+use super::view::{self, MODULE};
 use crate::northbound::provider::{Call, Later, Proposal, Provider, StateQuery};
 use crate::northbound::{Kind, Refusal};
+use crate::yang::path::{key_values, steps};
 use crate::yang::value::Element;
 
-const MODULE: &str = "ietf-alarms";
 const ROOT: &str = "/ietf-alarms:alarms";
+const OPERATE: &str = "/ietf-alarms:alarms/alarm-list/alarm/set-operator-state";
 const PURGE: &str = "/ietf-alarms:alarms/alarm-list/purge-alarms";
 const COMPRESS: &str = "/ietf-alarms:alarms/alarm-list/compress-alarms";
+const PURGE_SHELVED: &str = "/ietf-alarms:alarms/shelved-alarms/purge-shelved-alarms";
+const COMPRESS_SHELVED: &str = "/ietf-alarms:alarms/shelved-alarms/compress-shelved-alarms";
+const SHELVES: &str = "/ietf-alarms:alarms/control/alarm-shelving/shelf";
 
 /// Where alarms are reported. Cheap to clone.
-#[derive(Debug, Clone, Default)]
-pub struct Desk(Arc<Mutex<Alarms>>);
+#[derive(Debug, Clone)]
+pub struct Desk {
+    kept: Kept,
+    told: mpsc::Sender<Element>,
+}
 
 impl Desk {
-    fn alarms(&self) -> MutexGuard<'_, Alarms> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(super) fn new(kept: Kept, told: mpsc::Sender<Element>) -> Self {
+        Self { kept, told }
     }
 
     /// Takes a report in; the notification of it, if it is to be told.
     pub fn report(&self, report: Report, at: Timestamp) -> Option<Element> {
         let key = report.key.clone();
-        let change = self.alarms().report(report, at)?;
-        let mut leaves = identity(&key);
-        leaves.extend(changed(&change));
-        Some(Element::node("alarm-notification", leaves).in_module(MODULE))
+        let change = self.kept.with(|alarms| alarms.report(report, at))?;
+        Some(view::notification(&key, &change))
+    }
+
+    /// What is wrong now, with its text: after a start of the agent, what was wrong at its end.
+    pub fn standing(&self) -> Vec<(Key, String)> {
+        self.kept.with(|alarms| alarms.standing().map(|(key, change)| (key.clone(), change.text.clone())).collect())
     }
 }
 
@@ -61,11 +74,25 @@ impl Provider for AlarmProvider {
 
     fn calls(&self) -> &'static [&'static str] {
         // A provider answers for a root once, so its calls stand for themselves.
-        &[PURGE, COMPRESS]
+        &[OPERATE, PURGE, COMPRESS, PURGE_SHELVED, COMPRESS_SHELVED]
     }
 
-    fn validate(&self, _: &Proposal<'_>) -> Result<(), Vec<Refusal>> {
-        Ok(())
+    fn validate(&self, proposal: &Proposal<'_>) -> Result<(), Vec<Refusal>> {
+        let root = proposal.config.subtree(ROOT);
+        let refused: Vec<Refusal> = root
+            .iter()
+            .flat_map(shelf_entries)
+            .filter_map(|entry| {
+                let why = Shelf::read(entry).err()?;
+                let name = entry.text_of("name").unwrap_or_default();
+                Some(
+                    Refusal::new(Kind::InvalidValue, format!("shelf `{name}`: {why}"))
+                        .mend("a rule is a regular expression for the whole name of the resource: `process web.*`")
+                        .at(SHELVES.to_owned()),
+                )
+            })
+            .collect();
+        if refused.is_empty() { Ok(()) } else { Err(refused) }
     }
 
     fn prepare(&mut self, _: &Proposal<'_>) -> Result<(), Refusal> {
@@ -77,37 +104,83 @@ impl Provider for AlarmProvider {
     fn apply(&mut self, proposal: &Proposal<'_>) {
         let root = proposal.config.subtree(ROOT);
         let control = root.as_ref().and_then(|root| root.child("control")).map(read_control);
-        self.desk.alarms().set_control(control.unwrap_or_default());
+        let now = (self.clock)();
+        self.desk.kept.with(|alarms| alarms.set_control(control.unwrap_or_default(), now));
     }
 
     fn state(&self, _: &'static str, _: StateQuery) -> Later<Vec<Element>> {
         let desk = self.desk.clone();
-        Box::pin(async move { Ok(vec![state(&desk.alarms())]) })
+        Box::pin(async move { Ok(vec![desk.kept.with(|alarms| view::state(alarms))]) })
     }
 
     fn call(&self, call: Call) -> Later<Vec<Element>> {
         let (desk, now) = (self.desk.clone(), (self.clock)());
         Box::pin(async move {
-            let name = call.input.name.clone();
-            match name.as_ref() {
-                "purge-alarms" => {
-                    let purged = desk.alarms().purge(read_selection(&call.input), now);
-                    Ok(vec![Element::leaf("purged-alarms", purged).in_module(MODULE)])
+            let count = |name: &'static str, count: usize| Ok(vec![Element::leaf(name, count).in_module(MODULE)]);
+            match call.input.name.as_ref() {
+                "set-operator-state" => {
+                    let (key, operated) = operate(&desk, &call, now)?;
+                    // When the agent is shutting down nobody listens any more.
+                    let _ = desk.told.send(view::operator_action(&key, &operated)).await;
+                    Ok(Vec::new())
+                }
+                "purge-alarms" | "purge-shelved-alarms" => {
+                    let is_shelved = call.input.name == "purge-shelved-alarms";
+                    let selection = Selection { is_shelved, ..read_selection(&call.input) };
+                    count("purged-alarms", desk.kept.with(|alarms| alarms.purge(&selection, now)))
                 }
                 "compress-alarms" => {
-                    let wanted = |leaf: &str| call.input.text_of(leaf).map(str::to_owned);
-                    let (resource, alarm_type) = (wanted("resource"), wanted("alarm-type-id"));
-                    let fits = |key: &Key| {
-                        resource.as_ref().is_none_or(|resource| key.resource == *resource)
-                            && alarm_type.as_ref().is_none_or(|id| key.alarm_type.identity().ends_with(id.as_str()))
-                    };
-                    let compressed = desk.alarms().compress(fits);
-                    Ok(vec![Element::leaf("compressed-alarms", compressed).in_module(MODULE)])
+                    let fits = fitting(&call.input, Rule::parse)?;
+                    count("compressed-alarms", desk.kept.with(|alarms| alarms.compress(Side::Listed, fits)))
+                }
+                "compress-shelved-alarms" => {
+                    let fits = fitting(&call.input, |text| Rule::parse(&regex::escape(text)))?;
+                    count("compressed-alarms", desk.kept.with(|alarms| alarms.compress(Side::Shelved, fits)))
                 }
                 other => Err(Refusal::new(Kind::OperationNotSupported, format!("`{other}` is not for alarms"))),
             }
         })
     }
+}
+
+fn operate(desk: &Desk, call: &Call, now: Timestamp) -> Result<(Key, Operated), Refusal> {
+    let missing = || Refusal::new(Kind::DataMissing, format!("there is no such alarm: {}", call.path));
+    let key = key_of(&call.path).ok_or_else(missing)?;
+    let state = call.input.text_of("state").and_then(OperatorState::parse).unwrap_or(OperatorState::None);
+    let text = call.input.text_of("text").map(str::to_owned);
+    let operated = Operated { at: now, operator: call.caller.user.clone(), state, text };
+    let operated = desk.kept.with(|alarms| alarms.operate(&key, operated)).ok_or_else(missing)?;
+    Ok((key, operated))
+}
+
+/// The alarm that an action is invoked on.
+fn key_of(path: &str) -> Option<Key> {
+    let steps = steps(path)?;
+    let alarm = steps.iter().find(|step| step.name == "alarm")?;
+    let values = key_values(alarm.predicates)?;
+    let value = |name: &str| values.iter().find(|(key, _)| *key == name).map(|(_, value)| *value);
+    (value("alarm-type-qualifier")?.is_empty()).then_some(())?;
+    Some(Key { resource: value("resource")?.to_owned(), alarm_type: AlarmType::parse(value("alarm-type-id")?)? })
+}
+
+/// What `compress-alarms` is about.
+fn fitting(
+    input: &Element,
+    rule: fn(&str) -> Result<Rule, String>,
+) -> Result<impl Fn(&Key) -> bool + use<'_>, Refusal> {
+    let resource = input.text_of("resource").map(rule).transpose();
+    let resource = resource.map_err(|why| Refusal::new(Kind::InvalidValue, why))?;
+    let (alarm_type, qualifier) = (input.text_of("alarm-type-id"), input.text_of("alarm-type-qualifier"));
+    Ok(move |key: &Key| {
+        resource.as_ref().is_none_or(|rule| rule.fits(&key.resource))
+            && alarm_type.is_none_or(|identity| key.alarm_type.identity() == identity)
+            && qualifier.is_none_or(str::is_empty)
+    })
+}
+
+fn shelf_entries(root: &Element) -> impl Iterator<Item = &Element> {
+    let shelving = root.descend(&["control", "alarm-shelving"]);
+    shelving.into_iter().flat_map(|shelving| shelving.children_named("shelf"))
 }
 
 fn read_control(control: &Element) -> Control {
@@ -123,7 +196,11 @@ fn read_control(control: &Element) -> Control {
         Some("severity-level") => Notify::From(least),
         _ => Notify::All,
     };
-    Control { changes_max, notify }
+    let shelving = control.child("alarm-shelving");
+    let entries = shelving.into_iter().flat_map(|shelving| shelving.children_named("shelf"));
+    // What cannot be read has been refused.
+    let shelves = entries.filter_map(|entry| Shelf::read(entry).ok()).collect();
+    Control { changes_max, notify, shelves }
 }
 
 fn read_selection(input: &Element) -> Selection {
@@ -144,65 +221,27 @@ fn read_selection(input: &Element) -> Selection {
         let below = read("below").map(SeverityRule::Below);
         below.or_else(|| read("is").map(SeverityRule::Is)).or_else(|| read("above").map(SeverityRule::Above))
     });
-    Selection { is_cleared, older_than, severity }
+    let operated = input.child("operator-state-filter");
+    Selection {
+        is_shelved: false,
+        is_cleared,
+        older_than,
+        severity,
+        operator_state: operated.and_then(|it| it.text_of("state")).and_then(OperatorState::parse),
+        operator: operated.and_then(|it| it.text_of("user")).map(str::to_owned),
+    }
 }
 
-fn state(alarms: &Alarms) -> Element {
-    let types = AlarmType::ALL.map(|each| {
-        let leaves = vec![
-            Element::leaf("alarm-type-id", each.identity()),
-            Element::leaf("alarm-type-qualifier", ""),
-            Element::leaf("will-clear", true),
-            Element::leaf("severity-level", each.severity().as_str()),
-            Element::leaf("description", each.description()),
-        ];
-        Element::node("alarm-type", leaves)
-    });
-    let mut list = vec![Element::leaf("number-of-alarms", alarms.all().len())];
-    list.extend(Element::leaf_if("last-changed", alarms.last_changed()));
-    list.extend(alarms.all().iter().map(|(key, alarm)| {
-        let mut leaves = identity(key);
-        leaves.push(Element::leaf("time-created", alarm.created));
-        leaves.push(Element::leaf("is-cleared", alarm.is_cleared()));
-        leaves.push(Element::leaf("last-raised", alarm.last_raised));
-        leaves.push(Element::leaf("last-changed", alarm.last_changed()));
-        leaves.extend(Element::leaf_if("perceived-severity", alarm.severity().map(Severity::as_str)));
-        leaves.extend(Element::leaf_if("alarm-text", alarm.changes.front().map(|change| &change.text)));
-        leaves.extend(alarm.changes.iter().map(|change| Element::node("status-change", changed(change))));
-        Element::node("alarm", leaves)
-    }));
-    let children = vec![
-        Element::node("alarm-inventory", types.into()),
-        Element::node("summary", Severity::ALL.map(|severity| summary(alarms, severity)).into()),
-        Element::node("alarm-list", list),
-    ];
-    Element::node("alarms", children).in_module(MODULE)
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-fn summary(alarms: &Alarms, severity: Severity) -> Element {
-    let of_it = || alarms.all().values().filter(|alarm| alarm.severity() == Some(severity));
-    let cleared = of_it().filter(|alarm| alarm.is_cleared()).count();
-    let leaves = vec![
-        Element::leaf("severity", severity.as_str()),
-        Element::leaf("total", of_it().count()),
-        Element::leaf("not-cleared", of_it().count() - cleared),
-        Element::leaf("cleared", cleared),
-    ];
-    Element::node("alarm-summary", leaves)
-}
-
-fn identity(key: &Key) -> Vec<Element> {
-    vec![
-        Element::leaf("resource", &key.resource),
-        Element::leaf("alarm-type-id", key.alarm_type.identity()),
-        Element::leaf("alarm-type-qualifier", ""),
-    ]
-}
-
-fn changed(change: &Change) -> Vec<Element> {
-    vec![
-        Element::leaf("time", change.at),
-        Element::leaf("perceived-severity", change.severity.map_or("cleared", Severity::as_str)),
-        Element::leaf("alarm-text", &change.text),
-    ]
+    #[test]
+    fn the_alarm_of_an_action_is_read_from_its_path() {
+        let path = "/ietf-alarms:alarms/alarm-list/alarm[resource='process a/b'][alarm-type-id='procyon-alarms:\
+                    PROCESS_FAILED'][alarm-type-qualifier='']/set-operator-state";
+        let key = Key { resource: "process a/b".to_owned(), alarm_type: AlarmType::ProcessFailed };
+        assert_eq!(key_of(path), Some(key));
+        assert_eq!(key_of("/ietf-alarms:alarms/alarm-list/purge-alarms"), None);
+    }
 }

@@ -1,8 +1,12 @@
 //! What alarms there can be: the identities of `procyon-alarms`.
 
-/// RFC 8632 severities, from least to most; `indeterminate` is not used here.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+use serde::{Deserialize, Serialize};
+
+/// RFC 8632 severities, from least to most.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Severity {
+    Indeterminate,
     Warning,
     Minor,
     Major,
@@ -10,10 +14,11 @@ pub enum Severity {
 }
 
 impl Severity {
-    pub const ALL: [Self; 4] = [Self::Warning, Self::Minor, Self::Major, Self::Critical];
+    pub const ALL: [Self; 5] = [Self::Indeterminate, Self::Warning, Self::Minor, Self::Major, Self::Critical];
 
     pub fn as_str(self) -> &'static str {
         match self {
+            Self::Indeterminate => "indeterminate",
             Self::Warning => "warning",
             Self::Minor => "minor",
             Self::Major => "major",
@@ -26,22 +31,29 @@ impl Severity {
     }
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum AlarmType {
     ProcessRestarted,
     ProcessFailed,
     ProcessConfigtestFailed,
     ProcessResourceRequired,
     ProcessConfigMismatch,
+    ScriptChecksumMismatch,
+    KeeperLost,
+    CustodianLost,
 }
 
 impl AlarmType {
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 8] = [
         Self::ProcessRestarted,
         Self::ProcessFailed,
         Self::ProcessConfigtestFailed,
         Self::ProcessResourceRequired,
         Self::ProcessConfigMismatch,
+        Self::ScriptChecksumMismatch,
+        Self::KeeperLost,
+        Self::CustodianLost,
     ];
 
     /// The identity, with its module.
@@ -52,6 +64,9 @@ impl AlarmType {
             Self::ProcessConfigtestFailed => "procyon-alarms:PROCESS_CONFIGTEST_FAILED",
             Self::ProcessResourceRequired => "procyon-alarms:PROCESS_RESOURCE_REQUIRED",
             Self::ProcessConfigMismatch => "procyon-alarms:PROCESS_CONFIG_MISMATCH",
+            Self::ScriptChecksumMismatch => "procyon-alarms:SCRIPT_CHECKSUM_MISMATCH",
+            Self::KeeperLost => "procyon-alarms:KEEPER_LOST",
+            Self::CustodianLost => "procyon-alarms:CUSTODIAN_LOST",
         }
     }
 
@@ -62,7 +77,22 @@ impl AlarmType {
     pub fn severity(self) -> Severity {
         match self {
             Self::ProcessRestarted | Self::ProcessResourceRequired | Self::ProcessConfigMismatch => Severity::Warning,
-            Self::ProcessFailed | Self::ProcessConfigtestFailed => Severity::Critical,
+            Self::ScriptChecksumMismatch | Self::CustodianLost => Severity::Major,
+            Self::ProcessFailed | Self::ProcessConfigtestFailed | Self::KeeperLost => Severity::Critical,
+        }
+    }
+
+    /// What it can be about, as a regular expression.
+    pub fn resources(self) -> &'static str {
+        match self {
+            Self::ProcessRestarted
+            | Self::ProcessFailed
+            | Self::ProcessConfigtestFailed
+            | Self::ProcessResourceRequired
+            | Self::ProcessConfigMismatch => "process .*",
+            Self::ScriptChecksumMismatch => "script .*",
+            Self::KeeperLost => "keeper",
+            Self::CustodianLost => "custodian",
         }
     }
 
@@ -73,6 +103,9 @@ impl AlarmType {
             Self::ProcessConfigtestFailed => "The configuration test of a process failed: it is not started.",
             Self::ProcessResourceRequired => "A process waits for resources that it requires.",
             Self::ProcessConfigMismatch => "The configuration of a process is of another version than its software.",
+            Self::ScriptChecksumMismatch => "A script is not what was approved: it does not run.",
+            Self::KeeperLost => "The keeper does not answer: what runs goes on, and nothing is started or restarted.",
+            Self::CustodianLost => "The custodian is gone: nothing restarts agent and keeper when they die.",
         }
     }
 }

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::shells;
+use super::{cases, shells};
 use crate::northbound::provider::{Change, Edit};
 use crate::yang::diff::Diff;
 use crate::yang::fragment::{self, Cover};
@@ -177,6 +177,14 @@ impl Candidate {
         self.compared_with = None;
     }
 
+    /// The same edits, where `running` has taken over a part of them.
+    pub(super) fn standing_on(mut self, running: &Tree, version: Version) -> Self {
+        let now = fragment::extract(running, &self.cover);
+        let new = self.new.duplicate();
+        self.stand_on(now, new, &BTreeSet::new(), version);
+        self
+    }
+
     /// Brings the edits onto `running`, when it has moved and nothing stands against it; whether that was done now.
     pub(super) fn rebase(&mut self, running: &Tree, version: Version) -> bool {
         if self.base == version || self.compared_with == Some(version) {
@@ -191,6 +199,7 @@ impl Candidate {
         let theirs = Diff::between(&self.old, &next).changes();
         self.compared_with = Some(version);
         self.conflicts = disagreements(&ours, &theirs);
+        self.conflicts.extend(cases::conflicts(&ours, &edited, &theirs, &next));
         if !self.conflicts.is_empty() {
             return false;
         }
@@ -202,7 +211,7 @@ impl Candidate {
 }
 
 /// Makes `tree` at `path`, or where it is lost above that, what it is in `from`.
-fn take_over(tree: &mut Tree, from: &Tree, path: &str) {
+pub(super) fn take_over(tree: &mut Tree, from: &Tree, path: &str) {
     let mut parent = None;
     for place in ancestors(path).chain([path]) {
         let wanted = from.find(place);

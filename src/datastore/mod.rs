@@ -21,6 +21,8 @@ pub mod partial_lock;
 pub mod recovery;
 
 mod candidate;
+mod cases;
+mod part;
 mod shells;
 
 use std::cell::RefCell;

@@ -192,3 +192,25 @@ fn a_container_that_both_emptied_goes() {
     commit(&mut stores, TWO).unwrap();
     assert_eq!(text(stores.running()), "<top xmlns=\"urn:sample\"><name>n</name></top>");
 }
+
+#[test]
+fn two_sides_that_take_different_cases_of_a_choice_are_told_of_both_and_either_can_win() {
+    let both = ["/sample:top/number", "/sample:top/host"];
+    for (winner, expected) in [(Side::Candidate, "<number>7</number>"), (Side::Running, "<host>h</host>")] {
+        let mut stores = Datastores::new(schema(), valid(""));
+        change(&mut stores, ONE, "<host>h</host>");
+        change(&mut stores, TWO, "<number>7</number><name>n</name>");
+        commit(&mut stores, ONE).unwrap();
+        let refused = commit(&mut stores, TWO).unwrap_err();
+        assert_eq!(refused.iter().map(|refusal| refusal.path.as_deref().unwrap()).collect::<Vec<_>>(), both);
+        stores.update(TWO, Some(winner)).unwrap();
+        commit(&mut stores, TWO).unwrap();
+        assert_eq!(text(stores.running()), format!("<top xmlns=\"urn:sample\"><name>n</name>{expected}</top>"));
+    }
+    // The same case is no conflict.
+    let mut stores = Datastores::new(schema(), valid(""));
+    change(&mut stores, ONE, "<number>7</number>");
+    change(&mut stores, TWO, "<extra>e</extra>");
+    commit(&mut stores, ONE).unwrap();
+    commit(&mut stores, TWO).unwrap();
+}

@@ -123,6 +123,14 @@ impl Keeper {
         known.ok()?.ok().and_then(|pid| *pid)
     }
 
+    /// Waits until the keeper is away, or all is over.
+    pub async fn lost(&self) {
+        let mut pid = self.pid.clone();
+        if pid.wait_for(Option::is_none).await.is_err() {
+            std::future::pending().await
+        }
+    }
+
     /// Activates: from here on the bytes, arguments, policy and user of the spec are frozen.
     pub async fn define(&self, spec: ContainerSpec) -> Result<(), KeeperRefusal> {
         self.done(Order::Define { spec: Box::new(spec) }).await
@@ -332,6 +340,7 @@ async fn serve(
                     Ended::HandlesGone => return,
                     Ended::Connection => debug!("the connection to the keeper is lost"),
                 }
+                greeted.send_replace(None);
                 // Those that wait in `session` learn it by their dropped channels.
                 drop(session);
                 if events.send(KeeperEvent::Lost).await.is_err() {

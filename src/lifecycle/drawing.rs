@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt::Write as _;
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use super::machine::{Cause, Conditions, Found, FoundMain, Input, Job, Limits, Machine, State, StateName, Transition};
@@ -82,6 +83,13 @@ fn inputs(machine: &Machine) -> Vec<(Input, Conditions)> {
     let conditions = [(true, true), (true, false), (false, true)]
         .map(|(versions_match, is_ready)| Conditions { versions_match, is_ready });
     inputs.into_iter().flat_map(|input| conditions.map(|conditions| (input, conditions))).collect()
+}
+
+/// What can happen in this state, and where it leads.
+pub fn ways_out(of: StateName, begin: Instant) -> impl Iterator<Item = (Cause, StateName)> {
+    static ALL: OnceLock<BTreeSet<(StateName, Cause, StateName)>> = OnceLock::new();
+    let all = ALL.get_or_init(|| transitions(begin));
+    all.iter().filter(move |(from, ..)| *from == of).map(|(_, cause, to)| (*cause, *to))
 }
 
 /// The drawing as a Mermaid state diagram.

@@ -8,6 +8,7 @@ mod databases;
 mod definitions;
 mod files;
 mod keeping;
+mod trials;
 mod watching;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -22,15 +23,18 @@ use tracing::{error, info, warn};
 
 pub use self::files::FileCall;
 use self::watching::{Sign, Watcher};
+use super::alarm::AlarmId;
 use super::definition::{ProcessName, Sqldb};
 use super::machine::Job;
-use super::manager::{Action, AlarmChange, Change, Clock, IMDB_MAX, Input, Manager, Record, Verb};
+use super::manager::{Action, AlarmChange, Change, Clock, IMDB_MAX, Input, Manager, Record, Trial, Verb};
 use super::provider::Commits;
 use super::resource::Watch;
 use super::tree::{Configured, DatabaseChecks};
 use super::{view, xml};
 use crate::keeper::client::{Keeper, KeeperEvent};
 use crate::keeper::launch::RootId;
+use crate::keeper::protocol::ContainerState;
+use crate::northbound::filter::Selection;
 use crate::northbound::{Kind, Refusal};
 use crate::store::journal::Journal;
 use crate::yang::value::Element;
@@ -41,6 +45,8 @@ pub const MESSAGES_WAITING_MAX: usize = 256;
 pub const JOURNAL_BYTES_MAX: u64 = 1024 * 1024;
 /// Answers of tasks on their way back.
 const INPUTS_WAITING_MAX: usize = 1024;
+/// Changes after which watches and deadlines are renewed even though more is to be looked at.
+const CHANGES_BETWEEN_RENEWALS_MAX: usize = 256;
 /// How often what cannot be watched is looked at while somebody waits for it.
 const RECHECK: Duration = Duration::from_secs(5);
 
@@ -52,8 +58,9 @@ pub enum Message {
     Imdb { table: String, is_registered: bool, reply: oneshot::Sender<Result<(), Refusal>> },
     Why { name: ProcessName, reply: oneshot::Sender<Result<Vec<Element>, Refusal>> },
     Export { name: ProcessName, reply: oneshot::Sender<Result<String, Refusal>> },
+    Trial { name: ProcessName, by: String, reply: oneshot::Sender<Result<Trial, Refusal>> },
     File { call: FileCall, by: String, reply: oneshot::Sender<Result<Vec<u8>, Refusal>> },
-    View { only: Option<String>, reply: oneshot::Sender<Element> },
+    View { selection: Option<Selection>, reply: oneshot::Sender<Element> },
 }
 
 /// What the rest of the agent hears of.
@@ -87,6 +94,8 @@ pub struct Driver {
     pub journal: Journal,
     /// The lines the journal held at start.
     pub recorded: Vec<String>,
+    /// The alarms of a former agent that were not cleared.
+    pub standing: Vec<(ProcessName, AlarmId, String)>,
     pub heard: mpsc::Sender<Heard>,
 }
 
@@ -99,12 +108,14 @@ enum Wake {
     Commit,
     Deadline,
     Recheck,
+    /// Nothing else is to be looked at now.
+    Renewal,
 }
 
 impl Driver {
     /// Runs until the keeper's events or all senders of messages are gone.
     pub async fn run(self) {
-        let Driver { places, keeper, mut events, mut messages, commits, journal, recorded, heard } = self;
+        let Driver { places, keeper, mut events, mut messages, commits, journal, recorded, standing, heard } = self;
         let (inputs, mut done) = mpsc::channel(INPUTS_WAITING_MAX);
         let (watcher, mut signs) = match Watcher::start() {
             Ok(started) => started,
@@ -113,7 +124,7 @@ impl Driver {
             }
         };
         let mut hands = Hands {
-            manager: Manager::new(read_records(&recorded)),
+            manager: Manager::new(read_records(&recorded)).with_standing_alarms(standing),
             places: Arc::new(places),
             keeper,
             journal: Some(journal),
@@ -125,12 +136,19 @@ impl Driver {
             watched: BTreeMap::new(),
             daemons: BTreeMap::new(),
             checked: BTreeSet::new(),
+            trials: trials::Trials::default(),
+            changes: 0,
+            deadline: None,
         };
         hands.read_all_definitions().await;
         let mut recheck = tokio::time::interval(RECHECK);
         recheck.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            let deadline = hands.manager.deadline();
+            if hands.changes >= CHANGES_BETWEEN_RENEWALS_MAX {
+                hands.renew();
+            }
+            let deadline = hands.deadline;
+            let is_changed = hands.changes > 0;
             let is_awaiting = !hands.checked.is_empty();
             let wake = tokio::select! {
                 biased;
@@ -147,6 +165,7 @@ impl Driver {
                     Some(message) => Wake::Message(message),
                     None => return,
                 },
+                () = std::future::ready(()), if is_changed => Wake::Renewal,
             };
             // A call that follows a commit must find that commit done.
             if let Some(Configured { definitions, settings, checks }) = commits.fetch() {
@@ -173,6 +192,7 @@ impl Driver {
                 }
                 Wake::Deadline => hands.feed(Input::Tick).await,
                 Wake::Recheck => hands.check_databases(true),
+                Wake::Renewal => hands.renew(),
                 Wake::Message(message) => hands.message(message).await,
             }
         }
@@ -202,6 +222,10 @@ struct Hands {
     daemons: BTreeMap<ProcessName, i32>,
     /// The databases that somebody waits for.
     checked: BTreeSet<Sqldb>,
+    trials: trials::Trials,
+    /// Since watches and the deadline were last made to fit.
+    changes: usize,
+    deadline: Option<Instant>,
 }
 
 impl Hands {
@@ -232,15 +256,7 @@ impl Hands {
             }
             Message::Why { name, reply } => {
                 let answer = match self.manager.processes().get(&name) {
-                    Some(process) => {
-                        let why = self.manager.why(process, clock());
-                        let mut leaves = vec![
-                            Element::leaf("state", process.machine.state().name().wire()),
-                            Element::leaf("why", why.text),
-                        ];
-                        leaves.extend(Element::leaf_if("remedy", why.remedy));
-                        Ok(leaves)
-                    }
+                    Some(process) => Ok(view::why(&self.manager, process, clock())),
                     None => Err(self.unknown(&name)),
                 };
                 drop(reply.send(answer));
@@ -249,12 +265,15 @@ impl Hands {
                 let found = self.manager.processes().get(&name).map(|process| xml::print(&process.definition));
                 drop(reply.send(found.ok_or_else(|| self.unknown(&name))));
             }
+            Message::Trial { name, by, reply } => self.begin_trial(name, &by, reply),
             Message::File { call, by, reply } => {
                 let allowed = call.allowed(self.manager.declared());
                 info!(path = %call.path().display(), %by, "a declared file was asked for");
                 tokio::task::spawn_blocking(move || drop(reply.send(allowed.and_then(|may| call.carry_out(may)))));
             }
-            Message::View { only, reply } => drop(reply.send(view::state(&self.manager, only.as_deref(), clock()))),
+            Message::View { selection, reply } => {
+                drop(reply.send(view::state(&self.manager, selection.as_ref(), clock())));
+            }
         }
     }
 
@@ -283,6 +302,8 @@ impl Hands {
                     .into_iter()
                     .filter(|key| !holdings.contains_key(key) && !self.ordered.contains(key))
                     .collect();
+                let states: Vec<&ContainerState> = containers.iter().map(|(state, _)| state).collect();
+                self.trials_held(&states);
                 self.feed(Input::KeeperConnected { holdings }).await;
                 for (name, job) in lost {
                     let why = "the keeper does not hold it any more".to_owned();
@@ -293,6 +314,8 @@ impl Hands {
             KeeperEvent::Changed(state) => {
                 if let Some((name, job)) = keeping::job_of(&state.name) {
                     self.feed(Input::Seen { name, job, seen: keeping::seen(&state) }).await;
+                } else {
+                    self.trial_seen(&state);
                 }
             }
             // The state says it all. Their doors lead nowhere: commands of definitions have no NETCONF of their own.
@@ -333,6 +356,7 @@ impl Hands {
             Input::NotRun { name, job, .. } | Input::Finished { name, job, .. } => {
                 self.ordered.remove(&(name.clone(), *job));
             }
+            Input::Tried { name, trial } => self.trial_over(name, trial),
             Input::DaemonEnded { name, .. } => drop(self.daemons.remove(name)),
             _ => {}
         }
@@ -340,7 +364,7 @@ impl Hands {
     }
 
     async fn feed(&mut self, input: Input) {
-        let is_news = matches!(input, Input::Files(_) | Input::FilesRead | Input::Configured { .. });
+        self.changes += 1;
         let actions = self.manager.handle(input, clock());
         let records: Vec<&Record> = actions
             .iter()
@@ -353,15 +377,18 @@ impl Hands {
             let lines = records.iter().filter_map(|record| serde_json::to_string(record).ok()).collect();
             self.remember(lines).await;
         }
-        let has_acted = !actions.is_empty();
         for action in actions {
             self.act(action).await;
         }
-        // What is to be watched follows from definitions and states: files are news by themselves, states make actions.
-        if has_acted || is_news {
-            self.watch_what_counts();
-            self.check_databases(false);
-        }
+    }
+
+    /// What is to be watched, asked and waited for follows from definitions and states. It is found anew when nothing
+    /// else is to be done, once for many changes: finding it costs what is defined, not what has changed.
+    fn renew(&mut self) {
+        self.changes = 0;
+        self.deadline = self.manager.deadline();
+        self.watch_what_counts();
+        self.check_databases(false);
     }
 
     async fn act(&mut self, action: Action) {

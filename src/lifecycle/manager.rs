@@ -127,6 +127,11 @@ pub enum Input {
         name: ProcessName,
         verdict: PidVerdict,
     },
+    /// A configuration test that somebody has asked for is over.
+    Tried {
+        name: ProcessName,
+        trial: Trial,
+    },
     /// The process that its pid file named.
     DaemonEnded {
         name: ProcessName,
@@ -140,6 +145,16 @@ pub enum Verb {
     Start,
     Stop,
     Restart,
+}
+
+impl Verb {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Start => "start",
+            Self::Stop => "stop",
+            Self::Restart => "restart",
+        }
+    }
 }
 
 /// What is remembered over everything.
@@ -216,6 +231,14 @@ pub struct Line {
     pub why: Option<String>,
 }
 
+/// A configuration test that was run alone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Trial {
+    pub at: Timestamp,
+    pub has_passed: bool,
+    pub output: Vec<String>,
+}
+
 /// What becomes of a process when it next is not in use.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Pending {
@@ -232,6 +255,8 @@ pub struct Process {
     pub history: VecDeque<Line>,
     pub messages: VecDeque<String>,
     pub test_output: Vec<String>,
+    /// The last one.
+    pub trial: Option<Trial>,
     /// How it ended last when nobody wanted it to.
     pub last_failure: Option<String>,
     /// Who gave the last order, and which.
@@ -262,6 +287,8 @@ pub struct Manager {
     wanted: BTreeMap<ProcessName, bool>,
     versions: BTreeMap<ProcessName, String>,
     imdb: BTreeSet<String>,
+    /// Alarms of a former agent, until their processes are there.
+    standing: BTreeMap<ProcessName, BTreeMap<AlarmId, String>>,
     present: BTreeSet<Watch>,
     databases: BTreeMap<super::definition::Sqldb, Instant>,
     settings: Settings,
@@ -282,6 +309,7 @@ impl Manager {
             wanted: BTreeMap::new(),
             versions: BTreeMap::new(),
             imdb: BTreeSet::new(),
+            standing: BTreeMap::new(),
             present: BTreeSet::new(),
             databases: BTreeMap::new(),
             settings: Settings::default(),
@@ -298,6 +326,15 @@ impl Manager {
             }
         }
         manager
+    }
+
+    /// What a former agent has raised and not cleared: what does not hold any more is cleared at the begin.
+    #[must_use]
+    pub fn with_standing_alarms(mut self, alarms: impl IntoIterator<Item = (ProcessName, AlarmId, String)>) -> Self {
+        for (process, alarm, text) in alarms {
+            self.standing.entry(process).or_default().insert(alarm, text);
+        }
+        self
     }
 
     /// What has to be remembered, as few records as there can be.
@@ -407,6 +444,11 @@ impl Manager {
             Input::NotRun { name, job, why } => self.not_run(&name, job, why, clock, &mut actions),
             Input::Finished { name, job, output } => self.finished(&name, job, output, clock, &mut actions),
             Input::PidFile { name, verdict } => self.pid_file(&name, verdict, clock, &mut actions),
+            Input::Tried { name, trial } => {
+                if let Some(process) = self.processes.get_mut(&name) {
+                    process.trial = Some(trial);
+                }
+            }
             Input::DaemonEnded { name, pid } => self.daemon_ended(&name, pid, clock, &mut actions),
             Input::Tick => {
                 let due: Vec<ProcessName> = self

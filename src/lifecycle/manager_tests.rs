@@ -45,8 +45,12 @@ impl World {
     }
 
     fn recalling(definitions: &[(&'static str, &str)], records: Vec<Record>, holdings: Holdings) -> Self {
+        Self::following(Manager::new(records), definitions, holdings)
+    }
+
+    fn following(manager: Manager, definitions: &[(&'static str, &str)], holdings: Holdings) -> Self {
         let mut world = Self {
-            manager: Manager::new(records),
+            manager,
             clock: some_clock(),
             bad: Vec::new(),
             told: Vec::new(),
@@ -139,6 +143,8 @@ fn processes_start_in_the_order_of_their_needs_whatever_the_order_of_the_order()
     ]);
     world.start(&["top", "middle"]);
     assert_eq!(world.why("top"), "it waits for process 'middle' (it is in state Resource Required)");
+    let middle = &world.manager.processes()[&name("middle")];
+    assert_eq!(world.manager.why(middle, world.clock).remedy.as_deref(), Some("process start base"));
     world.start(&["base"]);
     let running: Vec<&str> = world.told.iter().filter_map(|line| line.strip_suffix(" Running")).collect();
     assert_eq!(running, ["base", "middle", "top"]);
@@ -220,6 +226,40 @@ fn failures_in_a_row_are_one_alarm_until_it_runs_for_long_enough() {
 }
 
 #[test]
+fn alarms_of_a_former_agent_stay_where_they_hold_and_are_cleared_where_they_do_not() {
+    let wanted = |process: &str| Record::Desired { process: name(process), enabled: true };
+    let records = ["mismatched", "failing"].map(wanted);
+    let standing = [
+        ("mismatched", AlarmId::ConfigMismatch),
+        ("failing", AlarmId::Failed),
+        ("mended", AlarmId::ConfigtestFailed),
+        ("gone", AlarmId::ResourceRequired),
+    ];
+    let standing = standing.map(|(process, alarm)| (name(process), alarm, "as it was".to_owned()));
+    let manager = Manager::new(records).with_standing_alarms(standing);
+    let held = [((name("failing"), Job::Main), Seen::Running { pid: 7 })].into();
+    let mut world = World::following(manager, &[("mismatched", ""), ("failing", ""), ("mended", "")], held);
+    let of = |world: &World, sign: &str| -> Vec<String> {
+        world.told.iter().filter(|line| line.contains("PROCESS_") && line.ends_with(sign)).cloned().collect()
+    };
+    assert_eq!(of(&world, "-"), ["gone PROCESS_RESOURCE_REQUIRED -", "mended PROCESS_CONFIGTEST_FAILED -"]);
+    assert_eq!(of(&world, "!"), ["mismatched PROCESS_CONFIG_MISMATCH !"], "with the versions that differ now");
+    world.clock.now = world.manager.deadline().unwrap();
+    world.give(Input::Tick);
+    assert_eq!(of(&world, "-").last().unwrap(), "failing PROCESS_FAILED -", "when it has run for long enough");
+}
+
+#[test]
+fn a_test_that_was_asked_for_is_shown_and_changes_nothing() {
+    let mut world = World::with(&[("app", "")]);
+    let trial = super::manager::Trial { at: world.clock.at, has_passed: false, output: vec!["bad".to_owned()] };
+    world.give(Input::Tried { name: name("app"), trial });
+    assert!(world.told.is_empty());
+    let state = view::state(&world.manager, None, world.clock);
+    assert_eq!(state.descend(&["process"]).and_then(|process| process.text_of("trial-output")), Some("bad"));
+}
+
+#[test]
 fn a_newcomer_never_puts_out_what_is_in_force() {
     let mut world = World::with(&[("app", "<file required='false' configAccess='no-access'>/etc/x</file>")]);
     world.start(&["app"]);
@@ -247,4 +287,29 @@ fn a_failed_test_is_shown_with_its_words_and_all_fits_the_module() {
     let state = view::state(&world.manager, None, world.clock);
     let tree = Tree::from_elements(schema, &[state]);
     assert!(tree.is_ok(), "{:?}", tree.err());
+}
+
+#[test]
+fn only_what_a_filter_asks_for_is_made() {
+    use crate::northbound::filter::{Content, Selection};
+    let world = World::with(&[("app", ""), ("other", "")]);
+    let node = |name: &str, content: Content| Selection {
+        namespace: None,
+        name: name.to_owned(),
+        attributes: Vec::new(),
+        content,
+    };
+    let named = |name: &str| {
+        let leaves = vec![node("name", Content::Match(name.to_owned())), node("state", Content::Selected)];
+        node("process", Content::Within(leaves))
+    };
+    let shown = |selections: Vec<Selection>| {
+        view::state(&world.manager, Some(&node("processes-state", Content::Within(selections))), world.clock)
+    };
+    let one = shown(vec![named("app")]);
+    assert_eq!(one.children.len(), 1);
+    assert!(one.children[0].child("definition").is_none() && one.children[0].child("state").is_some());
+    assert_eq!(shown(vec![named("app"), named("other")]).children.len(), 2);
+    assert_eq!(shown(vec![named("app"), node("process", Content::Selected)]).children.len(), 2);
+    assert!(shown(vec![node("registered-table", Content::Selected)]).children.is_empty());
 }

@@ -13,7 +13,6 @@ use super::driver::{FileCall, Message};
 use super::graph::{self, Needs};
 use super::manager::Verb;
 use super::tree::{self, CONFIGURED, Configured, STATE};
-use crate::northbound::filter::{Content, Selection};
 use crate::northbound::provider::{Call, Later, Proposal, Provider, StateQuery};
 use crate::northbound::{Kind, Refusal};
 use crate::yang::value::Element;
@@ -22,6 +21,7 @@ const START: &str = "/procyon-process:process-start";
 const STOP: &str = "/procyon-process:process-stop";
 const RESTART: &str = "/procyon-process:process-restart";
 const SET_VERSION: &str = "/procyon-process:process-set-version";
+const TEST: &str = "/procyon-process:process-configtest";
 const WHY: &str = "/procyon-process:process-why";
 const EXPORT: &str = "/procyon-process:process-export";
 const REGISTER: &str = "/procyon-process:imdb-register";
@@ -82,7 +82,7 @@ impl Provider for Lifecycle {
     }
 
     fn calls(&self) -> &'static [&'static str] {
-        &[START, STOP, RESTART, SET_VERSION, WHY, EXPORT, REGISTER, UNREGISTER, READ, REPLACE, DELETE]
+        &[START, STOP, RESTART, SET_VERSION, TEST, WHY, EXPORT, REGISTER, UNREGISTER, READ, REPLACE, DELETE]
     }
 
     fn validate(&self, proposal: &Proposal<'_>) -> Result<(), Vec<Refusal>> {
@@ -127,7 +127,7 @@ impl Provider for Lifecycle {
         let driver = self.driver.clone();
         Box::pin(async move {
             let (reply, answer) = oneshot::channel();
-            ask(&driver, Message::View { only: only_process(&query), reply }, answer).await.map(|element| vec![element])
+            ask(&driver, Message::View { selection: query.selection, reply }, answer).await.map(|element| vec![element])
         })
     }
 
@@ -149,6 +149,13 @@ async fn carry_out(driver: &mpsc::Sender<Message>, call: Call) -> Result<Vec<Ele
             let version = text("the version", leaf(input, "version")?, VERSION_BYTES_MAX).map_err(invalid)?;
             let (reply, answer) = oneshot::channel();
             ask(driver, Message::SetVersion { name, version, reply }, answer).await?.map(done)
+        }
+        TEST => {
+            let (reply, answer) = oneshot::channel();
+            let message = Message::Trial { name: name(input)?, by: call.caller.user.clone(), reply };
+            let trial = ask(driver, message, answer).await??;
+            let output = trial.output.into_iter().map(|line| Element::leaf("output", line));
+            Ok(std::iter::once(Element::leaf("passed", trial.has_passed)).chain(output).collect())
         }
         WHY => {
             let (reply, answer) = oneshot::channel();
@@ -227,20 +234,4 @@ pub fn mode(text: &str) -> Result<u32, Refusal> {
 
 fn invalid(error: impl std::fmt::Display) -> Refusal {
     Refusal::new(Kind::InvalidValue, error.to_string())
-}
-
-/// The one process that a filter asks for, if it asks for one by name.
-fn only_process(query: &StateQuery) -> Option<String> {
-    fn within(selection: &Selection) -> &[Selection] {
-        match &selection.content {
-            Content::Within(children) => children,
-            Content::Selected | Content::Match(_) => &[],
-        }
-    }
-    let [process] = within(query.selection.as_ref()?) else { return None };
-    let name = within(process).iter().find(|child| process.name == "process" && child.name == "name")?;
-    match &name.content {
-        Content::Match(name) => Some(name.clone()),
-        Content::Selected | Content::Within(_) => None,
-    }
 }

@@ -31,6 +31,15 @@ impl Retry {
         Self { delays, failures: 0, last: None }
     }
 
+    /// As after so many failures that it is an alarm.
+    #[must_use]
+    pub fn failing(mut self, now: Instant) -> Self {
+        for _ in 0..FAILURES_FOR_ALARM {
+            self.failed(now);
+        }
+        self
+    }
+
     pub fn set_delays(&mut self, delays: Vec<Duration>) {
         self.delays = Self::with(delays).delays;
     }

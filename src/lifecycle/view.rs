@@ -2,28 +2,62 @@
 
 use std::collections::BTreeSet;
 
+use super::drawing;
+use super::machine::StateName;
 use super::manager::{Change, Clock, Line, Manager, Process};
 use super::tree::{self, MODULE};
+use crate::northbound::filter::{Content, Selection};
+use crate::northbound::wanted::Wanted;
 use crate::yang::value::Element;
 
-/// `processes-state`; with `only` one process and nothing else.
-pub fn state(manager: &Manager, only: Option<&str>, clock: Clock) -> Element {
-    let processes = manager.processes().iter().filter(|(name, _)| only.is_none_or(|only| name.as_str() == only));
-    let mut children: Vec<Element> =
-        processes.map(|(_, process)| Element::node("process", entry(manager, process, clock))).collect();
-    if only.is_none() {
+/// `processes-state`, without what the filter does not ask for.
+pub fn state(manager: &Manager, selection: Option<&Selection>, clock: Clock) -> Element {
+    let wanted = Wanted::new(selection);
+    let mut children = Vec::new();
+    if let Some(of_process) = wanted.within("process") {
+        // Two selections of processes may ask for different leaves of each.
+        let is_plain = selection.is_none_or(|it| within(it).iter().filter(|it| it.name == "process").count() < 2);
+        let of_process = if is_plain { of_process } else { Wanted::ALL };
+        let names = only_names(selection);
+        let is_meant = |name: &str| names.as_ref().is_none_or(|names| names.contains(&name));
+        let processes = manager.processes().iter().filter(|(name, _)| is_meant(name.as_str()));
+        let entry = |process| Element::node("process", entry(manager, process, clock, &of_process));
+        children.extend(processes.map(|(_, process)| entry(process)));
+    }
+    if wanted.has("definition-problem") {
         children.extend(manager.problems().iter().map(|(source, problem)| {
             let mut leaves = vec![Element::leaf("source", source)];
             leaves.extend(Element::leaf_if("line", problem.line));
             leaves.push(Element::leaf("reason", &problem.reason));
             Element::node("definition-problem", leaves)
         }));
+    }
+    if wanted.has("registered-table") {
         children.extend(manager.imdb().iter().map(|table| Element::leaf("registered-table", table)));
     }
     Element::node("processes-state", children).in_module(MODULE)
 }
 
-fn entry(manager: &Manager, process: &Process, clock: Clock) -> Vec<Element> {
+/// The processes that a filter asks for, if it asks for all of them by name.
+fn only_names(selection: Option<&Selection>) -> Option<Vec<&str>> {
+    let processes = within(selection?).iter().filter(|child| child.name == "process");
+    let names = processes.map(|process| {
+        within(process).iter().find_map(|leaf| match &leaf.content {
+            Content::Match(name) if leaf.name == "name" => Some(name.as_str()),
+            _ => None,
+        })
+    });
+    names.collect::<Option<Vec<_>>>().filter(|names| !names.is_empty())
+}
+
+fn within(selection: &Selection) -> &[Selection] {
+    match &selection.content {
+        Content::Within(children) => children,
+        Content::Selected | Content::Match(_) => &[],
+    }
+}
+
+fn entry(manager: &Manager, process: &Process, clock: Clock, wanted: &Wanted<'_>) -> Vec<Element> {
     let state = process.machine.state().name();
     let why = manager.why(process, clock);
     let mut children = vec![
@@ -41,7 +75,7 @@ fn entry(manager: &Manager, process: &Process, clock: Clock) -> Vec<Element> {
     children.extend(Element::leaf_if("config-version", manager.version(&process.definition.name)));
     children.push(Element::leaf("source", &process.source));
     children.push(Element::leaf("definition-pending", process.pending.is_some()));
-    if state == super::machine::StateName::ResourceRequired {
+    if state == StateName::ResourceRequired && wanted.has("missing") {
         let mut seen = BTreeSet::new();
         let missing = manager.missing(process, clock).into_iter().filter(|it| seen.insert(it.what.clone()));
         children.extend(missing.map(|it| {
@@ -50,9 +84,41 @@ fn entry(manager: &Manager, process: &Process, clock: Clock) -> Vec<Element> {
     }
     children.extend(process.messages.iter().map(|line| Element::leaf("message", line)));
     children.extend(process.test_output.iter().map(|line| Element::leaf("test-output", line)));
-    children.push(Element::node("definition", tree::definition(&process.definition)));
-    children.extend(process.history.iter().map(|line| Element::node("transition", transition(line))));
+    if let Some(trial) = &process.trial {
+        children.push(Element::leaf("trial-time", trial.at));
+        children.push(Element::leaf("trial-passed", trial.has_passed));
+        children.extend(trial.output.iter().map(|line| Element::leaf("trial-output", line)));
+    }
+    if wanted.has("definition") {
+        children.push(Element::node("definition", tree::definition(&process.definition)));
+    }
+    if wanted.has("transition") {
+        children.extend(process.history.iter().map(|line| Element::node("transition", transition(line))));
+    }
     children
+}
+
+/// The output of process-why.
+pub fn why(manager: &Manager, process: &Process, clock: Clock) -> Vec<Element> {
+    let state = process.machine.state().name();
+    let why = manager.why(process, clock);
+    let mut leaves = vec![Element::leaf("state", state.wire()), Element::leaf("why", why.text)];
+    leaves.extend(Element::leaf_if("remedy", why.remedy));
+    if state == StateName::ResourceRequired {
+        let missing = manager.missing(process, clock).into_iter();
+        leaves.extend(missing.map(|it| Element::leaf("missing", format!("{}: {}", it.what, it.why))));
+    }
+    if state == StateName::ConfigurationTestFailed {
+        leaves.extend(process.test_output.iter().map(|line| Element::leaf("test-output", line)));
+    }
+    leaves.push(Element::leaf("failures", process.machine.failures()));
+    leaves.extend(Element::leaf_if("last-failure", process.last_failure.as_ref()));
+    leaves.extend(Element::leaf_if("next-retry", Manager::next_retry(process, clock)));
+    let order = process.ordered.as_ref().map(|(verb, by)| format!("{} by {by}", verb.as_str()));
+    leaves.extend(Element::leaf_if("last-order", order));
+    let ways = drawing::ways_out(state, clock.now);
+    leaves.extend(ways.map(|(cause, to)| Element::leaf("way-out", format!("{cause} -> {}", to.display()))));
+    leaves
 }
 
 fn transition(line: &Line) -> Vec<Element> {

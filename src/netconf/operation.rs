@@ -180,7 +180,7 @@ impl<'m> Reader<'_, 'm> {
     /// RFC 6241 sections 8.3.4.1 and 8.4.5, and what `procyon-history` adds.
     fn commit(&mut self) -> Parsed<Request> {
         let (mut confirmed, mut timeout, mut persist, mut persist_id) = (None, None, None, None);
-        let (mut label, mut comment) = (None, None);
+        let (mut label, mut comment, mut best_effort) = (None, None, None);
         self.parameters(|reader, tag| match (tag.namespace.as_deref(), tag.name) {
             (Some(BASE), "confirmed") => {
                 let text = reader.text(tag)?;
@@ -212,6 +212,13 @@ impl<'m> Reader<'_, 'm> {
                 let text = reader.text(tag)?;
                 reader.once(&mut comment, text, tag)
             }
+            (Some(HISTORY), "best-effort") => {
+                let text = reader.text(tag)?;
+                if !text.is_empty() {
+                    return Err(reader.invalid(tag, &text, "write <best-effort/>"));
+                }
+                reader.once(&mut best_effort, (), tag)
+            }
             _ => Err(reader.unknown(tag)),
         })?;
         if confirmed.is_none() && (timeout.is_some() || persist.is_some()) {
@@ -221,7 +228,7 @@ impl<'m> Reader<'_, 'm> {
         }
         let confirmed = confirmed.map(|()| Confirmation { timeout: timeout.unwrap_or(TIMEOUT_DEFAULT), persist });
         let confirm = Asked { confirmed, persist_id };
-        Ok(Request::Commit(CommitOptions { confirm, label, comment }))
+        Ok(Request::Commit(CommitOptions { confirm, label, comment, best_effort: best_effort.is_some() }))
     }
 
     fn cancel_commit(&mut self) -> Parsed<Request> {

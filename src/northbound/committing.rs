@@ -14,7 +14,7 @@ use super::driver::{Committed, Northbound, now};
 use super::handle::Continuation;
 use super::history;
 use super::notifications::base;
-use super::provider::{Change, Proposal as Share};
+use super::provider::{Change, Proposal as Share, Provider};
 use super::router::ProviderIndex;
 use super::{Caller, Client, Datastore, Kind, Refusal};
 use crate::datastore::commit::{Action, Commit, Input, ProviderId};
@@ -175,7 +175,8 @@ impl Northbound {
         while let Some(action) = actions.pop_front() {
             let input = match action {
                 Action::Validate(at) => {
-                    Input::Validated(at, self.providers[at.0].validate(&share(shares, at, self.datastores.running())))
+                    let share = share(shares, at, self.datastores.running());
+                    Input::Validated(at, validated(&*self.providers[at.0], &share))
                 }
                 Action::Prepare(at) => {
                     let share = share(shares, at, self.datastores.running());
@@ -208,7 +209,10 @@ impl Northbound {
         let shares = self.router.shares(&proposal.changes);
         let refusals: Vec<Refusal> = shares
             .keys()
-            .filter_map(|index| self.providers[index.0].validate(&share(&shares, ProviderId(index.0), running)).err())
+            .filter_map(|index| {
+                let share = share(&shares, ProviderId(index.0), running);
+                validated(&*self.providers[index.0], &share).err()
+            })
             .flatten()
             .collect();
         self.datastores.unstage(proposal);
@@ -290,6 +294,11 @@ fn meta_of(caller: &Caller, note: &CommitNote) -> CommitMeta {
 
 fn without_outcome() -> Refusal {
     Refusal::new(Kind::OperationFailed, "the commit ended without an outcome")
+}
+
+fn validated(provider: &dyn Provider, share: &Share<'_>) -> Result<(), Vec<Refusal>> {
+    let place = |refusals: Vec<Refusal>| refusals.into_iter().map(|refusal| placed(refusal, share)).collect();
+    provider.validate(share).map_err(place)
 }
 
 /// A refusal names a node: where the provider did not, the first that it was asked about.

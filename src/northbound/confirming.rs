@@ -111,8 +111,11 @@ impl Confirming {
 
 impl Northbound {
     pub(super) fn commit(&mut self, caller: &Caller, options: CommitOptions) -> Answer {
+        if options.best_effort {
+            return self.commit_what_can_be(caller, &options);
+        }
         let refuse = |refusal| vec![refusal];
-        let CommitOptions { confirm, label, comment } = options;
+        let CommitOptions { confirm, label, comment, .. } = options;
         let last = self.commits.last_id();
         let step = self
             .confirming

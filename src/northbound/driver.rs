@@ -215,6 +215,8 @@ impl Northbound {
         for (index, share) in self.router.shares(&changes) {
             self.providers[index.0].apply(&Proposal { changes: &share, config: running.as_ref() });
         }
+        // Reading what is stored took more than is kept of it.
+        self.leftovers.is_large = true;
     }
 
     /// Serves until it is told to stop or every handle is gone.

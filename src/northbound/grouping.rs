@@ -50,10 +50,11 @@ struct Group {
 }
 
 impl Northbound {
-    /// Whether a commit may wait for others: it neither confirms anything nor asks to be confirmed, and its candidate is
-    /// the caller's own.
+    /// Whether a commit may wait for others: it neither confirms anything nor asks to be confirmed, is done as a whole,
+    /// and its candidate is the caller's own.
     pub(super) fn may_wait(&self, caller: &Caller, options: &CommitOptions) -> bool {
         options.confirm == Asked::default()
+            && !options.best_effort
             && self.confirming.machine.pending().is_none()
             && self.candidate_of(caller) != CandidateId::Shared
     }

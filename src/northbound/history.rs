@@ -3,18 +3,16 @@
 //! A rollback is a commit like any other: its changes are authorised, validated, prepared and recorded. Must not know:
 //! how records are stored.
 
-use jiff::tz::TimeZone;
 use tracing::warn;
 
 use super::access::Reader;
 use super::candidates;
 use super::committing::CommitNote;
 use super::confirming::ROLLBACK;
-use super::driver::{Northbound, now_since_boot};
+use super::driver::Northbound;
 use super::provider::Edit;
-use super::{Caller, Kind, LeftOut, Refusal};
+use super::{Caller, Kind, Refusal};
 use crate::datastore::history::{self, Difference, Entry, History, Limits};
-use crate::datastore::recovery::NotPlaced;
 use crate::store::commits::{CommitMeta, CommitStore};
 use crate::yang::rpc::Operation;
 use crate::yang::tree::Tree;
@@ -22,7 +20,6 @@ use crate::yang::value::Element;
 
 /// The root of what is told here.
 pub(super) const ROOT: &str = "/Cisco-IOS-XR-config-cfgmgr-exec-oper:config-manager";
-const MODULE: &str = "Cisco-IOS-XR-config-cfgmgr-exec-oper";
 
 /// What a commit leaves in the index.
 pub(super) fn entry(id: u64, meta: CommitMeta, bytes: usize) -> Entry {
@@ -165,57 +162,6 @@ impl Northbound {
             }
         }
     }
-
-    /// The state below [`ROOT`].
-    pub(super) fn history_state(&self) -> Element {
-        let zone = TimeZone::system();
-        let commits = self.history.newest_first().map(|entry| commit(entry, &zone)).collect();
-        let mut inside = vec![Element::node("commits", commits)];
-        inside.extend(self.confirming.machine.pending().map(|pending| {
-            let left = self.confirming.machine.time_left(now_since_boot()).unwrap_or_default().as_secs();
-            let mut leaves =
-                vec![Element::leaf("rollback-to", pending.rollback_to), Element::leaf("user", &pending.user)];
-            leaves.extend(Element::leaf_if("session", pending.holder));
-            leaves.push(Element::leaf("persistent", pending.persist.is_some()));
-            leaves.push(Element::leaf("seconds-left", u32::try_from(left).unwrap_or(u32::MAX)));
-            Element::node("confirmed-commit", leaves).in_module("procyon-history")
-        }));
-        inside.extend(self.left_out.as_ref().map(left_out));
-        let config_commit = Element::node("config-commit", inside);
-        Element::node("config-manager", vec![Element::node("global", vec![config_commit])]).in_module(MODULE)
-    }
-}
-
-fn left_out(left_out: &LeftOut) -> Element {
-    let mut inside = vec![Element::leaf("kept-in", left_out.kept_in.display())];
-    inside.extend(left_out.nodes.iter().enumerate().map(|(index, NotPlaced { path, reason })| {
-        let leaves = vec![Element::leaf("index", index), Element::leaf("path", path), Element::leaf("reason", reason)];
-        Element::node("node", leaves)
-    }));
-    Element::node("not-placed", inside).in_module("procyon-history")
-}
-
-fn commit(entry: &Entry, zone: &TimeZone) -> Element {
-    let Entry { id, meta, .. } = entry;
-    let mut leaves = vec![
-        Element::leaf("commit", id),
-        Element::leaf("timestamp", timestamp(&meta.time, zone)),
-        Element::leaf("commit-id", id),
-        Element::leaf("user-id", &meta.user),
-    ];
-    leaves.extend((meta.session > 0).then(|| Element::leaf("line", format!("session-{}", meta.session))));
-    leaves.push(Element::leaf("client-name", &meta.client));
-    leaves.extend(Element::leaf_if("label", meta.label.as_ref()));
-    leaves.extend(Element::leaf_if("comment", meta.comment.as_ref()));
-    Element::node("commit", leaves)
-}
-
-/// As routers write it: `Tue Jun  7 14:42:19 2016`.
-fn timestamp(recorded: &str, zone: &TimeZone) -> String {
-    match recorded.parse::<jiff::Timestamp>() {
-        Ok(time) => time.to_zoned(zone.clone()).strftime("%a %b %e %H:%M:%S %Y").to_string(),
-        Err(_) => recorded.to_owned(),
-    }
 }
 
 pub(super) fn change(difference: &Difference) -> Element {
@@ -254,12 +200,6 @@ fn number(input: &Element, leaf: &str) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn times_are_written_as_on_a_router() {
-        assert_eq!(timestamp("2016-06-07T14:42:19.5Z", &TimeZone::UTC), "Tue Jun  7 14:42:19 2016");
-        assert_eq!(timestamp("yesterday", &TimeZone::UTC), "yesterday");
-    }
 
     #[test]
     fn what_is_not_served_is_refused_and_said() {

@@ -7,6 +7,7 @@
 
 pub mod abilities;
 mod access;
+mod best_effort;
 mod calling;
 mod candidates;
 mod committing;
@@ -17,6 +18,7 @@ pub mod filter;
 mod grouping;
 pub mod handle;
 mod history;
+mod history_state;
 pub mod mailbox;
 pub mod nacm;
 pub mod nmda;
@@ -151,6 +153,8 @@ pub struct CommitOptions {
     pub confirm: confirmed::Asked,
     pub label: Option<String>,
     pub comment: Option<String>,
+    /// What is refused stays in the candidate and is named; all else is committed.
+    pub best_effort: bool,
 }
 
 /// RFC 6243 retrieval modes; our basic mode is explicit.

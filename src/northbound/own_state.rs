@@ -3,6 +3,7 @@
 //! The northbound knows the facts; a [`Monitoring`] given by the composition root lays them out in the standard modules.
 
 use super::driver::Northbound;
+use super::filter::Filter;
 use super::{Caller, Datastore, SessionId};
 use crate::datastore::partial_lock::PartialLock;
 use crate::yang::schema::Schema;
@@ -57,7 +58,11 @@ pub trait Monitoring: Send + Sync {
 }
 
 /// All that is the northbound's own and `wanted`.
-pub(super) fn elements(northbound: &Northbound, wanted: impl Fn(&str) -> bool) -> Vec<Element> {
+pub(super) fn elements(
+    northbound: &Northbound,
+    filter: Option<&Filter>,
+    wanted: impl Fn(&str) -> bool,
+) -> Vec<Element> {
     let roots: Vec<&str> = northbound.monitoring.roots().iter().copied().filter(|root| wanted(root)).collect();
     let mut elements = Vec::new();
     if !roots.is_empty() {
@@ -79,7 +84,7 @@ pub(super) fn elements(northbound: &Northbound, wanted: impl Fn(&str) -> bool) -
         elements.extend(roots.into_iter().flat_map(|root| northbound.monitoring.state(root, &facts)));
     }
     if wanted(super::history::ROOT) {
-        elements.push(northbound.history_state());
+        elements.push(northbound.history_state(filter));
     }
     if wanted(super::access::NACM_ROOT) {
         elements.push(northbound.access.state());

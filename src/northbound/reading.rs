@@ -44,7 +44,7 @@ impl Northbound {
             Ok(config) => config,
             Err(refusal) => return drop(reply.send(Err(vec![refusal]))),
         };
-        let own = own_state::elements(self, |root| wanted(self.schema, filter.as_ref(), root));
+        let own = own_state::elements(self, filter.as_ref(), |root| wanted(self.schema, filter.as_ref(), root));
         let limit = self.answer_time_max;
         let futures: Vec<_> = self
             .router

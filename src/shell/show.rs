@@ -3,6 +3,7 @@
 pub mod apps;
 pub mod commits;
 pub mod host;
+pub mod processes;
 pub mod scripts;
 
 use super::command::Matched;
@@ -16,6 +17,7 @@ pub fn filter(verb: Verb, matched: &Matched) -> Option<String> {
         Verb::ShowScripts => scripts::filter(matched),
         Verb::ShowApps => apps::filter(None),
         Verb::ShowApp | Verb::ShowAppLogs => apps::filter(matched.get("APP")),
+        Verb::ShowProcess => processes::filter(matched.get("NAME")),
         Verb::ShowCommitList => commits::filter(),
         Verb::ShowLogging => host::LOG.to_owned(),
         Verb::ShowProcesses => host::PROCESSES.to_owned(),
@@ -32,6 +34,7 @@ pub fn render(verb: Verb, matched: &Matched, grammar: &Grammar, items: &[Item]) 
         Verb::ShowScripts => scripts::render(matched, grammar, items),
         Verb::ShowApps => apps::table(grammar, items),
         Verb::ShowApp => apps::info(matched.get("APP").unwrap_or(""), grammar, items),
+        Verb::ShowProcess => processes::table(grammar, items),
         Verb::ShowCommitList => commits::list(matched, grammar, items),
         Verb::ShowLogging => host::log(matched, grammar, items),
         Verb::ShowProcesses => host::processes(grammar, items),

@@ -4,7 +4,8 @@
 //! be told apart from a stranger.
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::{self, File};
+use std::io::{self, Read as _};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -15,6 +16,8 @@ use super::process::{pidfd_open, pidfd_signal};
 
 /// How often the search is repeated while new members keep turning up (something forks as fast as it is found).
 const ROUNDS_MAX: usize = 200;
+/// Most files of `/proc` that are read here are shorter.
+const PROC_FILE_BYTES: usize = 8 * 1024;
 
 /// How to recognise the members.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -95,11 +98,19 @@ pub fn members(trees: &[&Tree]) -> Vec<BTreeMap<i32, u64>> {
 }
 
 fn marked_as(pid: i32, marks: &BTreeMap<&[u8], usize>) -> Option<usize> {
-    let bytes = fs::read(format!("/proc/{pid}/environ")).ok()?;
+    let bytes = read_whole(&format!("/proc/{pid}/environ")).ok()?;
     bytes.split(|byte| *byte == 0).find_map(|entry| {
         let end = entry.iter().position(|byte| *byte == b'/')?;
         marks.get(&entry[..=end]).copied()
     })
+}
+
+/// A file of `/proc`, which does not tell how long it is: [`fs::read`] would begin with 32 bytes and go on in small
+/// steps, with a system call for each.
+fn read_whole(path: &str) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::with_capacity(PROC_FILE_BYTES);
+    File::open(path)?.read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 /// The words of a process, joined by spaces; its name in brackets where it shows none.
@@ -137,7 +148,7 @@ pub fn started(facts: &Facts) -> Option<Duration> {
 
 /// Whether the process carries the mark. Another user's environment cannot be read: no.
 pub fn is_marked(pid: i32, mark: &str) -> bool {
-    fs::read(format!("/proc/{pid}/environ"))
+    read_whole(&format!("/proc/{pid}/environ"))
         .is_ok_and(|bytes| bytes.split(|byte| *byte == 0).any(|entry| entry.starts_with(mark.as_bytes())))
 }
 
@@ -159,7 +170,7 @@ fn processes() -> BTreeMap<i32, Process> {
 }
 
 fn read_process(pid: i32) -> Option<Process> {
-    parse_stat(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
+    parse_stat(&String::from_utf8_lossy(&read_whole(&format!("/proc/{pid}/stat")).ok()?))
 }
 
 /// The command may hold spaces and parentheses: the fields begin behind the last `)`.

@@ -14,7 +14,7 @@ use tokio_rustls::rustls::pki_types::pem::PemObject as _;
 const KEY_FILE_BYTES_MAX: u64 = 64 * 1024;
 
 #[derive(Debug, thiserror::Error)]
-pub(super) enum KeyError {
+pub enum KeyError {
     #[error(
         "the private key {} is not there; make one with `openssl genpkey -algorithm ed25519 -out {}`",
         path.display(),
@@ -30,7 +30,7 @@ pub(super) enum KeyError {
 }
 
 /// The key for TLS that is called `name`.
-pub(super) fn tls_key(folder: &Path, name: &str) -> Result<PrivateKeyDer<'static>, KeyError> {
+pub fn tls_key(folder: &Path, name: &str) -> Result<PrivateKeyDer<'static>, KeyError> {
     let path = folder.join(name);
     let at = |error: io::Error| match error.kind() {
         io::ErrorKind::NotFound => KeyError::Absent { path: path.clone() },

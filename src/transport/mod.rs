@@ -15,7 +15,7 @@ mod calling;
 mod config;
 mod door;
 pub mod driver;
-mod keys;
+pub mod keys;
 pub mod provider;
 mod reconnect;
 mod sockets;

@@ -9,6 +9,7 @@ use std::collections::{HashMap, HashSet};
 
 use super::expression::{self, Sight};
 use super::schema::{NodeKind, SchemaNode};
+use super::unique::Uniques;
 
 /// Facts about the configuration nodes of a schema.
 #[derive(Debug, Default)]
@@ -29,6 +30,7 @@ pub struct Analysis {
     with_when: HashSet<SchemaNode>,
     /// Inner nodes with one of those somewhere below.
     around_whens: HashSet<SchemaNode>,
+    uniques: Uniques,
     /// The first constraint that may look at anything; then nothing is judged by a fragment.
     everything: Option<String>,
 }
@@ -72,6 +74,10 @@ impl Analysis {
         self.far.contains(&changed)
     }
 
+    pub(super) fn uniques(&self) -> &Uniques {
+        &self.uniques
+    }
+
     pub(super) fn may_lose_lists(&self) -> bool {
         self.may_lose_lists
     }
@@ -102,6 +108,7 @@ impl Analysis {
             self.counted.insert(list);
         }
         self.far.extend(list.unique_leaves());
+        self.uniques.take(list);
         let mut above = list.data_parent();
         while let Some(node) = above {
             self.around_lists.insert(node);

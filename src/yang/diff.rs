@@ -7,8 +7,8 @@ use bytes::Bytes;
 use libyang5_sys as sys;
 
 use super::ffi::{ModuleRef, Node, Tree};
-use super::schema::{NodeKind, Schema, SchemaNode};
-use super::{errors, path};
+use super::schema::{NodeKind, Schema};
+use super::{compare, errors, path};
 use crate::northbound::provider::{Change, Edit};
 use crate::northbound::{Kind, Refusal};
 
@@ -79,46 +79,16 @@ impl Diff {
     }
 }
 
-/// What providers hear: all nodes that changed their effective value, in document order.
+/// What providers hear: all nodes that changed their effective value. Defaults count like written nodes.
 pub fn changes(old: &Tree, new: &Tree) -> Vec<Change> {
-    Effective::between(old, new).changes()
+    compare::changes_unless(old, new, &|_, _| false).expect("nothing stops the comparison")
 }
 
-/// The difference in effective values: defaults count like written nodes.
-pub(super) struct Effective {
-    tree: Tree,
-}
-
-impl Effective {
-    pub(super) fn between(old: &Tree, new: &Tree) -> Self {
-        let flag = u16::try_from(sys::LYD_DIFF_DEFAULTS).expect("a flag of two bytes");
-        Self { tree: old.difference(new, flag).expect("trees of one schema can be compared") }
-    }
-
-    pub(super) fn changes(&self) -> Vec<Change> {
-        collect(&self.tree, Depth::All)
-    }
-
-    /// Whether `is` holds of a node that came, went, moved or has another value.
-    pub(super) fn any_changed(&self, is: &dyn Fn(SchemaNode) -> bool) -> bool {
-        self.tree.roots().any(|root| any_below(root, Operation::None, &|node, _| is(node.schema())))
-    }
-
-    /// Whether `is` holds of a node that went while its parent stays.
-    pub(super) fn any_deleted(&self, is: &dyn Fn(SchemaNode) -> bool) -> bool {
-        let deleted = |node: Node<'_>, operation| operation == Operation::Delete && is(node.schema());
-        self.tree.roots().any(|root| any_below(root, Operation::None, &deleted))
-    }
-}
-
-fn any_below(node: Node<'_>, inherited: Operation, is: &dyn Fn(Node<'_>, Operation) -> bool) -> bool {
-    let operation = operation_of(node).unwrap_or(inherited);
-    if operation != Operation::None && is(node, operation) {
-        return true;
-    }
-    let below = if operation == Operation::Replace { Operation::None } else { operation };
-    let mut children = node.children().filter(|child| below != Operation::None || !child.schema().is_key());
-    children.any(|child| any_below(child, below, is))
+/// The same by libyang.
+#[cfg(test)]
+pub(crate) fn changes_by_libyang(old: &Tree, new: &Tree) -> Vec<Change> {
+    let flag = u16::try_from(sys::LYD_DIFF_DEFAULTS).expect("a flag of two bytes");
+    collect(&old.difference(new, flag).expect("trees of one schema can be compared"), Depth::All)
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

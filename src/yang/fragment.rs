@@ -288,7 +288,7 @@ impl<'a> Extender<'a> {
 }
 
 /// Puts an entry of a user-ordered list behind `previous`, or in front of all.
-pub(super) fn order(tree: &mut Tree, parent: Option<At>, at: At, previous: Option<At>, schema: SchemaNode) {
+pub(crate) fn order(tree: &mut Tree, parent: Option<At>, at: At, previous: Option<At>, schema: SchemaNode) {
     let anchor = match previous {
         Some(previous) => Some((previous, false)),
         None => tree.instance(parent, schema, None).ok().flatten().map(|first| (first, true)),

@@ -4,7 +4,8 @@
 //! wrong in it, there is no verdict, and the caller validates the whole: so errors are always those of the whole.
 
 use super::analysis::Analysis;
-use super::diff::{Diff, Effective};
+use super::compare;
+use super::diff::Diff;
 use super::ffi::{Node, Tree};
 use crate::northbound::provider::Change;
 
@@ -27,14 +28,11 @@ pub fn judge(old: &Tree, edited: &Tree) -> Option<Judged> {
     new.validate_change(old).ok()?;
     let is_around_lists = |node| analysis.is_around_lists(node);
     // What validation takes away by itself may be there in part only: the record would lack the rest.
-    if analysis.may_lose_lists() && Effective::between(edited, &new).any_deleted(&is_around_lists) {
+    if analysis.may_lose_lists() && compare::has_lost(edited, &new, &is_around_lists) {
         return None;
     }
-    let effective = Effective::between(old, &new);
-    if effective.any_changed(&|node| analysis.is_far(node)) {
-        return None;
-    }
-    Some(Judged { diff: Diff::between(old, &new), changes: effective.changes(), new })
+    let changes = compare::changes_unless(old, &new, &|node, _| analysis.is_far(node))?;
+    Some(Judged { diff: Diff::between(old, &new), changes, new })
 }
 
 fn is_under_far_when(analysis: &Analysis, node: Node<'_>) -> bool {

@@ -53,6 +53,20 @@ fn step_end(text: &str) -> Option<usize> {
     (quote.is_none() && !inside).then_some(text.len())
 }
 
+/// The names and values of predicates, `[p:name='value'][other="value"]`; `None` for what is none.
+pub fn key_values(predicates: &str) -> Option<Vec<(&str, &str)>> {
+    let mut rest = predicates;
+    let mut keys = Vec::new();
+    while let Some(inside) = rest.strip_prefix('[') {
+        let (name, after) = inside.split_once('=')?;
+        let quote = after.chars().next().filter(|letter| matches!(letter, '\'' | '"'))?;
+        let (value, after) = after[1..].split_once(quote)?;
+        keys.push((name.rsplit(':').next().unwrap_or(name), value));
+        rest = after.strip_prefix(']')?;
+    }
+    (rest.is_empty() && !keys.is_empty()).then_some(keys)
+}
+
 /// One more step, that of a configuration node, as [`Node::path`] would write it below a node of `around`.
 pub(super) fn push_step(path: &mut String, node: Node<'_>, around: Option<ModuleRef>) {
     let facts = node.schema().facts();
@@ -127,6 +141,14 @@ pub fn extend(above: &str, parent: Option<SchemaNode>, child: SchemaNode, predic
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_predicate_is_told_from_a_value() {
+        assert_eq!(key_values("[s:a='1'][b=\"x'y\"]"), Some(vec![("a", "1"), ("b", "x'y")]));
+        for value in ["plain", "[", "[a]", "[a='1'", "[a='1']x", ""] {
+            assert_eq!(key_values(value), None, "{value}");
+        }
+    }
 
     #[test]
     fn slashes_inside_of_quotes_do_not_end_a_step() {

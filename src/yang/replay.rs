@@ -7,6 +7,7 @@
 //! What stands for which entry follows from how records are written: inside of an entry that is gone through only the keys
 //! are leaves of which nothing is said; what is deleted is written out in full.
 
+use super::path;
 use super::xml::{self, XmlElement};
 use crate::northbound::Refusal;
 
@@ -107,13 +108,13 @@ fn put(siblings: &mut Vec<XmlElement>, element: XmlElement, change: &XmlElement)
         None => siblings.len(),
         Some("") => siblings.iter().position(|it| is_named_like(it, change)).unwrap_or(siblings.len()),
         Some(before) => {
-            let keys = predicates(before);
+            let keys = path::key_values(before).unwrap_or_default();
             let is_it = |it: &XmlElement| {
                 is_named_like(it, change)
                     && match keys.as_slice() {
                         [] => it.text == before,
                         keys => keys.iter().all(|(name, value)| {
-                            it.children.iter().any(|child| *child.name == **name && child.text == *value)
+                            it.children.iter().any(|child| &*child.name == *name && child.text == *value)
                         }),
                     }
             };
@@ -126,21 +127,6 @@ fn put(siblings: &mut Vec<XmlElement>, element: XmlElement, change: &XmlElement)
 /// Behind which entry a change puts one; empty for in front of all.
 fn place_of(change: &XmlElement) -> Option<&str> {
     change.attribute(YANG, "key").or_else(|| change.attribute(YANG, "value"))
-}
-
-/// The names and values of `[p:name='value'][...]`; none when it is a plain value.
-fn predicates(text: &str) -> Vec<(String, String)> {
-    let mut found = Vec::new();
-    let mut rest = text;
-    while let Some(inside) = rest.strip_prefix('[') {
-        let Some((name, value)) = inside.split_once('=') else { return Vec::new() };
-        let Some(quote) = value.chars().next().filter(|quote| matches!(quote, '\'' | '"')) else { return Vec::new() };
-        let Some((value, behind)) = value[1..].split_once(quote) else { return Vec::new() };
-        found.push((name.rsplit(':').next().unwrap_or(name).to_owned(), value.to_owned()));
-        let Some(behind) = behind.strip_prefix(']') else { return Vec::new() };
-        rest = behind;
-    }
-    if rest.is_empty() { found } else { Vec::new() }
 }
 
 /// Without what a record says about it.
@@ -167,14 +153,6 @@ fn is_named_like(one: &XmlElement, other: &XmlElement) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_predicate_is_told_from_a_value() {
-        assert_eq!(predicates("[s:a='1'][b=\"x'y\"]"), [("a".into(), "1".into()), ("b".into(), "x'y".into())]);
-        for value in ["plain", "[", "[a]", "[a='1'", "[a='1']x", ""] {
-            assert!(predicates(value).is_empty(), "{value}");
-        }
-    }
 
     #[test]
     fn a_container_that_holds_nothing_is_not_a_second_one() {

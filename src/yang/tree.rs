@@ -86,7 +86,7 @@ impl Tree {
     /// RFC 7950 section 8 in full: every mistake is told. Defaults come, data whose `when` became false goes.
     pub fn validate_config(&mut self) -> Result<(), Vec<Refusal>> {
         let schema = self.schema;
-        self.validate().map_err(|faults| errors::from_validation(schema, faults))
+        self.validate_all().map_err(|faults| errors::from_validation(schema, faults))
     }
 
     /// Without what is there by default only.

@@ -6,7 +6,7 @@
 //! tree before the change, so that the answer follows from the two trees alone.
 
 use super::errors;
-use super::ffi::{At, Node, Tree};
+use super::ffi::{At, Fault, Node, Tree};
 use crate::northbound::Refusal;
 
 impl Tree {
@@ -16,7 +16,7 @@ impl Tree {
         // Each round but the last takes something away.
         loop {
             self.forget_whens();
-            let Err(faults) = self.validate() else { break };
+            let Err(faults) = self.validate_all() else { break };
             let mut has_gone = false;
             for path in faults.iter().filter_map(errors::false_when) {
                 let old = self.find(path).filter(|node| stands_in(before, path, *node)).map(Node::position);
@@ -33,6 +33,13 @@ impl Tree {
             lasting.extend(faults.into_iter().filter(errors::is_told_once));
         }
         if lasting.is_empty() { Ok(()) } else { Err(errors::from_validation(self.schema, lasting)) }
+    }
+
+    /// What libyang finds, and what we judge in its place.
+    pub(super) fn validate_all(&mut self) -> Result<(), Vec<Fault>> {
+        let mut faults = self.validate().err().unwrap_or_default();
+        faults.extend(self.schema.analysis().uniques().faults(self));
+        if faults.is_empty() { Ok(()) } else { Err(faults) }
     }
 
     /// A written node must show anew that it may be there, and whatever depends on it waits for that. A default is there

@@ -46,11 +46,13 @@ impl FileCall {
             Self::Replace { .. } | Self::Delete { .. } => declared.may_write(path),
         };
         verdict.map_err(|denied| {
-            let remedy = match &denied {
-                Denied::Undeclared { .. } => "only files that a definition declares can be managed",
-                Denied::Closed { .. } => "its definition says so by configAccess",
+            let (remedy, tag) = match &denied {
+                Denied::Undeclared { .. } => {
+                    ("only files that a definition declares can be managed", "file-undeclared".to_owned())
+                }
+                Denied::Closed { access, .. } => ("its definition says so by configAccess", format!("file-{access}")),
             };
-            Refusal::new(Kind::AccessDenied, denied.to_string()).mend(remedy)
+            Refusal::new(Kind::AccessDenied, denied.to_string()).mend(remedy).tagged(tag)
         })?;
         let may_make_folder = path.parent().is_some_and(|folder| declared.may_make_folder(folder));
         Ok(Allowed { may_make_folder })

@@ -3,6 +3,7 @@
 //! ```text
 //!  process:NAME              the start command and what comes of it
 //!  process:NAME:configtest   process:NAME:stop
+//!  process:NAME:trial        the configuration test alone, because somebody has asked for it
 //! ```
 
 use std::fs::{self, File};
@@ -21,7 +22,7 @@ use crate::keeper::client::Keeper;
 use crate::keeper::launch;
 use crate::keeper::protocol::{ContainerState, Phase, Reason};
 use crate::keeper::refusal::KeeperRefusal;
-use crate::lifecycle::definition::ProcessName;
+use crate::lifecycle::definition::{Command, ProcessName};
 use crate::lifecycle::machine::Job;
 use crate::lifecycle::manager::{Ended, Input, Run, Seen};
 use crate::sys::{process, tree};
@@ -32,6 +33,7 @@ const AGAIN: Duration = Duration::from_millis(50);
 const OUTPUT_LINES_MAX: usize = 100;
 const OUTPUT_BYTES_MAX: u64 = 16 * 1024;
 const LINE_CHARS_MAX: usize = 400;
+const TRIAL: &str = ":trial";
 
 fn suffix(job: Job) -> &'static str {
     match job {
@@ -44,6 +46,16 @@ fn suffix(job: Job) -> &'static str {
 pub(super) fn container(name: &ProcessName, job: Job) -> ContainerName {
     ContainerName::on(Floor::Process, &format!("{name}{}", suffix(job)))
         .expect("the name of a process is one of a container")
+}
+
+fn trial(name: &ProcessName) -> ContainerName {
+    ContainerName::on(Floor::Process, &format!("{name}{TRIAL}")).expect("the name of a process is one of a container")
+}
+
+/// Whose configuration test the container runs, if it runs one alone.
+pub(super) fn trial_of(container: &ContainerName) -> Option<ProcessName> {
+    (container.floor() == Floor::Process).then_some(())?;
+    ProcessName::parse(container.local().strip_suffix(TRIAL)?).ok()
 }
 
 /// Whose command the container is.
@@ -102,19 +114,62 @@ fn log_dir(places: &Places, name: &ProcessName, job: Job) -> PathBuf {
 }
 
 pub(super) fn spec(places: &Places, name: &ProcessName, job: Job, run: &Run) -> ContainerSpec {
-    let cwd = run.command.defaultdir.clone().unwrap_or_else(|| places.logs.join(name.as_str()));
-    let logs = LogSpec {
-        bytes_max: places.log_bytes_max,
-        files_max: places.log_files_max,
-        ..LogSpec::in_dir(log_dir(places, name, job))
-    };
-    let program = Program::Command { argv: run.command.argv() };
-    let mut spec = ContainerSpec::new(container(name, job), program, cwd, logs);
-    spec.user = run.command.user.clone();
-    // Each start is permitted by the lifecycle.
-    spec.restart = RestartPolicy::Never;
+    let mut spec = spec_of(places, name, container(name, job), log_dir(places, name, job), &run.command);
     spec.after = run.after.iter().map(|other| container(other, Job::Main)).collect();
     spec
+}
+
+fn spec_of(
+    places: &Places,
+    name: &ProcessName,
+    container: ContainerName,
+    log_dir: PathBuf,
+    command: &Command,
+) -> ContainerSpec {
+    let cwd = command.defaultdir.clone().unwrap_or_else(|| places.logs.join(name.as_str()));
+    let logs = LogSpec { bytes_max: places.log_bytes_max, files_max: places.log_files_max, ..LogSpec::in_dir(log_dir) };
+    let program = Program::Command { argv: command.argv() };
+    let mut spec = ContainerSpec::new(container, program, cwd, logs);
+    spec.user = command.user.clone();
+    // Each start is permitted by the lifecycle.
+    spec.restart = RestartPolicy::Never;
+    spec
+}
+
+fn trial_logs(places: &Places, name: &ProcessName) -> PathBuf {
+    places.logs.join(name.as_str()).join("trial")
+}
+
+/// Runs the configuration test alone, and kills it when its time is over. How it ends the keeper tells; the error is
+/// why it does not run.
+pub(super) async fn try_out(
+    keeper: Keeper,
+    places: Arc<Places>,
+    name: ProcessName,
+    command: Command,
+    limit: Duration,
+) -> Result<(), String> {
+    let logs = trial_logs(&places, &name);
+    forget_output(&logs).await;
+    define_and_start(&keeper, spec_of(&places, &name, trial(&name), logs, &command))
+        .await
+        .map_err(|refusal| refusal.to_string())?;
+    tokio::time::sleep(limit).await;
+    // That it is killed the keeper tells, as any other end; that it is gone nobody does.
+    keeper.kill(trial(&name)).await.map_err(|refusal| refusal.to_string())
+}
+
+/// Forgets the container of a test that has ended; what it printed.
+pub(super) async fn finish_trial(keeper: Keeper, places: Arc<Places>, name: ProcessName) -> Vec<String> {
+    release(&keeper, &trial(&name)).await;
+    output(&trial_logs(&places, &name)).await
+}
+
+async fn forget_output(folder: &Path) {
+    for file in ["stdout.log", "stderr.log"] {
+        // What is not there need not go.
+        let _ = tokio::fs::remove_file(folder.join(file)).await;
+    }
 }
 
 /// Defines and starts the command in a task of its own. What comes of it the keeper tells by itself; an input comes
@@ -132,9 +187,7 @@ pub(super) fn begin(
     tokio::spawn(async move {
         if let Some(folder) = old_output {
             // What is read afterwards is of this run alone.
-            for file in ["stdout.log", "stderr.log"] {
-                let _ = tokio::fs::remove_file(folder.join(file)).await;
-            }
+            forget_output(&folder).await;
         }
         if let Err(why) = define_and_start(&keeper, spec).await {
             // A lifecycle that is gone waits for nothing.
@@ -288,6 +341,8 @@ mod tests {
             assert_eq!(container.as_str(), text);
             assert_eq!(job_of(&container), Some((name.clone(), job)));
         }
+        assert_eq!((job_of(&trial(&name)), trial_of(&trial(&name))), (None, Some(name.clone())));
+        assert_eq!(trial_of(&container(&name, Job::Test)), None);
         assert_eq!(job_of(&ContainerName::parse("poll").unwrap()), None);
         assert_eq!(job_of(&ContainerName::parse("process:a:other").unwrap()), None);
     }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use super::{Action, Clock, Manager, Pending, Process, jobs::Jobs};
 use crate::lifecycle::access::Declared;
+use crate::lifecycle::alarm::AlarmId;
 use crate::lifecycle::definition::{Definition, ProcessName};
 use crate::lifecycle::graph::{self, Needs};
 use crate::lifecycle::machine::{self, Machine, State};
@@ -142,7 +143,10 @@ impl Manager {
     ) {
         let Some(process) = self.processes.get_mut(name) else {
             let enabled = self.wanted.get(name).copied().unwrap_or(false);
+            let alarms = self.standing.remove(name).unwrap_or_default();
             let retry = Retry::with(self.settings.retry_delays.clone());
+            // It has failed again and again: that is not forgotten because the agent was started anew.
+            let retry = if alarms.contains_key(&AlarmId::Failed) { retry.failing(clock.now) } else { retry };
             let process = Process {
                 definition,
                 source,
@@ -151,10 +155,11 @@ impl Manager {
                 history: VecDeque::new(),
                 messages: VecDeque::new(),
                 test_output: Vec::new(),
+                trial: None,
                 last_failure: None,
                 ordered: None,
                 jobs: Jobs::default(),
-                alarms: BTreeMap::new(),
+                alarms,
                 since: clock,
             };
             self.processes.insert(name.clone(), process);

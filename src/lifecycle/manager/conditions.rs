@@ -18,7 +18,7 @@ pub struct Missing {
 
 impl Manager {
     /// The definition by which the process would start now.
-    pub(super) fn next_definition(process: &Process) -> &Definition {
+    pub fn next_definition(process: &Process) -> &Definition {
         match &process.pending {
             Some(Pending::Replaced { definition, .. }) => definition,
             Some(Pending::Removed) | None => &process.definition,
@@ -60,10 +60,10 @@ impl Manager {
         match kind {
             Kind::File { .. } | Kind::OsConfig { .. } => "there is no such file".to_owned(),
             Kind::Directory { .. } => "there is no such directory".to_owned(),
-            Kind::Imdb { table } => format!("nobody has registered it: rpc imdb-register table {table}"),
+            Kind::Imdb { .. } => "nobody has registered it: rpc imdb-register of procyon-process".to_owned(),
             Kind::Process { name } => match self.processes.get(name) {
                 Some(other) if other.machine.state().name() == StateName::Disabled => {
-                    format!("it is Disabled: rpc process-start name {name}")
+                    format!("it is Disabled: process start {name}")
                 }
                 Some(other) => format!("it is in state {}", other.machine.state().name()),
                 None => "it is not defined".to_owned(),

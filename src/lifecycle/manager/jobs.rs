@@ -128,6 +128,7 @@ impl Manager {
             self.adopt(&name, &held, clock, actions);
         }
         // What belongs to no definition any more is ended.
+        self.clear_alarms_left(actions);
         for (name, job) in held.into_keys().filter(|(name, _)| !self.processes.contains_key(name)) {
             actions.push(Action::Finish { name, job, daemon: None });
         }
@@ -146,6 +147,10 @@ impl Manager {
             if of(job).is_some() {
                 *process.jobs.slot(job) = Slot::Begun;
             }
+        }
+        if [Job::Test, Job::Main, Job::Stop].into_iter().all(|job| of(job).is_none()) {
+            // It begins as at any start of the system.
+            return;
         }
         let mut found = Found { test: of(Job::Test).is_some(), stop: of(Job::Stop).is_some(), main: None };
         match of(Job::Main) {

@@ -205,21 +205,22 @@ impl Manager {
                 let (config, software) =
                     (self.version(name).unwrap_or_default(), &Self::next_definition(process).version);
                 let text = format!(
-                    "configuration data for '{name}' ({config}) does not match the software version ({software})"
+                    "The configuration data for process '{name}' ({config}) does not match the software version \
+                     ({software})."
                 );
                 holding.insert(AlarmId::ConfigMismatch, text);
             }
             State::ResourceRequired if is_due(AlarmId::ResourceRequired) => {
                 let missing: Vec<String> = self.missing(process, clock).into_iter().map(|it| it.what).collect();
                 let text =
-                    format!("process '{name}' is missing one or more required resources: {}", missing.join(", "));
+                    format!("Process '{name}' is missing one or more required resources: {}", missing.join(", "));
                 holding.insert(AlarmId::ResourceRequired, text);
             }
             State::ConfigurationTestFailed => {
                 let last = process.test_output.last().cloned().unwrap_or_else(time_limit);
                 holding.insert(
                     AlarmId::ConfigtestFailed,
-                    format!("process '{name}' failed its configuration test: {last}"),
+                    format!("Process '{name}' failed its configuration test. {last}"),
                 );
             }
             _ => {}
@@ -229,12 +230,13 @@ impl Manager {
             // Until it has run for long enough: a process that fails again and again is one alarm.
             FAILURES_FOR_ALARM.. if is_wanted => {
                 let text = process.alarms.get(&AlarmId::Failed).cloned().unwrap_or_else(|| {
-                    format!("process '{name}' stopped unexpectedly, and failed several restarts: {failure}")
+                    format!("Process '{name}' stopped unexpectedly, and failed several restarts: {failure}.")
                 });
                 holding.insert(AlarmId::Failed, text);
             }
             1.. if is_wanted && matches!(process.machine.state(), State::Failed { .. }) => {
-                let text = format!("process '{name}' stopped unexpectedly and is started again: {failure}");
+                let text =
+                    format!("Process '{name}' stopped unexpectedly. Attempting to restart the process: {failure}.");
                 holding.insert(AlarmId::Restarted, text);
             }
             _ => {}
@@ -243,7 +245,7 @@ impl Manager {
         for alarm in AlarmId::ALL {
             let change = match (process.alarms.get(&alarm), holding.get(&alarm)) {
                 (None, Some(text)) => Some((true, text.clone())),
-                (Some(_), None) => Some((false, cleared_text(alarm, name))),
+                (Some(_), None) => Some((false, cleared_text(alarm, name, is_wanted))),
                 (Some(before), Some(text)) if before != text => Some((true, text.clone())),
                 (Some(_), Some(_)) | (None, None) => None,
             };
@@ -257,8 +259,14 @@ impl Manager {
     pub(super) fn clear_alarms(&mut self, name: &ProcessName, actions: &mut Vec<Action>) {
         let Some(process) = self.processes.get_mut(name) else { return };
         for alarm in std::mem::take(&mut process.alarms).into_keys() {
-            let text = format!("process '{name}' is not defined any more");
-            actions.push(Action::Alarm(AlarmChange { process: name.clone(), alarm, is_raised: false, text }));
+            actions.push(Action::Alarm(not_defined(name, alarm)));
+        }
+    }
+
+    /// Those of a former agent whose processes are gone.
+    pub(super) fn clear_alarms_left(&mut self, actions: &mut Vec<Action>) {
+        for (name, alarms) in std::mem::take(&mut self.standing) {
+            actions.extend(alarms.into_keys().map(|alarm| Action::Alarm(not_defined(&name, alarm))));
         }
     }
 }
@@ -276,12 +284,18 @@ fn time_limit() -> String {
     "it did not end within its time limit".to_owned()
 }
 
-fn cleared_text(alarm: AlarmId, name: &ProcessName) -> String {
+fn not_defined(name: &ProcessName, alarm: AlarmId) -> AlarmChange {
+    let text = format!("Process '{name}' is not defined any more.");
+    AlarmChange { process: name.clone(), alarm, is_raised: false, text }
+}
+
+fn cleared_text(alarm: AlarmId, name: &ProcessName, is_wanted: bool) -> String {
     match alarm {
+        _ if !is_wanted => format!("Process '{name}' is not wanted any more."),
         AlarmId::ConfigtestFailed | AlarmId::ResourceRequired => {
-            format!("process '{name}' recovered from a missing resource or failed configuration test")
+            format!("Process '{name}' recovered from a missing resource or failed configuration test.")
         }
-        AlarmId::ConfigMismatch => format!("the versions of process '{name}' match, or it is not wanted any more"),
-        AlarmId::Restarted | AlarmId::Failed => format!("process '{name}' runs again, or is not wanted any more"),
+        AlarmId::ConfigMismatch => format!("The versions of process '{name}' match."),
+        AlarmId::Restarted | AlarmId::Failed => format!("Process '{name}' runs again."),
     }
 }

@@ -1,6 +1,7 @@
 //! Why a process stands where it stands, and the one thing to do about it.
 
 use super::{Clock, Manager, Pending, Process, Verb};
+use crate::lifecycle::definition::{Definition, ProcessName};
 use crate::lifecycle::machine::State;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,21 +22,24 @@ impl Manager {
         match process.machine.state() {
             State::Disabled => {
                 let by = process.ordered.as_ref().filter(|(verb, _)| *verb == Verb::Stop);
-                let by = by.map(|(_, by)| format!(" by {by}")).unwrap_or_default();
-                said(format!("it was stopped{by}, or never started"), Some(format!("rpc process-start name {name}")))
+                let text = match by {
+                    Some((_, by)) => format!("it was stopped by {by}"),
+                    None => "it was stopped, or never started".to_owned(),
+                };
+                said(text, Some(format!("process start {name}")))
             }
             State::ShutDown => said("the system is shut down".to_owned(), None),
             State::ConfigurationMismatch => {
                 let config = self.version(name).map_or_else(|| "none".to_owned(), |version| format!("`{version}`"));
                 said(
                     format!("its software is of version `{}`, its configuration of {config}", next.version),
-                    Some(format!("rpc process-set-version name {name} version {}", next.version)),
+                    Some(format!("process set-version {name} {}", next.version)),
                 )
             }
             State::ResourceRequired => {
                 let missing = self.missing(process, clock);
                 let all: Vec<String> = missing.iter().map(|it| format!("{} ({})", it.what, it.why)).collect();
-                said(format!("it waits for {}", all.join(", ")), None)
+                said(format!("it waits for {}", all.join(", ")), self.remedy_of_wait(next))
             }
             State::Testing { .. } => said("its configuration is being tested".to_owned(), None),
             State::ConfigurationTestFailed => said(
@@ -50,12 +54,11 @@ impl Manager {
             State::Running { .. } => match process.pending {
                 Some(Pending::Replaced { .. }) => said(
                     "it runs by a definition that has been replaced".to_owned(),
-                    Some(format!("rpc process-restart name {name}")),
+                    Some(format!("process restart {name}")),
                 ),
-                Some(Pending::Removed) => said(
-                    "it runs though its definition is gone".to_owned(),
-                    Some(format!("rpc process-stop name {name}")),
-                ),
+                Some(Pending::Removed) => {
+                    said("it runs though its definition is gone".to_owned(), Some(format!("process stop {name}")))
+                }
                 None => said("it runs".to_owned(), None),
             },
             State::Failed { retry_at } => {
@@ -63,7 +66,7 @@ impl Manager {
                 let failure = process.last_failure.clone().unwrap_or_else(|| "it failed".to_owned());
                 said(
                     format!("{failure}; failure {} in a row, next start in {seconds} s", process.machine.failures()),
-                    Some(format!("rpc process-start name {name}")),
+                    Some(format!("process start {name}")),
                 )
             }
             State::StoppingTest(_) => said("its configuration test is being ended for a restart".to_owned(), None),
@@ -77,6 +80,16 @@ impl Manager {
                 said(format!("{what} yet to end"), None)
             }
         }
+    }
+
+    /// The order that would bring something that is missing, where one would.
+    fn remedy_of_wait(&self, definition: &Definition) -> Option<String> {
+        let stopped: Vec<&str> = definition
+            .needs()
+            .filter(|name| self.processes.get(*name).is_some_and(|it| *it.machine.state() == State::Disabled))
+            .map(ProcessName::as_str)
+            .collect();
+        (!stopped.is_empty()).then(|| format!("process start {}", stopped.join(" ")))
     }
 
     /// When a failed process is started again.

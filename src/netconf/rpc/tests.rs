@@ -101,6 +101,10 @@ fn every_base_operation_becomes_its_request() {
                 ..CommitOptions::default()
             }),
         ),
+        (
+            "<commit><best-effort xmlns='urn:procyon:history'/></commit>",
+            Request::Commit(CommitOptions { best_effort: true, ..CommitOptions::default() }),
+        ),
         ("<cancel-commit/>", Request::CancelCommit { persist_id: None }),
         (
             "<cancel-commit><persist-id>t</persist-id></cancel-commit>",

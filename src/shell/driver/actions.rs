@@ -6,7 +6,10 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use super::client::{AskError, child};
 use super::{Done, Shell, Trouble};
 use crate::shell::command::Matched;
+use crate::shell::pipe::Piped;
+use crate::shell::show::{self, processes};
 use crate::shell::token::Token;
+use crate::shell::vocabulary::Verb;
 
 const SCRIPT_ACT: &str = "http://cisco.com/ns/yang/Cisco-IOS-XR-infra-script-mgmt-act";
 const APP_ACT: &str = "http://cisco.com/ns/yang/Cisco-IOS-XR-appmgr-act";
@@ -59,6 +62,30 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Shell<S> {
             }
         }
         Ok(self.out.print(&text).await?)
+    }
+
+    /// `process start NAME ...` and its like.
+    pub(super) async fn process(&mut self, matched: &Matched) -> Done {
+        let verb = ["start", "stop", "restart"].into_iter().find(|verb| matched.has(verb));
+        let request = match verb {
+            Some(verb) => processes::order_request(verb, &matched.all("NAME")),
+            None => processes::version_request(matched.get("NAME").unwrap_or(""), matched.get("VERSION").unwrap_or("")),
+        };
+        self.ask(&request).await?;
+        Ok(())
+    }
+
+    /// `show process NAME` and `show process NAME why`.
+    pub(super) async fn show_process(&mut self, matched: &Matched, piped: &Piped) -> Done {
+        let name = matched.get("NAME").unwrap_or("");
+        let answer = self.ask(&processes::why_request(name)).await?;
+        let text = if matched.has("why") {
+            processes::why(name, &answer)
+        } else {
+            let items = self.get(&show::filter(Verb::ShowProcess, matched).unwrap_or_default()).await?;
+            processes::info(name, &self.setup.grammar, &items, &answer)
+        };
+        self.show(&text, piped).await
     }
 
     pub(super) async fn app_action(&mut self, matched: &Matched) -> Done {

@@ -57,6 +57,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Shell<S> {
                 self.show(&text, piped).await
             }
             Verb::ShowAppLogs => self.show_logs(matched, piped).await,
+            Verb::ShowProcess if piped.form.is_none() && matched.get("NAME").is_some() => {
+                self.show_process(matched, piped).await
+            }
+            Verb::ProcessOrder | Verb::ProcessVersion => self.process(matched).await,
             Verb::ShowClock => {
                 let now = super::now().to_zoned(self.setup.zone.clone());
                 self.show(&format!("{}\n", now.strftime("%H:%M:%S%.3f %Z %a %b %d %Y")), piped).await

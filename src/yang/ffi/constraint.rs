@@ -1,7 +1,7 @@
 //! What the schema demands of data beyond types: must, when, leafref, unique, the number of entries.
 #![expect(unsafe_code, reason = "libyang is a C library")]
 
-use std::ptr::NonNull;
+use std::ptr::{self, NonNull};
 
 use libyang5_sys as sys;
 
@@ -68,17 +68,30 @@ impl SchemaNode {
 
     /// The leaves of all unique statements of a list.
     pub(in crate::yang) fn unique_leaves(self) -> Vec<SchemaNode> {
+        self.uniques().into_iter().flatten().collect()
+    }
+
+    /// The leaves of each unique statement of a list. libyang knows nothing of them from now on.
+    pub(in crate::yang) fn take_uniques(self) -> Vec<Vec<SchemaNode>> {
+        let uniques = self.uniques();
+        if !uniques.is_empty() {
+            // SAFETY: only a list has some. Its context is being loaded: nobody else looks at it, and it is never freed,
+            // so that the arrays stay for those who have read them.
+            unsafe { (*self.raw().cast_mut().cast::<sys::lysc_node_list>()).uniques = ptr::null_mut() };
+        }
+        uniques
+    }
+
+    fn uniques(self) -> Vec<Vec<SchemaNode>> {
         if self.kind() != NodeKind::List {
             return Vec::new();
         }
         // SAFETY: the kind was checked, so the larger struct is what the pointer leads to.
         let uniques = array(unsafe { (*self.raw().cast::<sys::lysc_node_list>()).uniques });
-        uniques
-            .iter()
-            .flat_map(|leaves| array(*leaves))
-            .filter_map(|leaf| NonNull::new(leaf.cast::<sys::lysc_node>()))
-            .map(SchemaNode)
-            .collect()
+        let nodes = |leaves: &[*mut sys::lysc_node_leaf]| {
+            leaves.iter().filter_map(|leaf| NonNull::new(leaf.cast::<sys::lysc_node>())).map(SchemaNode).collect()
+        };
+        uniques.iter().map(|leaves| nodes(array(*leaves))).collect()
     }
 
     /// Whether min-elements or max-elements bound the entries of a list or leaf-list.

@@ -1,0 +1,132 @@
+//! A commit of what can be committed: the rest is named and stays in the candidate.
+//!
+//! ```text
+//!  candidate --refused--> without what was named --refused--> ... --accepted--> with what merely stood near --> commit
+//! ```
+//! What concerns the commit as a whole (a lock, a conflict, a full disk) refuses it as a whole.
+
+use std::collections::BTreeSet;
+
+use super::driver::Northbound;
+use super::{Answer, Caller, CommitOptions, Kind, Refusal, Response};
+use crate::datastore::{CandidateId, Kept};
+
+/// So often the candidate is made smaller before all of it is given up: each time it is judged anew.
+const ROUNDS_MAX: usize = 100;
+/// So many changes that were given up for what stands near them are tried once more.
+const SECOND_TRIES_MAX: usize = 64;
+/// The error-app-tag of the last error of a commit that was done in part.
+const PARTLY: &str = "partly-committed";
+
+/// What a search for the part that can be committed has found out.
+#[derive(Default)]
+struct Search {
+    given_up: BTreeSet<String>,
+    /// Those of them that no refusal names.
+    nearby: BTreeSet<String>,
+    refusals: Vec<Refusal>,
+}
+
+impl Northbound {
+    pub(super) fn commit_what_can_be(&mut self, caller: &Caller, options: &CommitOptions) -> Answer {
+        let plain = CommitOptions { best_effort: false, ..options.clone() };
+        let id = self.candidate_of(caller);
+        let whole = self.datastores.keep(id);
+        let mut search = Search::default();
+        let mut has_tried_again = false;
+        for _ in 0..ROUNDS_MAX {
+            let outcome = match self.try_to_commit(caller, options) {
+                Ok(()) if !has_tried_again && !search.nearby.is_empty() => {
+                    has_tried_again = true;
+                    self.try_again(caller, options, &whole, &mut search);
+                    continue;
+                }
+                Ok(()) if !search.given_up.is_empty() && !self.datastores.is_dirty(id) => break,
+                Ok(()) => self.commit(caller, plain.clone()).map(drop),
+                Err(refusals) => Err(refusals),
+            };
+            let Err(refusals) = outcome else {
+                if search.given_up.is_empty() {
+                    return Ok(Response::Ok);
+                }
+                self.datastores.leave_the_rest(whole);
+                search.refusals.push(done_in_part(self.commits.last_id()));
+                return Err(search.refusals);
+            };
+            if !self.give_up(id, &refusals, &mut search) {
+                self.datastores.put_back(whole);
+                return Err(refusals);
+            }
+            self.datastores.put_back_without(&whole, &search.given_up);
+        }
+        self.datastores.put_back(whole);
+        Err(search.refusals)
+    }
+
+    /// Everything that a commit asks for but what providers reserve.
+    fn try_to_commit(&mut self, caller: &Caller, options: &CommitOptions) -> Result<(), Vec<Refusal>> {
+        let proposal = self.proposal_of(caller, options.label.as_deref(), options.comment.as_deref())?;
+        self.ask_providers_to_validate(&proposal)
+    }
+
+    /// Whether there is anything to give up for these.
+    fn give_up(&mut self, id: CandidateId, refusals: &[Refusal], search: &mut Search) -> bool {
+        if refusals.iter().any(|refusal| refusal.path.is_none()) || !self.datastores.conflicts(id).is_empty() {
+            return false;
+        }
+        let before = search.given_up.len();
+        for refusal in refusals {
+            let blamed = self.datastores.blamed(id, refusal.path.as_deref().unwrap_or("/"));
+            if !blamed.is_named {
+                search.nearby.extend(blamed.paths.iter().cloned());
+            }
+            search.given_up.extend(blamed.paths);
+            if !search.refusals.contains(refusal) {
+                search.refusals.push(refusal.clone());
+            }
+        }
+        search.given_up.len() > before
+    }
+
+    /// Of what was given up for standing near, takes back what is not to blame.
+    fn try_again(&mut self, caller: &Caller, options: &CommitOptions, whole: &Kept, search: &mut Search) {
+        for path in search.nearby.iter().take(SECOND_TRIES_MAX) {
+            search.given_up.remove(path);
+            self.datastores.put_back_without(whole, &search.given_up);
+            if self.try_to_commit(caller, options).is_err() {
+                search.given_up.insert(path.clone());
+            }
+        }
+        self.datastores.put_back_without(whole, &search.given_up);
+        let named: BTreeSet<&str> = search.refusals.iter().filter_map(|refusal| refusal.path.as_deref()).collect();
+        let untold: Vec<Refusal> = search
+            .nearby
+            .intersection(&search.given_up)
+            .filter(|path| !named.iter().any(|named| is_at_or_below(named, path)))
+            .map(|path| left_with_the_others(path))
+            .collect();
+        search.refusals.extend(untold);
+    }
+}
+
+fn is_at_or_below(path: &str, above: &str) -> bool {
+    path.strip_prefix(above).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+fn left_with_the_others(path: &str) -> Refusal {
+    Refusal::new(Kind::OperationFailed, format!("{path} cannot be changed while what depends on it is not valid"))
+        .at(path)
+}
+
+fn done_in_part(id: u64) -> Refusal {
+    Refusal::new(
+        Kind::OperationFailed,
+        format!("what was not refused is committed as {id}; the rest stays in the candidate"),
+    )
+    .tagged(PARTLY)
+    .mend("mend it and commit again, or discard-changes")
+}
+
+#[cfg(test)]
+#[path = "best_effort_tests.rs"]
+mod tests;
