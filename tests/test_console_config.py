@@ -2,6 +2,7 @@
 with no conserver; consoles of others.
 """
 
+import getpass
 import os
 import pwd
 import re
@@ -118,8 +119,8 @@ def test_one_writer_motd_replay_breaks_and_keys_are_configured(session, box, sea
     alice.type("\x05cl?")
     alice.until("[halt list]\r\n 0 - `\\z'\r\n 1 - `echo broken-D5\\r'\r\n")
     alice.type("\x05cl1")
-    bob.until("broken-D5")
     bob.until("break #1 sent by alice@localhost")
+    bob.until("broken-D5")
     alice.type("\x05cl9")
     alice.until("[halt undefined]")
     alice.type("\x04echo up-$((1+1))\r")
@@ -148,14 +149,6 @@ def rules(session, users, *entries, operation="replace"):
     ).format(NETCONF, operation, members, "".join(entries)))
 
 
-AS_NOBODY = "import os,socket,sys,select; s=socket.socket(socket.AF_UNIX); s.connect(sys.argv[1])\n" \
-    "while True:\n" \
-    "  for f in select.select([s,0],[],[])[0]:\n" \
-    "    d = s.recv(4096) if f is s else os.read(0, 4096)\n" \
-    "    if not d: sys.exit()\n" \
-    "    os.write(1, d) if f is s else s.sendall(d)\n"
-
-
 @pytest.mark.skipif(os.geteuid() != 0, reason="becoming another account needs root")
 def test_who_is_known_to_the_host_is_judged_by_the_access_rules_also_without_the_agent(own_box, seats):
     folder = os.path.dirname(own_box.root)
@@ -163,10 +156,8 @@ def test_who_is_known_to_the_host_is_judged_by_the_access_rules_also_without_the
     nobody = pwd.getpwnam("nobody")
 
     def visit():
-        words = ["setpriv", "--reuid", str(nobody.pw_uid), "--regid", str(nobody.pw_gid), "--clear-groups"]
-        seat = seats(Seat(words + ["python3", "-c", AS_NOBODY, path]))
-        subprocess.run(["stty", "raw", "-echo"], stdin=seat.terminal, check=True)
-        return seat
+        account = ["--reuid", str(nobody.pw_uid), "--regid", str(nobody.pw_gid), "--clear-groups"]
+        return seats(Seat(["setpriv", *account, "socat", "-,raw,echo=0", "UNIX-CONNECT:" + path]))
 
     where = "/procyon-console:consoles/console[name='container:one']"
     with own_box.connect() as session:
@@ -363,7 +354,7 @@ def test_a_console_of_somebody_else_is_served_to_many_and_called_again(session, 
 
 def test_a_procserv_is_attached_by_its_socket_and_one_that_is_away_is_said_to_be(session, box, seats, tmp_path):
     path = str(tmp_path / "control")
-    configure(session, container("ioc", None, "<connect><unix>{}</unix></connect>".format(path)))
+    configure(session, container("ioc", None, "<connect><unix>{}</unix></connect><user>{}</user>".format(path, getpass.getuser())))
     wait_for("what is wrong", lambda: "starts again at" in (text(details(session, "ioc"), "why") or ""))
     assert "No such file" in text(next(details(session, "ioc").iter("{urn:procyon:container}exit")), "last-lines")
     keeper = os.path.join(BINARIES, "procyon-keeper")

@@ -152,13 +152,13 @@ impl Escape {
             },
             State::Task => command(heard, if byte == b'?' { Command::TaskList } else { Command::Task(byte) }),
             State::Lines(span, count) => match byte {
-                b'0'..=b'9' if count < LINES_MAX => {
+                b'0'..=b'9' => {
                     heard.push(Heard::Echo(vec![byte]));
-                    State::Lines(span, count * 10 + usize::from(byte - b'0'))
+                    State::Lines(span, (count * 10 + usize::from(byte - b'0')).min(LINES_MAX))
                 }
                 b'\r' | b'\n' => {
                     heard.push(Heard::Echo(b"]\r\n".to_vec()));
-                    if count > 0 { command(heard, Command::Lines(span, count.min(LINES_MAX))) } else { State::Text }
+                    if count > 0 { command(heard, Command::Lines(span, count)) } else { State::Text }
                 }
                 _ => {
                     heard.push(Heard::Echo(b" aborted]\r\n".to_vec()));

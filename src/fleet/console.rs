@@ -176,6 +176,15 @@ impl Console {
             let pieces = breaks::parse(send).map_err(|why| refused(format!("break {name}: {why}"), &at))?;
             sequences.extend(name.bytes().next().map(|letter| (letter, pieces)));
         }
+        for (leaf, key) in [("kill-key", &self.kill), ("toggle-key", &self.toggle), ("logout-key", &self.logout)] {
+            let count = key.as_ref().map_or(0, |key| keys::keys(key.as_bytes()).len());
+            if count > 1 {
+                return Err(refused(
+                    format!("{leaf} is {count} keys: give one, such as ^X, or nothing for none"),
+                    leaf,
+                ));
+            }
+        }
         let house = ActingKeys::default();
         let key = |own: &Option<String>, house| own.as_ref().map_or(house, |key| keys::key(key.as_bytes()));
         Ok(ConsoleSpec {
@@ -294,6 +303,7 @@ mod tests {
         assert!(said(vec![listener("a", log)]).ends_with("nobody can type there"));
         assert!(said(vec![listener("a", vec![])]).ends_with("has no place: give unix or tcp"));
         let wrong = Element::node("break", vec![Element::leaf("name", "1"), Element::leaf("send", "\\q")]);
+        assert!(said(vec![Element::leaf("kill-key", "XY")]).starts_with("kill-key: kill-key is 2 keys"));
         assert_eq!(said(vec![wrong]), "break[name='1']/send: break 1: \\q stands for nothing");
     }
 }

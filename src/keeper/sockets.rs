@@ -1,12 +1,13 @@
 //! The sockets of consoles' listeners, and who connects to them: opened, taken away and looked up on a worker's thread,
 //! because a path may be on a slow disk and an account in a slow data base.
 
+use std::fs;
+use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd as _, AsRawFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _, chown};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
-use std::{fs, io};
 
 use nix::sys::socket::{
     AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, getpeername, getsockopt, listen, socket, sockopt,
