@@ -8,6 +8,7 @@
 
 mod accounts;
 mod alarms;
+mod cli_text;
 mod conserver;
 mod console;
 mod consoles;
@@ -19,14 +20,17 @@ mod fleet;
 mod library;
 mod lifecycle;
 mod lines;
+mod linux;
 mod local;
 mod monitoring;
 mod news;
+mod outside;
 mod recovery;
 mod services;
 mod shell_socket;
 mod shells;
 mod urls;
+mod validation;
 mod vitals;
 mod xmlrpc;
 
@@ -45,6 +49,7 @@ use self::vitals::Vitals;
 
 use crate::alarms::provider::AlarmProvider;
 use crate::appmgr;
+use crate::container::scripts;
 use crate::container::spec::Floor;
 use crate::datastore::history::Limits as HistoryLimits;
 use crate::eem;
@@ -54,6 +59,7 @@ use crate::netconf::counters::Counters;
 use crate::netconf::driver::ServeOptions;
 use crate::northbound::driver::{Committed, Northbound, Parts};
 use crate::northbound::handle::Handle;
+use crate::northbound::judging::Judge;
 use crate::northbound::notifications::log::EventLog;
 use crate::northbound::notifications::scribe::Scribe;
 use crate::northbound::provider::Provider;
@@ -163,7 +169,7 @@ async fn run(options: Options) -> anyhow::Result<()> {
             .context("the journal of script runs cannot be opened")?;
     let (request_keeper, request_events) = Keeper::connect_for(layout.keeper_socket(), Floor::Request);
     let (requests, request_driver) = request::driver::open(request::driver::Parts {
-        places: request_places(&layout, &settings),
+        places: script_places(&layout, &settings),
         keeper: request_keeper,
         events: request_events,
         journal,
@@ -171,6 +177,18 @@ async fn run(options: Options) -> anyhow::Result<()> {
         heard: request_heard,
         checksums: exec_shelf::checksums(scripts.clone()),
     });
+
+    let grammar = library::grammar(schema, &settings, &yang_dirs)?;
+    let (judge_heard, judge_hearing) = mpsc::channel(HEARD_WAITING_MAX);
+    let (validation, court, judge_driver) = crate::validation::driver::open(validation::parts(
+        &layout,
+        &settings,
+        script_places(&layout, &settings),
+        schema,
+        Arc::clone(&grammar),
+        scripts.clone(),
+        judge_heard,
+    ));
 
     let (teller, happenings) = events::teller();
     let (wants_notifications, wanted) = watch::channel(false);
@@ -196,7 +214,11 @@ async fn run(options: Options) -> anyhow::Result<()> {
         Box::new(transports),
         Box::new(accounts::AccountsProvider::new(accounts.clone())),
         Box::new(system.provider),
-        Box::new(request::provider::RequestProvider::new(requests.clone(), exec_shelf::shelf(scripts.clone()))),
+        Box::new(request::provider::RequestProvider::new(
+            requests.clone(),
+            exec_shelf::shelf(scripts.clone()),
+            exec_shelf::fetch(scripts.clone()),
+        )),
         Box::new(script::provider::ScriptProvider::new(
             scripts,
             jiff::tz::TimeZone::system(),
@@ -205,6 +227,7 @@ async fn run(options: Options) -> anyhow::Result<()> {
         Box::new(appmgr::provider::AppManager::new(app_messages, commits)),
         Box::new(containers.provider),
         Box::new(event_manager),
+        Box::new(validation),
         Box::new(lifecycle.provider),
         Box::new(AlarmProvider::new(alarms.desk, news::now)),
     ];
@@ -220,6 +243,7 @@ async fn run(options: Options) -> anyhow::Result<()> {
         recover,
         history: HistoryLimits { commits: settings.limits.history_commits, bytes: settings.limits.history_bytes },
         providers,
+        judge: Box::new(court),
         sessions_max: settings.limits.sessions,
         candidates: match settings.candidate {
             Candidate::Shared => Candidates::Shared,
@@ -251,38 +275,52 @@ async fn run(options: Options) -> anyhow::Result<()> {
     tasks.spawn(fleet::tell(containers.heard, northbound.clone(), syslog.clone()));
     let serve_options = ServeOptions {
         message_bytes_max: settings.limits.message_bytes,
+        edge: Some(Arc::new(cli_text::CliText { grammar: Arc::clone(&grammar) })),
         ..ServeOptions::new(names, Arc::clone(&counters))
     };
     vitals.spawn("script runs", request_driver);
     vitals.spawn("event manager", event_driver);
+    vitals.spawn("commit scripts", until(stop.clone(), judge_driver));
     tasks.spawn(events::listen_to_notifications(northbound.clone(), teller.clone(), wanted, stop.clone()));
-    let hearing = doors::Hearing { teller, apps: hearing, requests: request_hearing };
-    let attending = doors::serve(hearing, northbound.clone(), serve_options.clone(), syslog.clone(), stop.clone());
-    vitals.spawn("doors", attending);
 
     let socket = layout.agent_socket();
     let local = local::listen(&socket).with_context(|| format!("{} cannot be opened", socket.display()))?;
     vitals.spawn("local socket", local::serve(local, northbound.clone(), serve_options.clone(), stop.clone()));
 
     let ssh_config = ssh_config(&layout, &settings)?;
-    let common = shells::Common {
-        grammar: library::grammar(schema, &settings, &yang_dirs)?,
-        node: format!("RP/{}", settings.node),
-        harddisk: layout.harddisk(),
-        northbound: northbound.clone(),
-        options: serve_options.clone(),
-    };
-    let shells = shells::Shells::start(common, stop.clone()).context("the shells' thread cannot be started")?;
-    let shell_socket = layout.shell_socket();
-    let shell_listener =
-        local::listen(&shell_socket).with_context(|| format!("{} cannot be opened", shell_socket.display()))?;
-    vitals.spawn("shell socket", shell_socket::serve(shell_listener, shells.clone(), stop.clone()));
-    let limits = ssh_config.limits.clone();
+    let node = format!("RP/{}", settings.node);
     let consoles = console::Consoles {
         keeper: keeper_pid.clone(),
         keeper_socket: layout.keeper_socket(),
         northbound: northbound.clone(),
     };
+    let lender = outside::Lender {
+        consoles: consoles.clone(),
+        linux: linux::Linux { harddisk: layout.harddisk(), stage: layout.run().join("linux"), node: node.clone() },
+        urls: Arc::new(urls::Urls::new(&layout, &settings)),
+    };
+    let common = shells::Common {
+        lender,
+        grammar,
+        node,
+        harddisk: layout.harddisk(),
+        northbound: northbound.clone(),
+        options: serve_options.clone(),
+    };
+    let shells = shells::Shells::start(common, stop.clone()).context("the shells' thread cannot be started")?;
+    let hearing = doors::Hearing { teller, apps: hearing, requests: request_hearing, judges: judge_hearing };
+    let behind = doors::Behind {
+        northbound: northbound.clone(),
+        options: serve_options.clone(),
+        shells: shells.clone(),
+        syslog: syslog.clone(),
+    };
+    vitals.spawn("doors", doors::serve(hearing, behind, stop.clone()));
+    let shell_socket = layout.shell_socket();
+    let shell_listener =
+        local::listen(&shell_socket).with_context(|| format!("{} cannot be opened", shell_socket.display()))?;
+    vitals.spawn("shell socket", shell_socket::serve(shell_listener, shells.clone(), stop.clone()));
+    let limits = ssh_config.limits.clone();
     let desk = conserver::Desk {
         consoles: consoles.clone(),
         accounts: accounts.clone(),
@@ -318,12 +356,15 @@ async fn run(options: Options) -> anyhow::Result<()> {
     tasks.spawn(finish_ssh(ssh.clone(), stop.clone()));
     vitals.spawn("transports", transport_driver.run(ssh, services, limits, stop.clone()));
     deposit::drop_listeners_left(&mut deposits, &mut deposit);
-    if let Some(client) = deposit {
-        tasks.spawn(services::watch_custodian(client, syslog.clone(), bell, stop.clone()));
-    }
 
     let keeper = keeper_pid.pid(KEEPER_TIME_MAX).await;
     announce(&addresses, &socket, keeper)?;
+    if let Some(client) = deposit {
+        if let Err(error) = client.ready() {
+            warn!(%error, "the custodian is not told that we serve");
+        }
+        tasks.spawn(services::watch_custodian(client, syslog.clone(), bell, stop.clone()));
+    }
     tokio::select! {
         signal = services::wait_for_signal() => signal?,
         Some(part) = missing.recv() => {
@@ -347,6 +388,14 @@ async fn run(options: Options) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// For what has no end of its own.
+async fn until(stop: CancellationToken, work: impl Future<Output = ()>) {
+    tokio::select! {
+        () = work => {}
+        () = stop.cancelled() => {}
+    }
+}
+
 /// Keeps the agent until the connections have ended.
 async fn finish_ssh(ssh: ssh::Server, stop: CancellationToken) {
     stop.cancelled().await;
@@ -357,6 +406,7 @@ struct NorthboundParts {
     recover: recovery::Recovery,
     history: HistoryLimits,
     providers: Vec<Box<dyn Provider>>,
+    judge: Box<dyn Judge>,
     sessions_max: usize,
     candidates: Candidates,
     sessions_per_user_max: usize,
@@ -405,6 +455,7 @@ fn build_northbound(
         recover,
         history,
         providers,
+        judge,
         sessions_max,
         candidates,
         sessions_per_user_max,
@@ -434,6 +485,7 @@ fn build_northbound(
         places,
         boot_id,
         providers,
+        judge: Some(judge),
         sessions_max,
         candidates,
         sessions_per_user_max,
@@ -488,9 +540,9 @@ fn app_places(layout: &Layout, settings: &Settings) -> appmgr::driver::Places {
     }
 }
 
-fn request_places(layout: &Layout, settings: &Settings) -> request::driver::Places {
+fn script_places(layout: &Layout, settings: &Settings) -> scripts::Places {
     let apps = app_places(layout, settings);
-    request::driver::Places {
+    scripts::Places {
         repository: layout.repository(""),
         device_repository: "/harddisk:/mirror/script-mgmt".to_owned(),
         logs: apps.logs,
@@ -521,6 +573,7 @@ fn system_settings(layout: &Layout, settings: &Settings) -> system::Settings {
     system::Settings {
         node_name: settings.node.clone(),
         log_node_name: format!("RP/{}", settings.node),
+        figures: settings.host_figures.clone(),
         ..system::Settings::below(&layout.state())
     }
 }

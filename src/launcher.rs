@@ -34,6 +34,7 @@ use crate::keeper::custodian::control::{Command, Control, Order, RawStatus, Tell
 use crate::keeper::custodian::lock;
 use crate::settings::{Layout, ModuleSpec};
 use crate::sys::fdpass;
+use crate::systemd;
 
 /// A log that nobody looks after must not grow for ever: one that is larger is put aside at the next start.
 const CUSTODIAN_LOG_BYTES_MAX: u64 = 1024 * 1024;
@@ -42,6 +43,8 @@ const CONNECT_PAUSE: Duration = Duration::from_millis(20);
 const CONNECT_TRIES: u32 = 250;
 /// How often an agent whose custodian has gone is looked at.
 const FOLLOW_EVERY_MS: u16 = 200;
+/// How long a new agent may take until it serves.
+const UPGRADE_MS_MAX: u16 = 30_000;
 
 /// What to start.
 #[derive(Debug, Clone)]
@@ -67,6 +70,10 @@ pub enum LaunchError {
     NotStarted { reason: String },
     #[error("the custodian did not start; its log says why: {log}")]
     NoCustodian { log: PathBuf },
+    #[error("nothing runs on {root}: what is started next is what is installed now")]
+    NothingRuns { root: PathBuf },
+    #[error("not upgraded: {reason}")]
+    NotUpgraded { reason: String },
     #[error("{path} is not there; procyon and procyon-keeper belong in one folder")]
     NoKeeperProgram { path: PathBuf },
     #[error("{what}: {error}")]
@@ -120,6 +127,34 @@ pub fn stop(layout: &Layout) -> Result<(), LaunchError> {
     match keeper(layout)? {
         Some(keeper) => stop_orphaned_keeper(&keeper),
         None => Ok(()),
+    }
+}
+
+/// Has custodian, keeper and agent become the programs that are installed now; what was done, in words.
+pub fn upgrade(layout: &Layout) -> Result<String, LaunchError> {
+    let root = layout.root().to_owned();
+    let Some(control) = connect(layout)? else { return Err(LaunchError::NothingRuns { root }) };
+    let said = |error| LaunchError::System { what: "cannot speak with the custodian".into(), error };
+    control.send(&Order::Watch, &[]).map_err(said)?;
+    control.send(&Order::Status, &[]).map_err(said)?;
+    control.send(&Order::Upgrade, &[]).map_err(said)?;
+    let mut had_agent = false;
+    loop {
+        let mut set = [PollFd::new(control.as_fd(), PollFlags::POLLIN)];
+        let is_told = matches!(poll(&mut set, PollTimeout::from(UPGRADE_MS_MAX)), Ok(1..));
+        if !is_told {
+            return Err(LaunchError::NotUpgraded { reason: "the new agent does not serve yet; see its log".into() });
+        }
+        match control.receive().map_err(said)? {
+            Some(Tell::Status(status)) => had_agent = status.agent.is_some(),
+            Some(Tell::Upgraded) if !had_agent => return Ok("upgraded: custodian and keeper".into()),
+            Some(Tell::AgentReady { pid }) => {
+                return Ok(format!("upgraded: custodian, keeper and agent, which serves as process {pid}"));
+            }
+            Some(Tell::NotUpgraded { reason }) => return Err(LaunchError::NotUpgraded { reason }),
+            Some(_) => {}
+            None => return Err(LaunchError::NoCustodian { log: layout.custodian_log() }),
+        }
     }
 }
 
@@ -181,7 +216,9 @@ impl Launch {
         if let Some(file) = &self.settings {
             option("--settings", absolute(file)?);
         }
-        Ok(Command { argv, env: std::env::vars_os().collect(), directory: self.layout.root().to_owned() })
+        // What the service manager tells this process is not for the agent, which is another unit's.
+        let env = std::env::vars_os().filter(|(name, _)| !systemd::VARIABLES.iter().any(|own| name == own)).collect();
+        Ok(Command { argv, env, directory: self.layout.root().to_owned() })
     }
 }
 
@@ -189,17 +226,25 @@ impl Launch {
 fn stand_for(control: &Control, signals: &SignalFd, first_pid: i32) -> Result<u8, LaunchError> {
     let failed = |error: Errno| LaunchError::System { what: "cannot wait".into(), error: error.into() };
     let mut pid = first_pid;
+    let watchdog = systemd::watchdog();
     loop {
         let mut set =
             [PollFd::new(signals.as_fd(), PollFlags::POLLIN), PollFd::new(control.as_fd(), PollFlags::POLLIN)];
-        match poll(&mut set, PollTimeout::NONE) {
+        let wait = watchdog.and_then(|every| PollTimeout::try_from(every).ok()).unwrap_or(PollTimeout::NONE);
+        match poll(&mut set, wait) {
+            // Whether we are well is whether the custodian is, who watches the agent: its answer is what is passed on.
+            Ok(0) if control.send(&Order::Status, &[]).is_err() => return follow(signals, pid, false),
             Ok(_) | Err(Errno::EINTR) => {}
             Err(error) => return Err(failed(error)),
         }
         let is_ready = |fd: &PollFd<'_>| fd.revents().is_some_and(|flags| !flags.is_empty());
         let (is_signalled, is_told) = (is_ready(&set[0]), is_ready(&set[1]));
-        if is_signalled && was_told_to_stop(signals) && control.send(&Order::StopAgent, &[]).is_err() {
-            return follow(signals, pid, true);
+        if is_signalled && was_told_to_stop(signals) {
+            // A manager that does not listen for this has nothing to lose by it.
+            let _ = systemd::notify_stopping();
+            if control.send(&Order::StopAgent, &[]).is_err() {
+                return follow(signals, pid, true);
+            }
         }
         if !is_told {
             continue;
@@ -211,6 +256,12 @@ fn stand_for(control: &Control, signals: &SignalFd, first_pid: i32) -> Result<u8
                 }
                 pid = now;
             }
+            Ok(Some(Tell::AgentReady { pid: now })) => {
+                if let Err(error) = systemd::notify_serving(&format!("agent {now} serves")) {
+                    warn!(%error, "systemd cannot be told that the agent is ready");
+                }
+            }
+            Ok(Some(Tell::Status(_))) => drop(systemd::notify_alive()),
             Ok(Some(Tell::AgentEnded { status, restarting: true, .. })) => {
                 warn!(pid, %status, "the agent has ended and is being restarted");
             }

@@ -1,12 +1,15 @@
 //! The command `procyon`: arguments and exit status. What it does is in the library.
 
 use std::io::{IsTerminal, Read, Write};
+use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
 use procyon::agent::{self, ModuleSpec, Options};
+use procyon::deploy;
 use procyon::init;
 use procyon::keeper::custodian::lock::Lock;
 use procyon::keeper::deposit::DepositClient;
@@ -14,6 +17,7 @@ use procyon::launcher::{self, Launch};
 use procyon::moving;
 use procyon::settings::{Layout, Settings};
 use procyon::shell_command;
+use procyon::sys::rooted::Rooted;
 use procyon::viewer;
 
 /// Longest password line that is read.
@@ -37,10 +41,17 @@ enum Command {
     Console(ConsoleArguments),
     /// The device's command line: on a terminal, or lines from -c, a file or standard input; the exit status tells.
     Shell(ShellArguments),
+    /// Bring a script onto a device as an app: idempotent, and wholly or not at all.
+    Deploy(DeployArguments),
+    /// Become a command of the host that sees the harddisk as /harddisk:.
+    #[command(hide = true)]
+    Rooted(RootedArguments),
     /// Read files of procServ, conserver or supervisord: print the containers that they describe, and what does not fit.
     Import(ImportArguments),
     /// Write the file by which another program serves the consoles of this device.
     Export(ExportArguments),
+    /// Look at a script without running it (lint), or run it on a scratch device and show what it did (try).
+    Script(ScriptArguments),
 }
 
 #[derive(Args)]
@@ -53,6 +64,73 @@ struct ShellArguments {
     commands: Vec<String>,
     /// A file of lines to carry out.
     file: Option<PathBuf>,
+}
+
+#[derive(Args)]
+struct ScriptArguments {
+    /// What to do with it.
+    #[arg(value_parser = ["lint", "try"])]
+    what: String,
+    /// The script, and for `try` the words that it is given; for `lint` more scripts.
+    #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true, value_name = "FILE")]
+    words: Vec<std::ffi::OsString>,
+}
+
+#[derive(Args)]
+#[command(group(clap::ArgGroup::new("device").required(true).args(["host", "root"])))]
+struct DeployArguments {
+    /// The script; its file name is its name on the device.
+    script: PathBuf,
+    /// The app to run it as.
+    #[arg(long, value_name = "NAME")]
+    app: String,
+    /// The device, as `ssh` knows it; with a user: USER@HOST.
+    #[arg(long, value_name = "HOST")]
+    host: Option<String>,
+    /// A root on this host, in place of a device.
+    #[arg(long, value_name = "DIR")]
+    root: Option<PathBuf>,
+    /// Where NETCONF over SSH listens.
+    #[arg(long, default_value_t = 830, conflicts_with = "root")]
+    port: u16,
+    /// The private key to log in with, where `ssh` would take another.
+    #[arg(long, value_name = "FILE", conflicts_with = "root")]
+    key: Option<PathBuf>,
+    /// An option for `ssh`, as behind its -o.
+    #[arg(long = "ssh-option", value_name = "OPTION", conflicts_with = "root")]
+    ssh_options: Vec<String>,
+    /// Arguments for the script.
+    #[arg(long, allow_hyphen_values = true, value_name = "LINE")]
+    args: Option<String>,
+    /// What happens when it ends.
+    #[arg(long, value_parser = ["always", "never", "on-failure", "unless-errored", "unless-stopped"])]
+    restart: Option<String>,
+    /// How often a failed script is started again.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10))]
+    max_retries: Option<u32>,
+    /// Seconds for which it has to run before this counts as done.
+    #[arg(long, value_name = "SECONDS", default_value_t = 10)]
+    healthy: u64,
+    /// Say what would change, and change nothing.
+    #[arg(long)]
+    check: bool,
+    /// Say what changes, line by line.
+    #[arg(long)]
+    diff: bool,
+}
+
+#[derive(Args)]
+struct RootedArguments {
+    #[arg(long)]
+    harddisk: PathBuf,
+    #[arg(long)]
+    stage: PathBuf,
+    #[arg(long)]
+    terminal: Option<PathBuf>,
+    #[arg(long)]
+    account: Option<String>,
+    #[arg(last = true)]
+    command: Option<std::ffi::OsString>,
 }
 
 #[derive(Args)]
@@ -123,6 +201,9 @@ struct AgentArguments {
     /// Stop everything on this root in order: agent, scripts, keeper.
     #[arg(long, conflicts_with_all = ["listen_ssh", "yang_dirs", "modules", "settings"])]
     stop: bool,
+    /// Have agent, keeper and custodian become the programs that are installed now; what runs is not touched.
+    #[arg(long, conflicts_with_all = ["listen_ssh", "yang_dirs", "modules", "settings", "stop"])]
+    upgrade: bool,
     /// Be the agent, instead of having the custodian start it.
     #[arg(long, hide = true, conflicts_with = "stop")]
     serve: bool,
@@ -143,6 +224,9 @@ fn main() -> ExitCode {
             .map(|()| ExitCode::SUCCESS),
         Command::Console(arguments) => show_console(arguments),
         Command::Shell(arguments) => run_shell(&arguments),
+        Command::Script(arguments) => run_script_tool(&arguments),
+        Command::Deploy(arguments) => deploy(arguments).map(|()| ExitCode::SUCCESS),
+        Command::Rooted(arguments) => Err(become_rooted(arguments)),
     };
     done.unwrap_or_else(|error| {
         tell(&error);
@@ -190,10 +274,60 @@ fn run_shell(arguments: &ShellArguments) -> anyhow::Result<ExitCode> {
     shell_command::run(&layout, &arguments.commands, arguments.file.as_deref())
 }
 
+/// Becomes the tool, which comes with the on-box library.
+fn run_script_tool(arguments: &ScriptArguments) -> anyhow::Result<ExitCode> {
+    let python = Settings::default().python;
+    let own = std::env::current_exe().context("this program cannot tell where it is")?;
+    let error = std::process::Command::new(&python.interpreter)
+        .args(["-m", "procyon_testing", &arguments.what])
+        .args(&arguments.words)
+        .env("PYTHONPATH", &python.package)
+        .env("PYTHONDONTWRITEBYTECODE", "1")
+        .env("PROCYON_BIN", own.parent().unwrap_or(&own))
+        .exec();
+    Err(error).with_context(|| format!("{} cannot be run", python.interpreter.display()))
+}
+
+fn deploy(arguments: DeployArguments) -> anyhow::Result<()> {
+    let target = match (arguments.host, arguments.root) {
+        (Some(host), _) => {
+            let (user, host) = match host.split_once('@') {
+                Some((user, host)) => (Some(user.to_owned()), host.to_owned()),
+                None => (None, host),
+            };
+            let (port, key, options) = (Some(arguments.port), arguments.key, arguments.ssh_options);
+            deploy::driver::Target::Host { host, port, user, key, options }
+        }
+        (None, Some(root)) => deploy::driver::Target::Root(root),
+        (None, None) => anyhow::bail!("name the device: --host or --root"),
+    };
+    deploy::driver::run(&deploy::driver::Order {
+        script: arguments.script,
+        target,
+        app: arguments.app,
+        arguments: arguments.args,
+        restart: arguments.restart,
+        max_retries: arguments.max_retries,
+        healthy: Duration::from_secs(arguments.healthy),
+        is_check: arguments.check,
+        shows_differences: arguments.diff,
+    })
+}
+
+/// Returns only with what kept it from becoming another program.
+fn become_rooted(arguments: RootedArguments) -> anyhow::Error {
+    let RootedArguments { harddisk, stage, terminal, account, command } = arguments;
+    Rooted { harddisk, stage, terminal, account, command }.exec().into()
+}
+
 fn run_agent(arguments: AgentArguments) -> anyhow::Result<ExitCode> {
     let layout = Layout::open(&arguments.root)?;
     if arguments.stop {
         launcher::stop(&layout)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    if arguments.upgrade {
+        writeln!(std::io::stdout(), "{}", launcher::upgrade(&layout)?)?;
         return Ok(ExitCode::SUCCESS);
     }
     // Read here too when only launching: a mistake is told at once, to the one who typed it.

@@ -41,6 +41,7 @@ use serde::Deserialize;
 use toml::de::{DeTable, DeValue};
 
 pub use self::layout::{Layout, LayoutError};
+use crate::system;
 
 /// A settings file is typed by hand.
 const FILE_BYTES_MAX: u64 = 1024 * 1024;
@@ -62,6 +63,8 @@ pub struct Settings {
     pub startup: bool,
     /// RFC 6241 section 8.2: edit-config and copy-config may change running at once. Default: by commit only.
     pub writable_running: bool,
+    /// Where the host's figures are read: a folder laid out like the default, `/proc`. For trying scripts out.
+    pub host_figures: PathBuf,
     pub python: Python,
     pub fetch: Fetch,
     pub yang: Yang,
@@ -150,6 +153,8 @@ pub struct Limits {
     pub fetch_seconds: u64,
     /// Seconds a provider has to answer an rpc or a read of state.
     pub answer_seconds: u64,
+    /// Seconds a config or precommit script has for one commit.
+    pub commit_script_seconds: u64,
     /// Bytes of one log file before it is rotated.
     pub log_bytes: u64,
     /// Rotated log files that are kept beside the current one.
@@ -168,6 +173,7 @@ impl Default for Settings {
             candidate: Candidate::default(),
             startup: false,
             writable_running: false,
+            host_figures: PathBuf::from(system::FIGURES),
             python: Python::default(),
             fetch: Fetch::default(),
             yang: Yang::default(),
@@ -225,6 +231,7 @@ impl Default for Limits {
             script_memory_bytes: 1024 * 1024 * 1024,
             fetch_seconds: 60,
             answer_seconds: 60,
+            commit_script_seconds: 10,
             log_bytes: 10 * 1024 * 1024,
             log_files: 5,
             history_commits: 1000,
@@ -244,6 +251,10 @@ impl Limits {
 
     pub fn answer_limit(&self) -> Duration {
         Duration::from_secs(self.answer_seconds)
+    }
+
+    pub fn commit_script_limit(&self) -> Duration {
+        Duration::from_secs(self.commit_script_seconds)
     }
 }
 
@@ -316,6 +327,7 @@ impl Settings {
             ("python.interpreter", &self.python.interpreter),
             ("python.package", &self.python.package),
             ("yang.folder", &self.yang.folder),
+            ("host_figures", &self.host_figures),
         ] {
             if !value.is_absolute() {
                 return refuse(key, "an absolute path is wanted (it begins with /)");
@@ -326,7 +338,7 @@ impl Settings {
 }
 
 impl Limits {
-    fn as_pairs(&self) -> [(&'static str, u64); 13] {
+    fn as_pairs(&self) -> [(&'static str, u64); 14] {
         let wide = |value: usize| u64::try_from(value).unwrap_or(u64::MAX);
         [
             ("sessions", wide(self.sessions)),
@@ -338,6 +350,7 @@ impl Limits {
             ("script_memory_bytes", self.script_memory_bytes),
             ("fetch_seconds", self.fetch_seconds),
             ("answer_seconds", self.answer_seconds),
+            ("commit_script_seconds", self.commit_script_seconds),
             ("log_bytes", self.log_bytes),
             ("log_files", wide(self.log_files)),
             ("history_commits", wide(self.history_commits)),
@@ -347,12 +360,13 @@ impl Limits {
 }
 
 /// Every key there is, by its whole name. A test holds it equal to the types.
-const KEYS: [&str; 34] = [
+const KEYS: [&str; 36] = [
     "listen_ssh",
     "node",
     "candidate",
     "startup",
     "writable_running",
+    "host_figures",
     "python",
     "python.interpreter",
     "python.package",
@@ -378,6 +392,7 @@ const KEYS: [&str; 34] = [
     "limits.script_memory_bytes",
     "limits.fetch_seconds",
     "limits.answer_seconds",
+    "limits.commit_script_seconds",
     "limits.log_bytes",
     "limits.log_files",
     "limits.history_commits",

@@ -7,10 +7,31 @@ use std::io;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::time::Duration;
+
+/// What the service manager says to the process that it has started, and to nobody below that.
+pub const VARIABLES: [&str; 3] = ["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"];
 
 /// Tells the service manager that we serve, and which process to watch. `false` where there is no manager.
 pub fn notify_ready(pid: u32) -> io::Result<bool> {
     notify(&format!("READY=1\nMAINPID={pid}\n"))
+}
+
+/// Tells the service manager that this very process serves, and how.
+pub fn notify_serving(status: &str) -> io::Result<bool> {
+    notify(&format!("READY=1\nSTATUS={status}\n"))
+}
+
+/// Tells the service manager that this process still turns.
+pub fn notify_alive() -> io::Result<bool> {
+    notify("WATCHDOG=1\n")
+}
+
+/// How often the service manager is to be told so: twice in the time that it allows; `None` where it does not ask.
+pub fn watchdog() -> Option<Duration> {
+    let is_for_us = std::env::var("WATCHDOG_PID").is_ok_and(|pid| pid == std::process::id().to_string());
+    let micros: u64 = std::env::var("WATCHDOG_USEC").ok()?.parse().ok()?;
+    (is_for_us && micros > 0).then(|| Duration::from_micros(micros / 2))
 }
 
 /// Tells the service manager that an ordered stop has begun.

@@ -21,8 +21,12 @@ use tokio::sync::mpsc;
 /// No step takes so long unless something is broken.
 const LIMIT: Duration = Duration::from_secs(20);
 
+#[path = "keeper/permits.rs"]
+mod permits;
 #[path = "keeper/provision.rs"]
 mod provision;
+#[path = "keeper/survivors.rs"]
+mod survivors;
 
 struct Bench {
     root: tempfile::TempDir,
@@ -42,13 +46,7 @@ impl Bench {
         for folder in ["keys", "harddisk", "run", "state", "config"] {
             fs::create_dir(root.path().join(folder)).unwrap();
         }
-        let process = Command::new(env!("CARGO_BIN_EXE_procyon-keeper"))
-            .args([role, "--root"])
-            .arg(root.path())
-            .stdin(Stdio::null())
-            .env("PROCYON_LOG", "warn")
-            .spawn()
-            .unwrap();
+        let process = begin(root.path(), role);
         let (keeper, events) = Keeper::connect(root.path().join("run/keeper.sock"));
         let mut bench = Self { root, process, keeper, events };
         bench.until_connected().await;
@@ -105,6 +103,15 @@ impl Bench {
         .await
     }
 
+    /// Whatever has changed next.
+    async fn until_any(&mut self) -> ContainerState {
+        self.until(|event| match event {
+            KeeperEvent::Changed(state) => Some(*state),
+            _ => None,
+        })
+        .await
+    }
+
     async fn until_phase(&mut self, name: &ContainerName, phase: Phase) -> ContainerState {
         self.until_state(name, |state| state.phase == phase).await
     }
@@ -142,6 +149,11 @@ impl Bench {
             tokio::task::yield_now().await;
         }
     }
+}
+
+fn begin(root: &Path, role: &str) -> Child {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_procyon-keeper"));
+    command.args([role, "--root"]).arg(root).stdin(Stdio::null()).env("PROCYON_LOG", "warn").spawn().unwrap()
 }
 
 impl Drop for Bench {

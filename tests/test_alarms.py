@@ -174,3 +174,17 @@ def test_a_custodian_that_is_gone_is_an_alarm(own_box):
     box.start()
     with box.connect() as session:
         cleared(session, ("custodian", "CUSTODIAN_LOST"))
+
+
+def test_a_script_that_is_not_what_was_approved_is_an_alarm(box, session):
+    path = os.path.join(box.repository, "differs.py")
+    with open(path, "w", encoding="utf-8") as handle:
+        handle.write("print('approved?')\n")
+    box.configure(session, box.checksum_config("differs.py", "0" * 64))
+    key = ("script process/differs.py", "SCRIPT_CHECKSUM_MISMATCH")
+    raised(session, key)
+    with open(path, "rb") as handle:
+        box.configure(session, box.checksum_config("differs.py", boxes.sha256(handle.read())))
+    cleared(session, key)
+    assert alarms(session)[key]["alarm-text"] == "The script is the approved one."
+    os.unlink(path)

@@ -2,6 +2,7 @@
 with no conserver; consoles of others.
 """
 
+import contextlib
 import getpass
 import os
 import pwd
@@ -250,8 +251,15 @@ def test_conservers_own_client_works_with_no_conserver(session, box, seats):
     alice.until("from-42")
     bob = sit("-s", "one")
     bob.until("[Enter `^Ec?' for help]")
-    alice.type("echo to-$((6*8))\r")
-    bob.until("to-48")
+    bob.until("[-- MOTD -- be kind]")
+
+    def reaches_bob():
+        # What is shown before a client has said that it shows it is not sent to it.
+        alice.type("echo to-$((6*8))\r")
+        with contextlib.suppress(AssertionError):
+            return bob.until("to-48", 1) is not None
+
+    wait_for("a second client that is shown what comes", reaches_bob)
     alice.type("printf 'a\\377b\\n' | od -c\r")
     alice.until("377")
     bob.type("\x05cf")

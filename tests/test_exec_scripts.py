@@ -136,6 +136,26 @@ def test_what_cannot_run_is_refused_with_its_remedy(box, session, name):
     boxes.wait_for("refusal of the changed script", refused)
 
 
+def test_a_script_is_run_from_a_server_if_it_has_the_configured_checksum(box, session, server, name):
+    script = Exec(box, session, name, b"print('first')\n")
+    file = script.name
+    shelf = os.path.join(os.path.dirname(box.repository), "exec", file)
+    os.unlink(shelf)
+    script.name = server.url + "/tools/" + file
+    server.content["/tools/" + file] = b"print('another')\n"
+    with pytest.raises(RPCError, match="nothing was run: checksum of `{}` is wrong".format(re.escape(file))):
+        script.run()
+    assert not os.path.exists(shelf)
+    server.content["/tools/" + file] = b"print('first')\n"
+    reply = box.call(session, '<run xmlns="{}"><script-name>{}</script-name></run>'.format(boxes.SCRIPT_ACT, script.name)).xml
+    request = re.search(r"Request ID: (\d+)<", reply).group(1)
+    script.wait(request, "Executed")
+    assert script.view(request, "output")["output-file-content"] == ["first\n"]
+    script.name = server.url + "/tools/never-" + file
+    with pytest.raises(RPCError, match="no checksum is configured for `never-"):
+        script.run()
+
+
 def test_a_script_imports_a_checked_neighbour_by_its_file_name(box, session, name):
     importing = (
         b"from cisco.script_mgmt.xr_utils import secure_import\n"

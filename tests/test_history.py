@@ -253,6 +253,43 @@ def test_one_commit_is_undone_below_later_ones_unless_they_touched_the_same(box,
     assert "single-two.py" not in checksums(session)
 
 
+def test_a_commit_of_best_effort_does_what_it_can_and_names_the_rest(box, session):
+    edit_host(session, "effort")
+    session.edit_config(target="candidate", config=box.app_config("astray", "a/../../astray.py"))
+    assert refusal(session.commit).path.endswith("executable") and host(session) == "start"
+    best_effort = to_ele('<commit xmlns="{}"><best-effort xmlns="{}"/></commit>'.format(boxes.NETCONF, HISTORY))
+    with pytest.raises(RPCError) as caught:
+        session.dispatch(best_effort)
+    errors = caught.value.errlist
+    assert [error.app_tag for error in errors][-1] == "partly-committed"
+    assert commits(session)[0]["commit-id"] in errors[-1].message
+    assert errors[0].path.endswith("executable")
+    assert host(session) == "effort"
+    # What was refused is still there to be mended.
+    assert "astray" in session.get_config(source="candidate").xml
+    assert "astray" not in session.get_config(source="running").xml
+    session.discard_changes()
+
+
+def test_who_is_at_work_on_the_configuration_is_told(box, session):
+    def at_work():
+        asked = '<config-manager xmlns="{}"><global><config-session/></global></config-manager>'.format(EXEC_OPER)
+        sessions = session.get(filter=("subtree", asked)).data.iter("{%s}session-id" % EXEC_OPER)
+        return [found.text for found in sessions]
+
+    assert at_work() == []
+    with box.connect() as other, other.locked("running"):
+        assert at_work() == [other.session_id]
+    assert at_work() == []
+
+
+def test_the_tables_of_the_history_hold_the_commits(box, session):
+    asked = '<config-manager xmlns="{}"><global><history-tables/></global></config-manager>'.format(EXEC_OPER)
+    tables = session.get(filter=("subtree", asked)).data
+    ids = [found.text for found in tables.iter("{%s}commit-id" % EXEC_OPER)]
+    assert ids == 2 * [commit["commit-id"] for commit in commits(session)]
+
+
 def test_what_a_rollback_does_not_do_is_said(box, session):
     for leaf in ("force", "best-effort"):
         error = refusal(roll_back, session, "-last", count=1, **{leaf: "true"})

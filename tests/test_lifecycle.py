@@ -297,6 +297,44 @@ def test_what_runs_outlives_agent_and_keeper_and_what_is_wanted_outlives_all(own
         assert state(session, "idle") == "Disabled"
 
 
+def test_everything_is_stopped_by_its_command_in_reverse_order(own_box, tmp_path):
+    box = own_box
+    order = tmp_path / "order"
+    for name, needs in (("low", ""), ("middle", "low"), ("high", "middle")):
+        made = sleeper(tmp_path, name)
+        stop = made["stop"][:2] + ("echo {} >> {}; {}".format(name, order, made["stop"][2]),)
+        define(box, name, made["start"], stop=stop, resources="<process>{}</process>".format(needs) if needs else "")
+    with box.connect() as session:
+        start(box, session, "high", "middle", "low")
+        for name in ("low", "middle", "high"):
+            wait_state(session, name, "Running")
+    # The agent is gone by then: the keeper holds the commands.
+    box.stop()
+    assert order.read_text().split() == ["high", "middle", "low"]
+    box.start()
+    with box.connect() as session:
+        for name in ("low", "middle", "high"):
+            wait_state(session, name, "Running")
+
+
+def test_a_process_comes_back_while_the_agent_is_away(own_box, tmp_path):
+    box = own_box
+    define(box, "guarded", **sleeper(tmp_path, "guarded"))
+    with box.connect() as session:
+        start(box, session, "guarded")
+        pid = int(wait_state(session, "guarded", "Running")["pid"])
+    custodian, known = boxes.parent(box.ready.pid), len(box.readies)
+    os.kill(custodian, signal.SIGSTOP)
+    os.kill(box.ready.pid, signal.SIGKILL)
+    os.kill(pid, signal.SIGKILL)
+    own = tmp_path / "guarded.own"
+    again = boxes.wait_for("another one", lambda: int(own.read_text() or pid) != pid and int(own.read_text() or pid))
+    os.kill(custodian, signal.SIGCONT)
+    box.wait_ready(known)
+    with box.connect() as session:
+        assert wait_state(session, "guarded", "Running")["pid"] == str(again), "and is taken over as it runs"
+
+
 def test_a_replaced_definition_waits_for_the_next_start(box, session, tmp_path):
     define(box, "upgraded", **sleeper(tmp_path, "upgraded"))
     start(box, session, "upgraded")

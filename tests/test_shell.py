@@ -49,8 +49,8 @@ def configure(box, *lines):
 class Hands:
     """Somebody at a terminal."""
 
-    def __init__(self, box, rows=0):
-        words = ssh_command(box, terminal=True)
+    def __init__(self, box, rows=0, words=None):
+        words = words or ssh_command(box, terminal=True)
         self.child = pexpect.spawn(words[0], words[1:], timeout=SECONDS_MAX, encoding="utf-8", dimensions=(rows or 200, 120))
         self.child.delaybeforesend = None
         self.prompt()
@@ -169,7 +169,7 @@ def test_what_is_shown_can_be_loaded_and_undone(box):
 def test_hands_are_helped_at_every_key(box):
     with Hands(box) as hands:
         hands.type("show script ?")
-        hands.see("  status  Which scripts there are")
+        hands.see("  status +Which scripts there are")
         hands.see(r"show script $")
         # Every key is echoed before the line ends.
         hands.type("sta")
@@ -318,3 +318,206 @@ def test_the_local_shell_starts_fast_and_says_when_nobody_serves(box, tmp_path):
     assert time.monotonic() - begin < 5
     done = subprocess.run([box.procyon, "shell", "--root", str(tmp_path)], capture_output=True, text=True, timeout=SECONDS_MAX)
     assert done.returncode == 1 and "procyon init" in done.stderr
+
+
+def templates(command, output):
+    """What the templates of ntc-templates make of an output."""
+    from ntc_templates.parse import parse_output
+
+    return parse_output(platform="cisco_xr", command=command, data=output)
+
+
+def test_what_is_shown_is_understood_by_the_templates_that_people_parse_routers_with(box):
+    configure(box, "hostname parsed-host")
+    ((version,), (name,), (cpu,), commits) = (
+        templates(command, ssh(box, command)[1])
+        for command in ("show version", "show running-config hostname", "show processes cpu", "show configuration commit list")
+    )
+    assert version["version"].startswith("7.5.1") and "days" in version["uptime"]
+    assert name["hostname"] == "parsed-host"
+    assert cpu["cpu_1_min"].isdigit() and cpu["cpu_15_min"].isdigit()
+    assert commits[0]["user"] and commits[0]["client"] == "CLI" and commits[0]["number"] == "1"
+    with open(os.path.join(box.root, "harddisk", "listed.txt"), "w") as handle:
+        handle.write("x" * 77)
+    files = {row["name"]: row for row in templates("dir", ssh(box, "dir harddisk:/")[1])}
+    assert files["listed.txt"]["size"] == "77" and files["listed.txt"]["permissions"].endswith("-rw-r--r--")
+    assert files["mirror"]["permissions"].endswith("drwxr-xr-x") and int(files["mirror"]["total_free"]) > 0
+
+
+def test_linux_is_lent_to_those_who_may_have_it_and_sees_the_harddisk(box):
+    with open(os.path.join(box.root, "harddisk", "summed.py"), "wb") as handle:
+        handle.write(SCRIPT)
+    status, out, errors = ssh(box, "run sha256sum /harddisk:/summed.py")
+    assert (status, out, errors) == (0, "{}  /harddisk:/summed.py\n".format(boxes.sha256(SCRIPT)), "")
+    status, out, errors = ssh(box, "run echo one two | wc -w; echo wrong >&2; exit 7")
+    assert (status, out, errors) == (7, "2\n", "wrong\n")
+    status, out, errors = local(box, "-c", "run ls /harddisk: && ls -d /harddisk:/mirror", "-c", "show clock")
+    assert status == 0 and "/harddisk:/mirror\n" in out, errors
+    status, _, errors = ssh(box, "run")
+    assert status == 1 and "give the command" in errors
+    with Hands(box) as hands:
+        hands.type("run\r")
+        hands.see(r"\[node0_RP0_CPU0:[^\]]*\]\$")
+        hands.type("sha256sum /harddisk:/summed.py; stty size\r")
+        hands.see(boxes.sha256(SCRIPT))
+        hands.see("200 120")
+        hands.type("exit\r")
+        hands.prompt()
+        assert "Version" in hands.line("show version")
+    # The view is the command's own.
+    assert not os.path.lexists("/harddisk:")
+
+
+def test_a_command_of_linux_ends_with_the_session_that_asked_for_it(box):
+    with Hands(box) as hands:
+        hands.type("run\r")
+        hands.see(r"\]\$")
+        hands.type("echo pid=$$=; trap '' INT\r")
+        hands.see(r"pid=(\d+)=\r\n")
+        pid = int(hands.child.match.group(1))
+        assert boxes.alive(pid)
+    boxes.wait_for("end of the shell", lambda: not boxes.alive(pid))
+
+
+NACM = "urn:ietf:params:xml:ns:yang:ietf-netconf-acm"
+
+
+def guest(box, name):
+    """Somebody who may read, and has a key of his own."""
+    key = os.path.join(box.root, name)
+    if not os.path.exists(key):
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key], check=True)
+    with open(key + ".pub") as handle:
+        kind, data = handle.read().split()[:2]
+    with box.connect() as session:
+        box.configure(
+            session,
+            '<config xmlns="{4}"><system xmlns="urn:ietf:params:xml:ns:yang:ietf-system"><authentication><user><name>{0}</name><authorized-key>'
+            "<name>k</name><algorithm>{1}</algorithm><key-data>{2}</key-data></authorized-key></user></authentication></system>"
+            '<nacm xmlns="{3}"><groups><group><name>{0}</name><user-name>{0}</user-name></group></groups><rule-list><name>{0}</name>'
+            "<group>{0}</group><rule><name>no-scripts</name><module-name>Cisco-IOS-XR-infra-script-mgmt-act</module-name>"
+            "<access-operations>exec</access-operations><action>deny</action></rule></rule-list></nacm></config>".format(name, kind, data, NACM, boxes.NETCONF),
+        )
+    words = ssh_command(box, terminal=True)
+    host = words[-1].split("@")[1]
+    return [word if word != box.key else key for word in words[:-1]] + ["{}@{}".format(name, host)]
+
+
+def test_what_is_denied_looks_unknown_and_is_told_when_it_is_typed(box):
+    words = guest(box, "guest1")
+    with Hands(box, words=words) as hands:
+        hands.type("ru?")
+        hands.see(r"% Unrecognized command\s.*#ru$")
+        hands.type("\x15script ?")
+        hands.see(r"% Unrecognized command\s.*#script $")
+        hands.type("\x15show ?")
+        hands.see(r"  version [\s\S]*#show $")
+        hands.type("\x15")
+        hands.prompt()
+        assert "access" in hands.line("run id")
+        assert "denied" in hands.line("script remove process x.py")
+
+
+def test_a_run_is_waited_for_with_what_it_writes(box):
+    script = b"import sys\nprint('said', sys.argv[1:], flush=True)\nsys.exit(3)\n"
+    endless = b"import time\nprint('begun', flush=True)\nwhile True:\n    time.sleep(60)\n"
+    folder = os.path.join(box.root, "harddisk", "execs")
+    os.makedirs(folder, exist_ok=True)
+    for name, content in (("says.py", script), ("endless.py", endless)):
+        with open(os.path.join(folder, name), "wb") as handle:
+            handle.write(content)
+    status, out, errors = ssh(box, "script add exec /harddisk:/execs says.py endless.py")
+    assert status == 0, errors
+    configure(
+        box,
+        "script exec says.py checksum SHA256 {}".format(boxes.sha256(script)),
+        "script exec endless.py checksum SHA256 {}".format(boxes.sha256(endless)),
+    )
+    status, out, errors = ssh(box, "script run says.py arguments 'a b' --c description \"a remark\"")
+    told = re.fullmatch(
+        r"Script run scheduled: says\.py\. Request ID: (\d+)\nsaid \['a b', '--c'\]\n"
+        r"Script says\.py \(exec\) Execution complete: \(Req\. ID \1\) : Return Value: 3 \(Executed\)\n",
+        out,
+    )
+    assert told and status == 1 and errors == "", (out, errors)
+    with Hands(box) as hands:
+        hands.type("script run endless.py\r")
+        hands.see("begun")
+        hands.type("\x03")
+        hands.see(r"Return Value: \S+ \(Stopped\)")
+        hands.prompt()
+    _, out, _ = ssh(box, "show script execution name says.py")
+    assert re.search(r"^ {}\|  ?says\.py \(exec\) +\| \w{{3}} \w{{3}} .{{15,20}} *\| [\d.]+s +\| 3 +\| Executed$".format(told.group(1)), out, re.M), out
+    _, out, _ = ssh(box, "show script execution detail request-ID " + told.group(1))
+    assert "Arguments    : 'a b' '--c'\n" in out and "1.   Event        : New\n" in out and "Execution Details:" in out, out
+    _, out, _ = ssh(box, "show script execution output last 2 name says.py")
+    assert "Output Content:\nsaid ['a b', '--c']\n" in out, out
+    _, out, _ = ssh(box, "show script execution status stopped")
+    assert "endless.py (exec)" in out and "says.py" not in out, out
+
+
+def test_a_log_is_followed_until_it_is_enough(box):
+    script = b"import sys, time\nfor number in range(10**6):\n    print('beat', number, flush=True)\n    time.sleep(0.02)\n"
+    with box.connect() as session:
+        with open(os.path.join(box.root, "harddisk", "beats.py"), "wb") as handle:
+            handle.write(script)
+        box.call(session, box.add_request("/harddisk:/", "beats.py"))
+        box.configure(session, box.checksum_config("beats.py", boxes.sha256(script)), box.app_config("beats", "beats.py"))
+        box.act(session, "activate", "beats")
+    with Hands(box) as hands:
+        hands.type("show appmgr process-script beats logs output last 1 follow\r")
+        hands.see(r"beat (\d+)\r\n")
+        first = int(hands.child.match.group(1))
+        hands.see("beat {}\r\n".format(first + 30))
+        hands.type("\x03")
+        hands.prompt()
+    with box.connect() as session:
+        box.act(session, "deactivate", "beats")
+    assert ssh(box, "show alarms")[0] == 0 and "Active Alarms\n" in ssh(box, "show alarms brief")[1]
+
+
+def test_files_come_from_servers_and_nowhere_else(box, server):
+    server.content["/deep/fetched.py"] = SCRIPT
+    status, out, errors = ssh(box, "copy {}/deep/fetched.py harddisk:/fetched.py".format(server.url))
+    assert (status, errors) == (0, "") and "{} bytes copied".format(len(SCRIPT)) in out
+    with open(os.path.join(box.root, "harddisk", "fetched.py"), "rb") as handle:
+        assert handle.read() == SCRIPT
+    status, _, errors = ssh(box, "copy {}/deep/none.py harddisk:/none.py".format(server.url))
+    assert status == 1 and "404" in errors and not os.path.exists(os.path.join(box.root, "harddisk", "none.py"))
+    status, _, errors = ssh(box, "scp ann@host:/x harddisk:/x")
+    assert status == 1 and "sftp" in errors
+
+
+def test_who_hangs_up_in_the_middle_of_a_commit_leaves_all_of_it_or_nothing(box):
+    count = 300
+    for round in range(3):
+        prefix = "hung{}x".format(round)
+        with Hands(box) as hands:
+            hands.line("configure", "(config)")
+            lines = ["appmgr process-script {}{} executable h.py".format(prefix, number) for number in range(count)]
+            hands.type("\r".join([*lines, "do show clock", ""]))
+            hands.see(r"\d\d:\d\d:\d\d\.\d{3} \S+ \w{3} \w{3} \d\d \d{4}")
+            hands.prompt("(config)")
+            hands.type("commit\r")
+            if round:
+                hands.see("commit")
+        counted = ssh(box, "show running-config appmgr | formal | include {} | count".format(prefix))[1]
+        assert counted in ("Lines: 0\n", "Lines: {}\n".format(count))
+        # Nothing is held by who has gone.
+        configure(box, "hostname after-{}".format(prefix))
+
+
+def test_a_commit_of_best_effort_keeps_what_is_wrong_to_be_mended(box):
+    with Hands(box) as hands:
+        hands.line("configure", "(config)")
+        hands.line("hostname best-of-all", "(config)")
+        hands.line("appmgr process-script empty1", "(config-process)")
+        hands.line("root", "(config)")
+        told = hands.line("commit best-effort", "(config)")
+        assert "Failed to commit one or more configuration items. Please issue" in told
+        told = hands.line("show configuration failed", "(config)")
+        assert "process-script empty1" in told and "!!%" in told and "best-of-all" not in told.split("SEMANTIC")[1].split("end")[0], told
+        told = hands.line("show configuration", "(config)")
+        assert "process-script empty1" in told and "hostname" not in told
+        hands.line("abort")
+    assert "hostname best-of-all" in ssh(box, "show running-config hostname")[1]

@@ -24,9 +24,11 @@ const EFFECTS_AT_HOME: &[&str] =
 
 /// Everywhere else they need a reason: path, effects, why.
 const EFFECTS_ALLOWED: &[(&str, &[&str], &str)] = &[
+    ("src/deploy/link.rs", &["tokio::", "std::fs"], "a command of its own: speaks through `ssh` and moves a file"),
     ("src/keeper/client.rs", &["tokio::"], "the agent's end of the keeper's socket: a driver that lives in the agent"),
     ("src/keeper/custodian/control.rs", &["std::fs"], "takes away the name that an earlier control socket has left"),
     ("src/keeper/custodian/lock.rs", &["std::fs"], "one lock file, taken once at start"),
+    ("src/keeper/daemons.rs", &["std::fs"], "one look at a pid file, by the keeper's workers only"),
     ("src/keeper/exits.rs", &["std::fs"], "one file a container, read and written by the keeper's workers only"),
     ("src/keeper/gate.rs", &["std::fs"], "reads the very bytes that it compares and seals"),
     ("src/keeper/log.rs", &["std::fs"], "the log files of a run, written from the keeper's loop"),
@@ -56,6 +58,7 @@ const EFFECTS_ALLOWED: &[(&str, &[&str], &str)] = &[
     ("src/ssh/stream.rs", &["tokio::"], "a channel as a byte stream: stream traits, no task"),
     ("src/transport/calling.rs", &["tokio::"], "one client that is called, started by the driver"),
     ("src/transport/keys.rs", &["std::fs"], "key files, read when a configuration names them"),
+    ("src/validation/judge.rs", &["tokio::"], "a look at one commit: bounds how long it may take"),
     ("src/viewer.rs", &["tokio::", "SystemTime::now"], "a command of its own: asks the keeper and prints"),
     ("src/viewer/seat.rs", &["tokio::"], "a command of its own: a terminal and a console's socket"),
 ];
@@ -206,7 +209,7 @@ const ABSENCES: &[(&str, &[&str])] = &[
 
 /// Providers know the front door and what is behind them, never each other.
 const PROVIDERS: &[&str] =
-    &["alarms", "appmgr", "eem", "fleet", "lifecycle", "request", "script", "system", "transport"];
+    &["alarms", "appmgr", "eem", "fleet", "lifecycle", "request", "script", "system", "transport", "validation"];
 
 /// Written in two pieces, so that this file does not hold them itself.
 const UNFINISHED: &[&str] = &[concat!("to", "do!("), concat!("unimple", "mented!("), concat!("un", "finished here")];

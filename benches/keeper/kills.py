@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Kills keepers at random moments while programs print, and counts what is lost or doubled.
+"""Kills agents and keepers at random moments while programs print, and counts what is lost, doubled or started anew.
 
-  kills.py [--kills 1000] [--houses 25]
+  kills.py [--kills 1000] [--houses 10] [--no-agents]
 
-A house is a custodian with its keeper, two programs that count aloud (on a terminal and on a pipe) and somebody who watches
-one of them. The custodian waits up to 5 s before it starts one that was killed again and again,
-so many houses are worked on in turn. Prints one line of JSON; the exit status says whether everything was exact.
+A house is a root with custodian, keeper and agent, two configured containers that count aloud (on a terminal and on a pipe)
+and somebody who watches one of them. The custodian waits up to 5 s before it starts one that was killed again and again, so
+many houses are worked on in turn. Prints one line of JSON; the exit status says whether everything was exact.
 """
 
 import argparse
@@ -19,9 +19,12 @@ import subprocess
 import sys
 import tempfile
 import time
+import types
 
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 sys.path.insert(0, os.path.join(TOP, "tests"))
+sys.path.insert(0, os.path.join(TOP, "scripts"))
+from box import NETCONF, Box  # noqa: E402
 from test_consoles import BINARIES, House, wait_for  # noqa: E402
 
 # Bursts, so that 25 of them leave something of two cores; some kills come in the middle of one, some between.
@@ -31,28 +34,40 @@ COUNTER = (
 
 
 class Worked(House):
+    """A custodian and its keeper; nobody configures anything."""
+
+    prefix = ""
+
     def __init__(self, root, seed):
-        super().__init__(root)
-        for name, pty in (("tty", ["--pty"]), ("pipe", [])):
-            self.fleet("--name", name, *pty, "--log-bytes", "10000000000", "--", "/bin/bash", "-c", COUNTER.format(1 + seed % 9))
+        self.begin(root, seed)
         self.shown = open(self.path("shown"), "wb")
         self.watcher = subprocess.Popen(
-            [os.path.join(BINARIES, "procyon"), "console", "--root", self.root, "-s", "tty"],
+            [os.path.join(BINARIES, "procyon"), "console", "--root", self.root, "-s", self.prefix + "tty"],
             stdin=subprocess.DEVNULL,
             stdout=self.shown,
         )
+        wait_for("both programs", lambda: len(self.programs()) == 2)
         self.pids = self.programs()
-        self.killed = 0
+        self.killed = {"keeper": 0, "agent": 0}
+        self.lines = 0
+
+    def begin(self, root, seed):
+        super().__init__(root)
+        for name, pty in (("tty", ["--pty"]), ("pipe", [])):
+            self.fleet("--name", name, *pty, "--log-bytes", "10000000000", "--", "/bin/bash", "-c", COUNTER.format(1 + seed % 9))
 
     def programs(self):
         return re.findall(r":/bin/bash[^:]*,(\d+),", self.console("-i"))
 
-    def kill(self):
+    wards = {"keeper": b"--keeper"}
+
+    def kill(self, chance):
         """Whether there was one to be killed."""
-        pid = self.keeper()
+        name = chance.choice(sorted(self.wards))
+        pid = self.ward(self.wards[name])
         if pid is not None:
             os.kill(pid, signal.SIGKILL)
-            self.killed += 1
+            self.killed[name] += 1
         return pid is not None
 
     def finish(self):
@@ -77,7 +92,6 @@ class Worked(House):
 
     def count(self, text, what, first, wrong):
         expected = first
-        self.lines = getattr(self, "lines", 0)
         for line in text.replace(b"\r", b"").split(b"\n")[:-1]:
             self.lines += 1
             number = int(line[5:]) if line[5:].isdigit() else None
@@ -86,10 +100,52 @@ class Worked(House):
             expected = None if number is None else number + 1
 
 
+class Governed(Worked):
+    """The same with an agent, which has both programs in its configuration."""
+
+    prefix = "container:"
+    wards = {"keeper": b"--keeper", "agent": b"--serve"}
+
+    def begin(self, root, seed):
+        self.box, self.root, self.seats = Box(root, BINARIES), str(root), []
+        self.box.initialise()
+        with open(self.box.settings, "a", encoding="utf-8") as settings:
+            settings.write("[limits]\nlog_bytes = 10000000000\n")
+        self.box.start()
+        with open("/proc/{}/stat".format(self.box.ready.keeper)) as stat:
+            self.process = types.SimpleNamespace(pid=int(stat.read().rpartition(")")[2].split()[1]))
+        counter = self.path("count.sh")
+        with open(counter, "w", encoding="utf-8") as script:
+            script.write(COUNTER.format(1 + seed % 9))
+        entry = "<container><name>{}</name><command>/bin/bash {}</command>{}</container>"
+        entries = entry.format("tty", counter, "<terminal/>") + entry.format("pipe", counter, "")
+        config = '<config xmlns="{}"><containers xmlns="urn:procyon:container">{}</containers></config>'
+        with self.box.connect() as session:
+            session.edit_config(target="candidate", config=config.format(NETCONF, entries))
+            session.commit()
+
+    def log(self, name):
+        try:
+            path = "harddisk/mirror/script-mgmt/logs/container/{}/stdout.log".format(name)
+            with open(self.path(path), "rb") as log:
+                return log.read()
+        except FileNotFoundError:
+            return b""
+
+    def finish(self):
+        wait_for("an agent", lambda: self.ward(b"--serve"))
+        return super().finish()
+
+    def close(self):
+        self.watcher.kill()
+        self.box.remove()
+
+
 def main():
     arguments = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     arguments.add_argument("--kills", type=int, default=1000)
-    arguments.add_argument("--houses", type=int, default=25)
+    arguments.add_argument("--houses", type=int, default=10)
+    arguments.add_argument("--no-agents", action="store_true")
     arguments.add_argument("--seed", type=int, default=1)
     asked = arguments.parse_args()
     chance = random.Random(asked.seed)
@@ -97,10 +153,11 @@ def main():
     begin, houses, wrong = time.monotonic(), [], {}
     try:
         for number in range(asked.houses):
-            houses.append(Worked(os.path.join(folder, str(number)), number))
+            house = Worked if asked.no_agents else Governed
+            houses.append(house(os.path.join(folder, str(number)), number))
         kills = 0
         while kills < asked.kills:
-            kills += chance.choice(houses).kill()
+            kills += chance.choice(houses).kill(chance)
             time.sleep(chance.random() * 0.1)
         for house in houses:
             for what, count in house.finish().items():
@@ -110,7 +167,7 @@ def main():
             house.close()
         shutil.rmtree(folder, ignore_errors=True)
     row = {
-        "kills": sum(house.killed for house in houses),
+        "kills": {name: sum(house.killed[name] for house in houses) for name in ("agent", "keeper")},
         "lines": sum(house.lines for house in houses),
         "wrong": wrong,
         "seconds": round(time.monotonic() - begin),

@@ -7,6 +7,7 @@
   supervise.py --harness DIR stuck [--bytes 200000000]
   supervise.py --harness DIR full -n 1000      memory with every console's ring full
   supervise.py --harness DIR adopt -n 1000     how long a new agent's view and a new keeper take
+  supervise.py --harness DIR loop [--idle 20]  CPU of a child that exits at once, for ever
 
 DIR holds supervise_bench.py and its peers. Needs cargo build --release --bins --examples, or PROCYON_BIN.
 """
@@ -199,10 +200,24 @@ def adopt(bench, n):
         ears.close()
 
 
+def loop(bench, seconds):
+    """One child that always exits at once, from its first start on."""
+    peer = bench.PEERS["procyon"](bench.ROOT, bench.env())
+    peer.prepare(1)
+    try:
+        begin, busy = time.monotonic(), bench.cpu_ns(peer.pids())
+        peer.fleet("--name", "c", "--pty", "--", "/bin/true")
+        time.sleep(seconds)
+        used, passed = (bench.cpu_ns(peer.pids()) - busy) / 1e9, time.monotonic() - begin
+        return {"test": "loop", "peer": "procyon", "seconds": round(passed, 1), "cpu_pct_of_a_core": round(100 * used / passed, 3)}
+    finally:
+        peer.stop()
+
+
 def main():
     arguments = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     arguments.add_argument("--harness", required=True, metavar="DIR")
-    arguments.add_argument("test", choices=["fleet", "console", "echo", "log", "stuck", "full", "adopt"])
+    arguments.add_argument("test", choices=["fleet", "console", "echo", "log", "stuck", "full", "adopt", "loop"])
     arguments.add_argument("--peer", default="procyon")
     arguments.add_argument("-n", type=int, default=1000)
     arguments.add_argument("--idle", type=float, default=20)
@@ -223,6 +238,7 @@ def main():
         "stuck": lambda: stuck(bench, asked.bytes),
         "full": lambda: full(bench, asked.n),
         "adopt": lambda: adopt(bench, asked.n),
+        "loop": lambda: loop(bench, asked.idle),
     }
     for _ in range(asked.repeat):
         print(json.dumps(run[asked.test]()), flush=True)

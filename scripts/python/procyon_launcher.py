@@ -13,6 +13,7 @@ Environment:
     PROCYON_CHECKSUMS_FD   a descriptor of a JSON object {"neighbour.py": "sha256 in hex"}
     PROCYON_LIBRARY        the folder of the on-box packages; put on ``sys.path``
     PROCYON_DOOR_FD        handed on to spawned children
+    PROCYON_JUDGE          config or precommit: the script looks at commits and stays for the next one
 
 A neighbour is imported only if its bytes have the checksum that is configured for it; those bytes are what is
 compiled. Byte code files are neither read nor written. This file must not import anything that Python has not loaded
@@ -535,6 +536,26 @@ def is_open(descriptor):
         return False
 
 
+def perform(run):
+    """Executes the script; one that looks at commits then stays for them."""
+    judge = os.environ.pop("PROCYON_JUDGE", "")
+    if judge == "precommit":
+        import procyon_judge
+
+        # Each commit by a fresh copy of this process: what one leaves behind the next does not find.
+        return procyon_judge.serve_each(lambda: exec(compiled(run), new_scope(run)), report)
+    exec(compiled(run), sys.modules["__main__"].__dict__)
+    if judge == "config":
+        import procyon_judge
+
+        procyon_judge.serve(report)
+
+
+def new_scope(run):
+    module = sys.modules["__main__"] = new_main(run, "__main__")
+    return module.__dict__
+
+
 OUR_CODE = sys._getframe().f_code
 OURS = OUR_CODE.co_filename
 
@@ -544,7 +565,7 @@ if __name__ == "__main__":
     run = main()
     sys.modules["__main__"] = new_main(run, "__main__")
     try:
-        exec(compiled(run), sys.modules["__main__"].__dict__)
+        perform(run)
     except SystemExit:
         raise
     except KeyboardInterrupt as error:

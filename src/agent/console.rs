@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, Interest};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, Interest};
 use tokio::net::UnixStream;
 use tracing::info;
 
@@ -41,29 +41,53 @@ pub(super) fn words(command: &str) -> Option<&str> {
     (rest.is_empty() || rest.starts_with(char::is_whitespace)).then_some(rest)
 }
 
+/// Who asks, and where from and whereto.
+pub(super) struct Sitter<R, W> {
+    pub user: String,
+    /// `ADDRESS:PORT`, or what is said of somebody on the box.
+    pub origin: String,
+    pub has_terminal: bool,
+    pub input: R,
+    pub output: W,
+}
+
+impl<R, W> Sitter<R, W> {
+    fn host(&self) -> String {
+        let address = self.origin.parse::<std::net::SocketAddr>();
+        address.map_or_else(|_| "localhost".to_owned(), |address| address.ip().to_canonical().to_string())
+    }
+}
+
 impl Consoles {
     /// The exit status.
-    pub(super) async fn serve(self, mut call: ShellCall, words: String) -> u32 {
-        match self.carry_out(&mut call, &words).await {
+    pub(super) async fn serve(self, call: ShellCall, words: String) -> u32 {
+        let ShellCall { user, peer, terminal, stream, mut errors, .. } = call;
+        let (input, output) = tokio::io::split(stream);
+        let mut sitter = Sitter { user, origin: peer.to_string(), has_terminal: terminal.is_some(), input, output };
+        match self.carry_out(&mut sitter, &words).await {
             Ok(()) => 0,
             Err(problem) => {
                 // A client that does not want to read the reason still gets the exit status.
-                let _ = call.errors.write_all(format!("error: {problem}\n").as_bytes()).await;
+                let _ = errors.write_all(format!("error: {problem}\n").as_bytes()).await;
                 1
             }
         }
     }
 
-    async fn carry_out(&self, call: &mut ShellCall, words: &str) -> Result<(), String> {
+    pub(super) async fn carry_out<R, W>(&self, call: &mut Sitter<R, W>, words: &str) -> Result<(), String>
+    where
+        R: AsyncRead + Unpin,
+        W: AsyncWrite + Unpin,
+    {
         let asked = viewer::parse(words).map_err(|error| error.to_string().trim_end().to_owned())?;
         let caller = Caller {
             session: SessionId(0),
             user: call.user.clone(),
             groups: Vec::new(),
             client: Client::Netconf,
-            origin: call.peer.to_string(),
+            origin: call.origin.clone(),
         };
-        let host = call.peer.ip().to_canonical().to_string();
+        let host = call.host();
         let who = format!("{}@{host}", caller.user);
         match asked.what() {
             What::Defaults => show(call, viewer::defaults().as_bytes()).await,
@@ -124,9 +148,18 @@ impl Consoles {
         self.northbound.permits(caller, &path, Access::Update).await.map_err(|refusal| refusal.to_string())
     }
 
-    async fn sit(&self, call: &mut ShellCall, name: ContainerName, mut entering: Entering) -> Result<(), String> {
+    async fn sit<R, W>(
+        &self,
+        call: &mut Sitter<R, W>,
+        name: ContainerName,
+        mut entering: Entering,
+    ) -> Result<(), String>
+    where
+        R: AsyncRead + Unpin,
+        W: AsyncWrite + Unpin,
+    {
         let mut socket = self.keeper.console(name.clone(), entering.clone()).await.map_err(in_words)?;
-        info!(user = entering.user, peer = %call.peer, %name, write = entering.may_write, "at a console");
+        info!(user = entering.user, peer = %call.origin, %name, write = entering.may_write, "at a console");
         loop {
             let mut offset = entering.from;
             match pump(call, socket, &mut offset).await? {
@@ -159,7 +192,15 @@ pub(super) async fn resume(path: &Path, name: &ContainerName, entering: &Enterin
 }
 
 /// Why it is over, or `None` where the keeper is gone without a word.
-async fn pump(call: &mut ShellCall, socket: OwnedFd, offset: &mut Option<u64>) -> Result<Option<String>, String> {
+async fn pump<R, W>(
+    call: &mut Sitter<R, W>,
+    socket: OwnedFd,
+    offset: &mut Option<u64>,
+) -> Result<Option<String>, String>
+where
+    R: AsyncRead + Unpin,
+    W: AsyncWrite + Unpin,
+{
     crate::sys::spawn::set_nonblocking(&socket).map_err(|error| error.to_string())?;
     // A packet socket in a stream's clothes: only its readiness is used.
     let socket = UnixStream::from_std(socket.into()).map_err(|error| error.to_string())?;
@@ -181,9 +222,9 @@ async fn pump(call: &mut ShellCall, socket: OwnedFd, offset: &mut Option<u64>) -
                     None => {}
                 }
             }
-            count = call.stream.read(&mut typed), if hears => match count {
+            count = call.input.read(&mut typed), if hears => match count {
                 // Who has typed all may go on reading; who has gone is noticed by the next byte for it.
-                Ok(0) if call.terminal.is_none() => hears = false,
+                Ok(0) if !call.has_terminal => hears = false,
                 Ok(0) | Err(_) => return Ok(Some("disconnected".to_owned())),
                 Ok(count) => {
                     let none: [OwnedFd; 0] = [];
@@ -197,8 +238,9 @@ async fn pump(call: &mut ShellCall, socket: OwnedFd, offset: &mut Option<u64>) -
     }
 }
 
-async fn show(call: &mut ShellCall, bytes: &[u8]) -> Result<(), String> {
-    call.stream.write_all(bytes).await.map_err(|error| error.to_string())
+async fn show<R, W: AsyncWrite + Unpin>(call: &mut Sitter<R, W>, bytes: &[u8]) -> Result<(), String> {
+    call.output.write_all(bytes).await.map_err(|error| error.to_string())?;
+    call.output.flush().await.map_err(|error| error.to_string())
 }
 
 fn in_words(refusal: KeeperRefusal) -> String {

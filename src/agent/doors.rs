@@ -25,10 +25,17 @@ use crate::request;
 use crate::request::run::{Account, RequestId};
 use crate::sys::fdpass;
 use crate::system::{Record, SystemLog};
+use crate::validation;
+use crate::validation::driver::Streams;
 
 use super::events::Teller;
-use super::{lines, news};
+use super::shells::Shells;
+use super::{lines, news, shell_socket};
 
+/// What a script that looks at commits says with the stream on which it is asked.
+const FOR_JUDGING: &[u8] = b"judge";
+/// What a script says with a stream on which it wants a shell.
+const FOR_A_SHELL: &[u8] = b"shell";
 /// Sessions that one run may have open at once.
 const SESSIONS_PER_RUN_MAX: usize = 16;
 /// The account of a script whose registration names no `username`, and its group.
@@ -40,27 +47,30 @@ pub(super) struct Hearing {
     pub teller: Teller,
     pub apps: mpsc::Receiver<appmgr::driver::Heard>,
     pub requests: mpsc::Receiver<request::driver::Heard>,
+    pub judges: mpsc::Receiver<validation::driver::Heard>,
+}
+
+/// What is behind doors.
+#[derive(Clone)]
+pub(super) struct Behind {
+    pub northbound: Handle,
+    pub options: ServeOptions,
+    pub shells: Shells,
+    pub syslog: SystemLog,
 }
 
 /// Serves the doors of all runs, and passes on what is told of apps and requests.
-pub(super) async fn serve(
-    hearing: Hearing,
-    northbound: Handle,
-    options: ServeOptions,
-    syslog: SystemLog,
-    stop: CancellationToken,
-) {
-    let Hearing { teller, mut apps, mut requests } = hearing;
+pub(super) async fn serve(hearing: Hearing, behind: Behind, stop: CancellationToken) {
+    let (northbound, syslog) = (behind.northbound.clone(), behind.syslog.clone());
+    let Hearing { teller, mut apps, mut requests, mut judges } = hearing;
     let mut doors = JoinSet::new();
-    let run = |opening: Opening, door| {
-        let run = Run { opening, northbound: northbound.clone(), options: options.clone(), syslog: syslog.clone() };
-        run.attend(door, stop.clone())
-    };
+    let run =
+        |opening: Opening, streams, door| Run { opening, streams, behind: behind.clone() }.attend(door, stop.clone());
     loop {
         tokio::select! {
             heard = apps.recv() => match heard {
                 Some(appmgr::driver::Heard::Door { app, run_id, account, door }) => {
-                    doors.spawn(run(of_app(&app, run_id, account), door));
+                    doors.spawn(run(of_app(&app, run_id, account), None, door));
                 }
                 Some(appmgr::driver::Heard::Changed { app, status, why, notification }) => {
                     syslog.log(lines::app_changed(app.as_str(), status, why.as_deref()));
@@ -71,9 +81,18 @@ pub(super) async fn serve(
             },
             heard = requests.recv() => match heard {
                 Some(request::driver::Heard::Door { id, script, account, door }) => {
-                    doors.spawn(run(of_request(id, script, account), door));
+                    doors.spawn(run(of_request(id, script, account), None, door));
                 }
                 Some(request::driver::Heard::Changed(changed)) => syslog.log(lines::request_changed(&changed)),
+                None => return,
+            },
+            heard = judges.recv() => match heard {
+                Some(validation::driver::Heard::Door { script, door, streams }) => {
+                    doors.spawn(run(of_judge(script), Some(streams), door));
+                }
+                Some(validation::driver::Heard::Said { text, is_trouble }) => {
+                    syslog.log(lines::commit_script(text, is_trouble));
+                }
                 None => return,
             },
             () = stop.cancelled() => return,
@@ -98,12 +117,19 @@ fn of_request(id: RequestId, script: String, account: Account) -> Opening {
     Opening { user: account.user, groups: account.groups, client: Client::Script { app: script, run_id: id.0 }, origin }
 }
 
+/// A script that looks at commits reads what scripts may read, and changes nothing but what it looks at.
+fn of_judge(script: String) -> Opening {
+    let origin = script.clone();
+    let client = Client::Judge { script };
+    Opening { user: DEFAULT_ACCOUNT.to_owned(), groups: vec![DEFAULT_GROUP.to_owned()], client, origin }
+}
+
 /// One run and what comes through its door.
 struct Run {
     opening: Opening,
-    northbound: Handle,
-    options: ServeOptions,
-    syslog: SystemLog,
+    /// Where the streams of a script go that looks at commits.
+    streams: Option<Streams>,
+    behind: Behind,
 }
 
 impl Run {
@@ -147,8 +173,20 @@ impl Run {
                         continue;
                     }
                 };
-                let options = ServeOptions { layout: Layout::Indented, ..self.options.clone() };
-                sessions.spawn(serve_netconf(stream, self.northbound.clone(), self.opening.clone(), options));
+                if let Some(streams) = self.streams.clone().filter(|_| frame.bytes == FOR_JUDGING) {
+                    if let Ok(stream) = stream.into_std() {
+                        sessions.spawn(served(streams.take(stream)));
+                    }
+                    continue;
+                }
+                let Behind { northbound, options, shells, .. } = self.behind.clone();
+                if frame.bytes == FOR_A_SHELL {
+                    sessions.spawn(shell_socket::converse(stream, self.opening.clone(), shells));
+                    continue;
+                }
+                let options = ServeOptions { layout: Layout::Indented, ..options };
+                let serving = serve_netconf(stream, northbound, self.opening.clone(), options);
+                sessions.spawn(served(serving));
             }
         }
         // Sessions that are open end by themselves: their other half is closed with the run.
@@ -158,12 +196,16 @@ impl Run {
     /// A packet without a socket is a line for the system log.
     fn line(&self, bytes: &[u8]) {
         match Record::from_packet(bytes) {
-            Ok(record) => self.syslog.log(record),
+            Ok(record) => self.behind.syslog.log(record),
             Err(trouble) => {
                 debug!(run = self.opening.origin, %trouble, "a line came through a door that is none")
             }
         }
     }
+}
+
+async fn served<T>(serving: impl Future<Output = T>) {
+    drop(serving.await);
 }
 
 fn packets(socket: OwnedFd) -> std::io::Result<UnixStream> {

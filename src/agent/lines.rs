@@ -54,6 +54,11 @@ pub(super) fn event_manager(text: String, is_trouble: bool) -> Record {
     line(EVENT_MANAGER, ("OS", "EEM"), severity, "POLICY", text)
 }
 
+pub(super) fn commit_script(text: String, is_trouble: bool) -> Record {
+    let severity = if is_trouble { Severity::Error } else { Severity::Warning };
+    line(SCRIPT_MANAGER, ("OS", "SCRIPT_MGMT"), severity, "COMMIT_SCRIPT", text)
+}
+
 pub(super) fn process_changed(text: String, is_trouble: bool) -> Record {
     let severity = if is_trouble { Severity::Warning } else { Severity::Informational };
     line("procmgr", ("OS", "PROCMGR"), severity, "PROCESS_STATE", text)

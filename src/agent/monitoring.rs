@@ -74,9 +74,12 @@ impl Standard {
                 transport: match caller.client {
                     Client::Netconf => monitoring::SSH.to_owned(),
                     Client::Tls => monitoring::TLS.to_owned(),
-                    Client::Shell | Client::LocalShell | Client::Script { .. } | Client::Local | Client::Agent => {
-                        "procyon-agent:local".to_owned()
-                    }
+                    Client::Shell
+                    | Client::LocalShell
+                    | Client::Script { .. }
+                    | Client::Judge { .. }
+                    | Client::Local
+                    | Client::Agent => "procyon-agent:local".to_owned(),
                 },
                 user: caller.user.clone(),
                 source_host: caller.origin.parse::<std::net::SocketAddr>().ok().map(|peer| peer.ip().to_string()),

@@ -3,7 +3,7 @@
 
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader, DuplexStream};
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
@@ -11,6 +11,7 @@ use tracing::warn;
 use super::local::{accept, opening};
 use super::shells::{Call, Shells};
 use crate::northbound::Client;
+use crate::northbound::handle::Opening;
 use crate::shell::relay::{ASKING_BYTES_MAX, Asking, Frame, Window};
 
 /// Shells at once; a further one waits in the backlog.
@@ -39,6 +40,11 @@ async fn attend(stream: UnixStream, shells: Shells) {
         Ok(opening) => opening,
         Err(trouble) => return warn!(%trouble, "a local shell without credentials was closed"),
     };
+    converse(stream, opening, shells).await;
+}
+
+/// A shell for whoever is at the other end, on behalf of `opening`.
+pub(super) async fn converse(stream: UnixStream, opening: Opening, shells: Shells) {
     let (reader, mut writer) = stream.into_split();
     let mut reader = BufReader::new(reader);
     let mut line = String::new();
@@ -59,7 +65,8 @@ async fn attend(stream: UnixStream, shells: Shells) {
         }
         None => (None, None),
     };
-    let taking = tokio::spawn(take_frames(reader, input, resized));
+    let (stays, gone) = oneshot::channel::<()>();
+    let taking = tokio::spawn(take_frames(reader, input, resized, stays));
     let telling = tokio::spawn(async move {
         while let Some(frame) = waiting.recv().await {
             if writer.write_all(&frame.encode()).await.is_err() {
@@ -80,7 +87,11 @@ async fn attend(stream: UnixStream, shells: Shells) {
         output: Box::new(shown),
         errors: Box::new(wrong),
     };
-    let status = shells.run(call).await;
+    let status = tokio::select! {
+        status = shells.run(call) => status,
+        // The command has been killed, or its terminal has gone: nobody waits for a status.
+        _ = gone => return pumps.iter().for_each(|pump| pump.abort()),
+    };
     for pump in pumps {
         // All that was written goes before the status.
         let _ = pump.await;
@@ -100,12 +111,14 @@ async fn pump(mut from: DuplexStream, frames: mpsc::Sender<Frame>, frame: fn(Vec
     }
 }
 
-/// What is typed, until it ends or the command has gone.
+/// What is typed, until the command has gone; then `stays` is dropped.
 async fn take_frames(
     mut reader: impl AsyncRead + Unpin,
-    mut input: impl AsyncWrite + Unpin,
+    input: impl AsyncWrite + Unpin,
     resized: Option<watch::Sender<Window>>,
+    stays: oneshot::Sender<()>,
 ) {
+    let mut input = Some(input);
     let mut bytes = Vec::new();
     loop {
         let mut taken = 0;
@@ -113,11 +126,13 @@ async fn take_frames(
             taken += length;
             match frame {
                 Frame::Input(typed) => {
-                    if input.write_all(&typed).await.is_err() {
-                        return;
+                    if let Some(open) = &mut input
+                        && open.write_all(&typed).await.is_err()
+                    {
+                        input = None;
                     }
                 }
-                Frame::EndOfInput => return,
+                Frame::EndOfInput => input = None,
                 Frame::Resized { columns, rows } => {
                     if let Some(resized) = &resized {
                         resized.send_modify(|window| (window.columns, window.rows) = (columns, rows));
@@ -127,13 +142,13 @@ async fn take_frames(
             }
         }
         if Frame::decode(&bytes[taken..]).is_err() {
-            return;
+            return drop(stays);
         }
         bytes.drain(..taken);
         let mut buffer = [0; 16 * 1024];
         match reader.read(&mut buffer).await {
             Ok(length @ 1..) => bytes.extend_from_slice(&buffer[..length]),
-            _ => return,
+            _ => return drop(stays),
         }
     }
 }

@@ -17,12 +17,14 @@ use tokio::task::LocalSet;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
+use super::outside::{Lender, Lending};
 use crate::netconf::driver::{ServeOptions, serve as serve_netconf};
 use crate::northbound::handle::{Access, Handle, Opening};
 use crate::northbound::{Caller, SessionId};
 use crate::shell::driver::{self, Setup, Streams};
 use crate::shell::grammar::Grammar;
 use crate::shell::relay::Window;
+use crate::shell::vocabulary::Need;
 
 /// Shells that wait to be started.
 const STARTING_MAX: usize = 16;
@@ -30,8 +32,6 @@ const STARTING_MAX: usize = 16;
 const PIPE_BYTES: usize = 64 * 1024;
 /// The exit status when no shell can be had.
 const STATUS_NONE: u32 = 255;
-/// The NACM handle of the files of the disk.
-const FILES: &str = "/procyon-files:harddisk";
 
 /// A stream both ways.
 pub(super) type Reading = Box<dyn AsyncRead + Unpin + Send>;
@@ -56,6 +56,7 @@ pub(super) struct Common {
     pub harddisk: PathBuf,
     pub northbound: Handle,
     pub options: ServeOptions,
+    pub lender: Lender,
 }
 
 /// Starts shells. Cheap to clone.
@@ -84,8 +85,12 @@ impl Shells {
                     };
                     let (common, agent) = (Rc::clone(&common), agent.clone());
                     tokio::task::spawn_local(async move {
-                        let status = serve(&common, &agent, call).await;
-                        // Who asked may have gone.
+                        let mut done = done;
+                        let status = tokio::select! {
+                            status = serve(&common, &agent, call) => status,
+                            // Who asked has gone.
+                            () = done.closed() => return,
+                        };
                         let _ = done.send(status);
                     });
                 }
@@ -116,18 +121,25 @@ async fn serve(common: &Common, agent: &runtime::Handle, call: Call) -> u32 {
     };
     let (near, far) = tokio::io::duplex(PIPE_BYTES);
     let northbound = common.northbound.clone();
+    let lending = Lending { lender: common.lender.clone(), northbound: northbound.clone(), caller: caller.clone() };
     let setup = Setup {
+        outside: Rc::new(lending),
         grammar: Arc::clone(&common.grammar),
         user: opening.user.clone(),
         origin: opening.origin.clone(),
         node: common.node.clone(),
         harddisk: common.harddisk.clone(),
         zone: TimeZone::system(),
-        permit: Rc::new(move |writes| -> Pin<Box<dyn Future<Output = Result<(), String>>>> {
+        permit: Rc::new(move |need| -> Pin<Box<dyn Future<Output = Result<(), String>>>> {
             let (northbound, caller) = (northbound.clone(), caller.clone());
-            let access = if writes { Access::Update } else { Access::Read };
+            let (path, access) = match need {
+                Need::Nothing => return Box::pin(async { Ok(()) }),
+                Need::Read(path) => (path, Access::Read),
+                Need::Update(path) => (path, Access::Update),
+                Need::Execute(path) => (path, Access::Execute),
+            };
             Box::pin(
-                async move { northbound.permits(&caller, FILES, access).await.map_err(|refusal| refusal.to_string()) },
+                async move { northbound.permits(&caller, path, access).await.map_err(|refusal| refusal.to_string()) },
             )
         }),
     };

@@ -45,6 +45,17 @@ impl Urls {
         Self(Arc::new(Inner { harddisk: layout.harddisk(), fetcher, time_max, bytes_max }))
     }
 
+    /// What a server keeps at an address of http or https.
+    pub(super) fn fetch(&self, address: &str) -> impl Future<Output = Result<Vec<u8>, String>> + use<> {
+        let (inner, address) = (Arc::clone(&self.0), address.to_owned());
+        async move {
+            let named = shown(&address);
+            let work = move || inner.exchange(&address, |agent, address| agent.get(address).call());
+            let done = tokio::task::spawn_blocking(work).await.unwrap_or(Err(Trouble::Stopping));
+            done.map(|content| content.to_vec()).map_err(|trouble| format!("{named}: {trouble}"))
+        }
+    }
+
     fn later<T: Send + 'static>(
         &self,
         url: &Url,
@@ -63,6 +74,14 @@ impl Urls {
                 }
             })
         })
+    }
+}
+
+/// An address without the password that may be in it.
+fn shown(address: &str) -> String {
+    match (address.split_once("://"), address.rsplit_once('@')) {
+        (Some((scheme, _)), Some((_, rest))) => format!("{scheme}://{rest}"),
+        _ => address.to_owned(),
     }
 }
 

@@ -40,7 +40,7 @@ fn main() -> ExitCode {
 }
 
 fn is_procserv(called_as: &OsStr, arguments: &[OsString]) -> bool {
-    let own = ["--custodian", "--keeper", attach::ARGUMENT, "--version", "-V"];
+    let own = ["--custodian", "--keeper", attach::ARGUMENT, "--version", "-V", custodian::ASK_VERSION];
     Path::new(called_as).file_name() == Some(OsStr::new("procServ"))
         || arguments.first().is_none_or(|first| !own.iter().any(|own| first == own))
 }
@@ -49,6 +49,7 @@ fn run(arguments: &[OsString]) -> anyhow::Result<()> {
     match arguments.first().and_then(|first| first.to_str()) {
         Some("--custodian") => run_custodian(&arguments[1..]),
         Some("--keeper") => run_keeper(&arguments[1..]),
+        Some(custodian::ASK_VERSION) => Ok(writeln!(std::io::stdout(), "{}", custodian::HANDOVER_VERSION)?),
         _ => Ok(writeln!(std::io::stdout(), "procyon-keeper {}", env!("CARGO_PKG_VERSION"))?),
     }
 }
@@ -77,17 +78,23 @@ fn run_keeper(arguments: &[OsString]) -> anyhow::Result<()> {
 fn run_custodian(arguments: &[OsString]) -> anyhow::Result<()> {
     let mut root = None;
     let mut keeper = None;
+    let mut handover = None;
     for pair in arguments.chunks(2) {
         match (pair[0].to_str(), pair.get(1)) {
             (Some("--root"), Some(value)) => root = Some(PathBuf::from(value)),
             // Another program in the keeper's place, called with the same arguments.
             (Some("--keeper-command"), Some(value)) => keeper = Some(PathBuf::from(value)),
+            (Some(custodian::HANDOVER_OPTION), Some(value)) => {
+                let text = value.to_string_lossy();
+                handover = Some(text.parse().with_context(|| format!("`{text}` is no descriptor number"))?);
+            }
             _ => bail!("unexpected argument `{}`; usage: {USAGE}", Path::new(&pair[0]).display()),
         }
     }
     let layout = Layout::open(&root.with_context(|| format!("--root is missing; usage: {USAGE}"))?)?;
     // Looked up once: after an upgrade in place the same path is the new program.
-    let program = keeper.map_or_else(std::env::current_exe, Ok).context("cannot tell where this program is")?;
-    custodian::main(&layout, Wards::installed(program, layout.root().to_owned()))?;
+    let own = std::env::current_exe().context("cannot tell where this program is")?;
+    let program = keeper.unwrap_or_else(|| own.clone());
+    custodian::main(&layout, Wards::installed(program, own, layout.root().to_owned()), handover)?;
     Ok(())
 }

@@ -48,6 +48,8 @@ enum Then {
     Hold,
     Stopped,
     Start,
+    Cleared,
+    StartIn { remaining: Duration },
     Release { remaining: Option<Duration> },
 }
 
@@ -58,6 +60,8 @@ impl Machine {
             After::Hold => Then::Hold,
             After::Stopped => Then::Stopped,
             After::Start => Then::Start,
+            After::Cleared => Then::Cleared,
+            After::StartAt { at } => Then::StartIn { remaining: at.saturating_duration_since(now) },
             After::Release { kill_at } => {
                 Then::Release { remaining: kill_at.map(|at| at.saturating_duration_since(now)) }
             }
@@ -103,6 +107,8 @@ impl Machine {
             Then::Hold => After::Hold,
             Then::Stopped => After::Stopped,
             Then::Start => After::Start,
+            Then::Cleared => After::Cleared,
+            Then::StartIn { remaining } => After::StartAt { at: ahead(remaining) },
             Then::Release { remaining } => After::Release { kill_at: remaining.map(ahead) },
         };
         let state = match checkpoint.life {

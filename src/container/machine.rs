@@ -27,6 +27,19 @@ pub enum ExitStatus {
     NotSpawned,
 }
 
+impl std::fmt::Display for ExitStatus {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Code(code) => write!(f, "exited with code {code}"),
+            Self::Signal { number, core } => {
+                write!(f, "ended by {}{}", signal_in_words(*number), if *core { ", with a core" } else { "" })
+            }
+            Self::Unknown => f.write_str("ended, nobody knows how"),
+            Self::NotSpawned => f.write_str("could not be started"),
+        }
+    }
+}
+
 /// `SIGKILL`, or `signal 64` for one without a name.
 pub fn signal_in_words(number: i32) -> String {
     match nix::sys::signal::Signal::try_from(number) {
@@ -36,6 +49,16 @@ pub fn signal_in_words(number: i32) -> String {
 }
 
 impl ExitStatus {
+    /// `exit 1`, `SIGKILL`.
+    pub fn in_words(self) -> String {
+        match self {
+            Self::Code(code) => format!("exit {code}"),
+            Self::Signal { number, .. } => signal_in_words(number),
+            Self::Unknown => "nobody knows how it ended".to_owned(),
+            Self::NotSpawned => "it could not be started".to_owned(),
+        }
+    }
+
     pub fn is_success(self) -> bool {
         self == Self::Code(0)
     }
@@ -56,6 +79,12 @@ pub enum After {
     /// As `Hold`, but what is killed on the way counts as stopped.
     Stopped,
     Start,
+    /// At rest, once nothing is left.
+    Cleared,
+    /// Once nothing is left, but not before this.
+    StartAt {
+        at: Instant,
+    },
     /// Forget the container; kill it at the time given, if it still runs.
     Release {
         kill_at: Option<Instant>,
@@ -117,6 +146,20 @@ pub enum Input {
     Kill,
     /// Stop, then start.
     Restart,
+    /// It has ended after so long, and nobody is there to decide: what it has left goes, and it is started again after the
+    /// next of its delays.
+    ComeBack {
+        ran: Duration,
+    },
+    /// Before anything else: something of it runs already, from a time that nobody remembers. It is watched from here on,
+    /// or it is ended within the grace.
+    Survived {
+        process: Option<(i32, RunId)>,
+        since: Instant,
+        end_within: Option<Duration>,
+    },
+    /// Somebody is there again: what [`Input::ComeBack`] has set under way, and is no process yet, is called off.
+    CallOff,
     /// Stop, kill after the grace, then forget.
     Release {
         grace: Duration,
@@ -280,10 +323,13 @@ impl Machine {
 
     pub fn handle(&mut self, input: Input, now: Instant) -> Vec<Action> {
         match input {
-            Input::Start => self.start(),
+            Input::Start => self.start(now),
             Input::Stop => self.stop(After::Hold, now),
             Input::Restart => self.restart(now),
             Input::Kill => self.kill(),
+            Input::ComeBack { ran } => self.come_back(ran, now),
+            Input::CallOff => self.call_off(),
+            Input::Survived { process, since, end_within } => self.survived(process, since, end_within, now),
             Input::Release { grace } => self.release(grace, now),
             Input::Checked { attempt } if self.is_attempt(attempt) => vec![Action::Spawn { attempt }],
             Input::CheckMismatch { attempt, expected, found } if self.is_attempt(attempt) => {
@@ -308,7 +354,7 @@ impl Machine {
             | Input::SpawnFailed { .. }
             | Input::Spawned { .. } => vec![],
             Input::Exited { run, status } => self.exited(run, status, now),
-            Input::TreeGone => self.tree_gone(),
+            Input::TreeGone => self.tree_gone(now),
             Input::ExpectedChanged => match self.state {
                 State::Mismatch { .. } => self.attempt_start(),
                 _ => vec![],
@@ -331,7 +377,7 @@ impl Machine {
         self.state == State::Starting && self.attempt == attempt
     }
 
-    fn start(&mut self) -> Vec<Action> {
+    fn start(&mut self, now: Instant) -> Vec<Action> {
         match &mut self.state {
             State::NotStarted
             | State::Backoff { .. }
@@ -346,8 +392,15 @@ impl Machine {
             }
             // It ends first, then it is started; a release is not called off.
             State::StopRequested { after: after @ (After::Hold | After::Stopped), .. }
-            | State::KillRequested { after: after @ (After::Hold | After::Stopped), .. } => {
+            | State::KillRequested {
+                after: after @ (After::Hold | After::Stopped | After::Cleared | After::StartAt { .. }),
+                ..
+            } => {
                 *after = After::Start;
+                vec![]
+            }
+            State::StopRequested { after: after @ After::Cleared, .. } => {
+                *after = After::StartAt { at: now };
                 vec![]
             }
             State::Starting
@@ -363,7 +416,7 @@ impl Machine {
             State::Running { .. } | State::StopRequested { .. } | State::KillRequested { .. } => {
                 self.stop(After::Start, now)
             }
-            _ => self.start(),
+            _ => self.start(now),
         }
     }
 
@@ -476,34 +529,39 @@ impl Machine {
                     vec![]
                 }
                 After::Start => self.attempt_start(),
-                after @ After::Release { .. } => self.kill_tree(None, after),
+                after @ (After::Cleared | After::StartAt { .. } | After::Release { .. }) => self.kill_tree(None, after),
             },
             State::KillRequested { process, tree_gone, .. } => {
                 *process = None;
-                if *tree_gone { self.killed() } else { vec![] }
+                if *tree_gone { self.killed(now) } else { vec![] }
             }
             _ => vec![],
         }
     }
 
-    fn tree_gone(&mut self) -> Vec<Action> {
+    fn tree_gone(&mut self, now: Instant) -> Vec<Action> {
         let State::KillRequested { process, tree_gone, .. } = &mut self.state else { return vec![] };
         *tree_gone = true;
-        if process.is_none() { self.killed() } else { vec![] }
+        if process.is_none() { self.killed(now) } else { vec![] }
     }
 
-    fn killed(&mut self) -> Vec<Action> {
+    fn killed(&mut self, now: Instant) -> Vec<Action> {
         let State::KillRequested { after, .. } = self.state else { return vec![] };
         match after {
             After::Hold => {
                 self.state = State::Killed;
                 vec![]
             }
-            After::Stopped => {
+            After::Stopped | After::Cleared => {
                 self.state = State::Stopped;
                 vec![]
             }
             After::Start => self.attempt_start(),
+            After::StartAt { at } if at <= now => self.attempt_start(),
+            After::StartAt { at } => {
+                self.state = State::Backoff { until: at };
+                vec![]
+            }
             After::Release { .. } => {
                 self.state = State::Released;
                 vec![Action::Forget]
@@ -530,18 +588,70 @@ impl Machine {
             self.state = State::Exited { status, rest };
             return vec![];
         }
+        let paced = self.next_delay(ran, now);
+        self.start_after(paced, now)
+    }
+
+    fn next_delay(&mut self, ran: Duration, now: Instant) -> Duration {
         self.restarts = self.restarts.saturating_add(1);
-        let paced = match self.delays.next(&self.rules.delays, ran) {
+        match self.delays.next(&self.rules.delays, ran) {
             Some(listed) => listed,
             None => self.pace.next_delay(ran, now),
-        };
-        self.start_after(paced, now)
+        }
+    }
+
+    fn come_back(&mut self, ran: Duration, now: Instant) -> Vec<Action> {
+        let State::Exited { rest, .. } = &mut self.state else { return vec![] };
+        if self.starts.is_spent(now, self.rules.start_limit) {
+            *rest = Rest::StartLimit;
+            return vec![];
+        }
+        let delay = self.next_delay(ran, now).max(self.held_off(now));
+        let after = now.checked_add(delay).map_or(After::Hold, |at| After::StartAt { at });
+        self.kill_tree(None, after)
+    }
+
+    fn survived(
+        &mut self,
+        process: Option<(i32, RunId)>,
+        since: Instant,
+        end_within: Option<Duration>,
+        now: Instant,
+    ) -> Vec<Action> {
+        if self.state != State::NotStarted {
+            return vec![];
+        }
+        match (process, end_within) {
+            (Some((pid, run)), None) => {
+                self.state = State::Running { pid, run, since };
+                vec![]
+            }
+            (Some((pid, run)), Some(grace)) => {
+                self.kill_at = now.checked_add(grace);
+                self.state = State::StopRequested { pid, run, since, after: After::Cleared };
+                vec![Action::SignalStop { pid }]
+            }
+            (None, _) => self.kill_tree(None, After::Cleared),
+        }
+    }
+
+    fn call_off(&mut self) -> Vec<Action> {
+        match &mut self.state {
+            State::Starting | State::Backoff { .. } => self.state = State::Stopped,
+            State::KillRequested { after: after @ After::StartAt { .. }, .. } => *after = After::Stopped,
+            _ => {}
+        }
+        vec![]
+    }
+
+    fn held_off(&self, now: Instant) -> Duration {
+        let since_start = self.last_start.map_or(Duration::MAX, |start| now.saturating_duration_since(start));
+        self.holdoff.saturating_sub(since_start)
     }
 
     /// Starts when the delay and the holdoff are over.
     fn start_after(&mut self, paced: Duration, now: Instant) -> Vec<Action> {
-        let since_start = self.last_start.map_or(Duration::MAX, |start| now.saturating_duration_since(start));
-        let delay = paced.max(self.holdoff.saturating_sub(since_start));
+        let delay = paced.max(self.held_off(now));
         match now.checked_add(delay) {
             Some(until) if !delay.is_zero() => {
                 self.state = State::Backoff { until };
@@ -578,8 +688,8 @@ impl Machine {
             State::Backoff { .. } => self.attempt_start(),
             State::StopRequested { pid, run, after, .. } => {
                 let after = match after {
-                    After::Hold | After::Stopped => After::Stopped,
-                    After::Start => After::Start,
+                    After::Hold | After::Stopped | After::Cleared => After::Stopped,
+                    after @ (After::Start | After::StartAt { .. }) => *after,
                     After::Release { .. } => After::Release { kill_at: None },
                 };
                 self.kill_tree(Some((*pid, *run)), after)

@@ -50,6 +50,13 @@ impl Bench {
         self
     }
 
+    fn survives(&mut self, is_ended: bool) -> &mut Self {
+        self.runs += 1;
+        let process = Some((7, RunId(self.runs)));
+        let end_within = is_ended.then_some(Duration::from_secs(10));
+        self.give(Input::Survived { process, since: self.now, end_within })
+    }
+
     fn exits(&mut self, status: ExitStatus) -> &mut Self {
         let run = RunId(self.runs);
         self.give(Input::Exited { run, status })
@@ -89,6 +96,14 @@ fn scenario(policy: RestartPolicy, line: &str) -> &'static str {
             "kill" => bench.give(Input::Kill),
             "restart" => bench.give(Input::Restart),
             "gone" => bench.give(Input::TreeGone),
+            "comes-back" => bench.give(Input::ComeBack { ran: Duration::ZERO }),
+            "survived" => bench.survives(false),
+            "ended" => bench.survives(true),
+            "left" => {
+                let (process, since, end_within) = (None, bench.now, None);
+                bench.give(Input::Survived { process, since, end_within })
+            }
+            "called-off" => bench.give(Input::CallOff),
             "expected" => bench.give(Input::ExpectedChanged),
             "release" => bench.give(Input::Release { grace: Duration::from_secs(5) }),
             "later" => {
@@ -105,6 +120,57 @@ fn scenario(policy: RestartPolicy, line: &str) -> &'static str {
         };
     }
     bench.word()
+}
+
+#[test]
+fn what_ends_while_its_floor_is_away_comes_back_when_nothing_is_left_and_its_delay_is_over() {
+    for (line, expected) in [
+        ("start comes-back", "running"),
+        ("start exit1 comes-back", "kill-requested"),
+        ("start exit1 comes-back gone", "running"),
+        ("start exit1 comes-back gone exit0 comes-back gone", "running"),
+        ("start exit1 comes-back called-off gone", "stopped"),
+        ("start exit1 comes-back stop gone", "killed"),
+        ("start exit1 comes-back start gone", "running"),
+        ("start exit1 comes-back release gone", "released"),
+        ("start exit1 comes-back gone called-off", "running"),
+    ] {
+        assert_eq!(scenario(RestartPolicy::Never, line), expected, "{line}");
+    }
+    let mut bench = Bench::new(RestartPolicy::Never);
+    bench.machine.rules.delays = vec![Duration::from_secs(2)];
+    bench.give(Input::Start).exits(ExitStatus::Code(1));
+    bench.give(Input::ComeBack { ran: Duration::ZERO }).give(Input::TreeGone);
+    assert_eq!((bench.word(), bench.log.as_slice()), ("backoff", ["kill".to_owned()].as_slice()));
+    let mut other = Bench { machine: bench.machine.clone(), now: bench.now, runs: bench.runs, log: vec![] };
+    assert_eq!(other.give(Input::CallOff).word(), "stopped");
+    bench.now += Duration::from_secs(2);
+    assert_eq!(bench.give(Input::Deadline).word(), "running");
+}
+
+#[test]
+fn what_has_survived_everybody_is_watched_or_ended_before_anything_is_started() {
+    for (line, expected) in [
+        ("survived", "running"),
+        ("survived start", "running"),
+        ("survived exit1", "running"),
+        ("survived stop signal", "stopped"),
+        ("ended", "stop-requested"),
+        ("ended later", "kill-requested"),
+        ("ended later signal gone", "stopped"),
+        ("ended signal", "kill-requested"),
+        ("ended signal gone", "stopped"),
+        ("ended start signal", "kill-requested"),
+        ("ended start signal gone", "running"),
+        ("ended release signal gone", "released"),
+        ("left", "kill-requested"),
+        ("left start", "kill-requested"),
+        ("left start gone", "running"),
+        ("left gone", "stopped"),
+        ("start survived", "running"),
+    ] {
+        assert_eq!(scenario(RestartPolicy::Always, line), expected, "{line}");
+    }
 }
 
 #[test]
@@ -134,6 +200,8 @@ fn the_table_of_ends_and_policies() {
         ("start kill gone signal start", ["running"; 5]),
         ("start restart signal", ["running"; 5]),
         ("start restart stop signal", ["stopped"; 5]),
+        ("start stop signal comes-back", ["stopped"; 5]),
+        ("start kill signal gone comes-back", ["killed"; 5]),
         ("mismatch", ["mismatch"; 5]),
         ("mismatch later", ["mismatch"; 5]),
         ("mismatch expected", ["running"; 5]),

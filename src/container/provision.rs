@@ -78,6 +78,8 @@ pub struct Provision {
     pub readiness: Readiness,
     /// A program that is not ready by then is killed, which counts as a failure.
     pub ready_timeout: Option<Duration>,
+    /// Once it is ready it says `WATCHDOG=1` at least so often; one that does not is aborted, then killed.
+    pub watchdog: Option<Duration>,
     pub resources: Resources,
 }
 
@@ -95,6 +97,9 @@ impl Provision {
         match self.readiness {
             Readiness::Newline { number } if !READY_NUMBERS.contains(&number) => {
                 Err(InvalidSpec::NoReadyNumber { number })
+            }
+            Readiness::Newline { .. } | Readiness::WhenRunning if self.watchdog.is_some() => {
+                Err(InvalidSpec::NoWatchdog)
             }
             Readiness::Newline { .. } | Readiness::Notify | Readiness::WhenRunning => Ok(()),
         }

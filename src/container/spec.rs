@@ -11,12 +11,13 @@ use thiserror::Error;
 
 use super::access::ConsoleAccess;
 use super::console::{ConsoleSpec, InvalidConsole};
+use super::permit::{LIMIT_MAX, Permit};
 use super::provision::{Provision, plain};
 use super::rules::{DELAYS_MAX, Rules, STARTS_MAX};
 
 pub const NAME_BYTES_MAX: usize = 255;
 /// Environment entries that the keeper sets: what a program is told of its descriptors must be true.
-pub const KEEPERS_OWN: [&str; 7] = [
+pub const KEEPERS_OWN: [&str; 9] = [
     "PROCYON_CONTAINER",
     "PROCYON_DOOR_FD",
     "PROCYON_LIBRARY",
@@ -24,6 +25,8 @@ pub const KEEPERS_OWN: [&str; 7] = [
     "PROCYON_CHECKSUMS_FD",
     "PROCYON_READY_FD",
     "NOTIFY_SOCKET",
+    "WATCHDOG_USEC",
+    "WATCHDOG_PID",
 ];
 pub const LOG_BYTES_MAX_DEFAULT: u64 = 10 * 1024 * 1024;
 pub const LOG_FILES_MAX_DEFAULT: u8 = 5;
@@ -60,7 +63,7 @@ impl ContainerName {
 
 /// Which part of the agent looks after a container. The name says it, so that their names never clash and each hears
 /// of its own alone: `poll` is an app, `container:poll` a configured container.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Floor {
     /// Process scripts.
     App,
@@ -68,12 +71,14 @@ pub enum Floor {
     Container,
     /// Process definitions.
     Process,
-    /// Runs of exec, eem and precommit scripts, by request id.
+    /// Runs of exec and eem scripts, by request id.
     Request,
+    /// Scripts that look at commits.
+    Judge,
 }
 
 impl Floor {
-    const PREFIXED: [Self; 3] = [Self::Container, Self::Process, Self::Request];
+    const PREFIXED: [Self; 4] = [Self::Container, Self::Process, Self::Request, Self::Judge];
 
     fn prefix(self) -> &'static str {
         match self {
@@ -81,6 +86,7 @@ impl Floor {
             Self::Container => "container:",
             Self::Process => "process:",
             Self::Request => "request:",
+            Self::Judge => "judge:",
         }
     }
 }
@@ -256,6 +262,16 @@ impl Default for Rlimits {
     }
 }
 
+/// What becomes of a program that has outlived the keeper and whoever held its descriptors.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum Survivors {
+    /// It is ended, so that it can be started anew with streams that somebody reads.
+    #[default]
+    End,
+    /// It runs on and is watched; what it prints is lost.
+    Adopt,
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ContainerSpec {
     pub name: ContainerName,
@@ -278,7 +294,10 @@ pub struct ContainerSpec {
     pub stop_signal: i32,
     pub terminal: Terminal,
     pub logs: LogSpec,
-    /// Restarts need the agent's permit even while the agent is away.
+    /// Each start is ordered by its floor; while that is away, the keeper goes by this.
+    pub permit: Option<Permit>,
+    pub survivors: Survivors,
+    /// Nothing is started again while the floor is away, whatever the permit holds.
     pub strict: bool,
     /// Containers that this one needs: at a shutdown it ends before them.
     pub after: Vec<ContainerName>,
@@ -307,6 +326,10 @@ pub enum InvalidSpec {
     StartLimit,
     #[error("readiness cannot be told on descriptor {number}: choose one of 3 to 9")]
     NoReadyNumber { number: i32 },
+    #[error("a watchdog needs a program that says that it is ready by notify")]
+    NoWatchdog,
+    #[error("a command of the permit may take {seconds} s, at most {} are allowed", LIMIT_MAX.as_secs())]
+    LongLimit { seconds: u64 },
 }
 
 impl ContainerSpec {
@@ -328,6 +351,8 @@ impl ContainerSpec {
             stop_signal: 15,
             terminal: Terminal::default(),
             logs,
+            permit: None,
+            survivors: Survivors::default(),
             strict: false,
             after: Vec::new(),
             access: Vec::new(),
@@ -385,6 +410,7 @@ impl ContainerSpec {
             plain(what, path)?;
         }
         self.provision.check()?;
+        self.permit.iter().try_for_each(Permit::check)?;
         if self.rules.delays.len() > DELAYS_MAX {
             let count = self.rules.delays.len();
             return Err(InvalidSpec::TooMany { what: "restart delays", count, count_max: DELAYS_MAX });

@@ -77,6 +77,11 @@ impl Proposal {
         self.diff.is_empty()
     }
 
+    /// The candidate that it is made of.
+    pub fn candidate(&self) -> Option<CandidateId> {
+        self.from
+    }
+
     /// Whether it was judged by what it touches alone.
     pub fn is_partial(&self) -> bool {
         matches!(self.next, Next::Part { .. })
@@ -369,6 +374,34 @@ impl Datastores {
             self.stage(proposal);
         }
         Spent { _staged: self.staged.pop_front() }
+    }
+
+    /// Whether running is still what the proposal was made for.
+    pub fn is_current(&self, proposal: &Proposal) -> bool {
+        proposal.base == self.version
+    }
+
+    /// Running as the proposal would make it. Nobody has prepared for it, and nothing comes of looking.
+    pub fn looked_at<T>(&mut self, proposal: &Proposal, look: impl FnOnce(&Tree) -> T) -> T {
+        self.stage(proposal);
+        let seen = look(&self.running);
+        self.unstage(proposal);
+        seen
+    }
+
+    /// The proposal with another outcome.
+    ///
+    /// # Errors
+    /// What is not valid about it.
+    pub fn amended(&self, proposal: &Proposal, next: Tree) -> Result<Proposal, Vec<Refusal>> {
+        self.propose_tree(next, proposal.from)
+    }
+
+    /// The candidate of a proposal that comes to nothing is as good as committed.
+    pub fn drop_candidate_of(&mut self, proposal: &Proposal) {
+        if let Some(id) = proposal.from {
+            self.discard(id);
+        }
     }
 
     /// The candidate as it is, before it is brought onto a running that may be taken back.

@@ -456,6 +456,10 @@ fn the_marks_that_edits_left_behind_decide_nothing() {
         ("defaults after a restart, one", 961_601_713_396_437_004),
         ("defaults after a restart, two", 722_060_430_423_641_405),
         ("a default in a unique that is not there", 16_697_315_409_235_035_606),
+        (
+            "a commit taken back, whose last thing in a container goes before the old one is there again",
+            770_597_441_011_021_864,
+        ),
         ("a default that came while its when was true, then was written", 17_256_298_952_338_088_002),
         ("a default whose when counts entries, of which a fragment has few", 14_642_204_990_113_524_105),
     ] {

@@ -3,7 +3,7 @@
 //! A refusal names a node. What is given up for it are the changes at that node or below it; where there are none, those
 //! around it, as near as there are any. What is given up is as in running, and the rest as in the candidate.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::candidate::{Candidate, ancestors, take_over};
 use super::{CandidateId, Datastores, Kept};
@@ -12,7 +12,7 @@ use crate::yang::fragment;
 use crate::yang::tree::{Node, Tree};
 
 /// What has to be given up because of a refusal.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Blamed {
     /// Of changes, the topmost ones.
     pub paths: Vec<String>,
@@ -21,21 +21,29 @@ pub struct Blamed {
 }
 
 impl Datastores {
-    /// The changes of a candidate that a refusal at `path` is about.
-    pub fn blamed(&mut self, id: CandidateId, path: &str) -> Blamed {
-        let Some((old, new)) = self.edited_part(id) else { return Blamed { paths: Vec::new(), is_named: false } };
+    /// The changes of a candidate that refusals at `paths` are about.
+    pub fn blamed<'p>(&mut self, id: CandidateId, paths: impl IntoIterator<Item = &'p str>) -> Vec<Blamed> {
+        let Some((old, new)) = self.edited_part(id) else { return Vec::new() };
         let changed: BTreeSet<String> =
             Diff::between(old, new).changes().into_iter().map(|change| change.path).collect();
-        let above: Vec<&str> = if path.len() > 1 { ancestors(path).collect() } else { Vec::new() };
-        for (distance, scope) in [path].into_iter().chain(above.into_iter().rev()).chain(["/"]).enumerate() {
-            let paths = topmost_within(&changed, scope);
-            if !paths.is_empty() {
-                let whole = |path: &String| without_key(new, old, path);
-                let paths: BTreeSet<String> = paths.iter().map(whole).collect();
-                return Blamed { paths: paths.into_iter().collect(), is_named: distance == 0 };
-            }
-        }
-        Blamed { paths: Vec::new(), is_named: false }
+        // Many refusals may stand below one node.
+        let mut known: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+        let mut within = |scope: &'p str| -> Vec<String> {
+            let paths = known.entry(scope).or_insert_with(|| {
+                topmost_within(&changed, scope).iter().map(|path| without_key(new, old, path)).collect()
+            });
+            paths.clone()
+        };
+        let blamed = |path: &'p str| {
+            let mut scopes: Vec<&str> = ["/"].into_iter().chain(ancestors(path)).chain([path]).collect();
+            scopes.dedup();
+            let found = scopes.into_iter().rev().enumerate().find_map(|(distance, scope)| {
+                let paths = within(scope);
+                (!paths.is_empty()).then_some(Blamed { paths, is_named: distance == 0 })
+            });
+            found.unwrap_or_default()
+        };
+        paths.into_iter().map(blamed).collect()
     }
 
     /// Makes the candidate what `whole` was, but for what is given up.

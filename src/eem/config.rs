@@ -70,6 +70,12 @@ pub(super) enum Watches {
         name: String,
         pattern: Option<Regex>,
     },
+    Alarm {
+        alarm_type: Option<String>,
+        resource: Option<String>,
+        /// `cleared` too, or nothing for any.
+        severity: Option<String>,
+    },
     File {
         path: String,
     },
@@ -84,6 +90,7 @@ impl Watches {
             Self::Track { .. } => "track",
             Self::App { .. } => "app",
             Self::Notification { .. } => "notification",
+            Self::Alarm { .. } => "alarm",
             Self::File { .. } => "file",
         }
     }
@@ -237,6 +244,10 @@ fn read_watches(kinds: &Element) -> Result<Watches, (&'static str, String)> {
             name: owned(notification, "name").unwrap_or_default(),
             pattern: matching.map_err(|why| ("type/procyon-eem:notification/pattern", why))?,
         });
+    }
+    if let Some(alarm) = kinds.child("alarm") {
+        let (alarm_type, resource) = (owned(alarm, "alarm-type"), owned(alarm, "resource"));
+        return Ok(Watches::Alarm { alarm_type, resource, severity: owned(alarm, "severity") });
     }
     if let Some(file) = kinds.child("file") {
         return Ok(Watches::File { path: owned(file, "path").unwrap_or_default() });

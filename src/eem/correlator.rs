@@ -15,9 +15,12 @@ use chrono::{Local, TimeZone as _};
 use super::config::{Config, Trigger, Watches};
 use super::facts::Facts;
 use super::happening::Happening;
+use crate::yang::xml;
 
 /// The status of an app in which the objects that follow it are up.
 const UP: &str = "started";
+/// What tells of alarms.
+const ALARM: &str = "ietf-alarms:alarm-notification";
 
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Moment {
@@ -177,7 +180,11 @@ impl Correlator {
                     _ => false,
                 });
                 let facts = vec![("notification_name", name.clone()), ("notification_xml", xml.clone())];
-                self.all(&names, None, facts, moment)
+                let mut firings = self.all(&names, None, facts, moment);
+                if name == ALARM {
+                    firings.extend(self.alarmed(xml, moment));
+                }
+                firings
             }
             Happening::File { path } => {
                 let names =
@@ -185,6 +192,34 @@ impl Correlator {
                 self.all(&names, None, vec![("file_path", path.clone())], moment)
             }
         }
+    }
+
+    /// An alarm was raised, changed or cleared.
+    fn alarmed(&mut self, xml: &str, moment: Moment) -> Vec<Firing> {
+        let Ok(elements) = xml::parse(xml.as_bytes()) else { return Vec::new() };
+        let Some(alarm) = elements.first() else { return Vec::new() };
+        let text = |name: &str| alarm.children.iter().find(|child| &*child.name == name).map(|leaf| leaf.text.clone());
+        let resource = text("resource").unwrap_or_default();
+        let severity = text("perceived-severity").unwrap_or_default();
+        // An identity; its prefix is whoever wrote it down's.
+        let alarm_type = text("alarm-type-id").unwrap_or_default();
+        let local = |name: &str| name.rsplit(':').next().unwrap_or_default().to_owned();
+        let is = |wanted: &Option<String>, found: &str| wanted.as_deref().is_none_or(|wanted| wanted == found);
+        let names = self.names(|trigger| match &trigger.watches {
+            Watches::Alarm { alarm_type: wanted, resource: on, severity: of } => {
+                is(on, &resource)
+                    && is(of, &severity)
+                    && wanted.as_deref().is_none_or(|wanted| local(wanted) == local(&alarm_type))
+            }
+            _ => false,
+        });
+        let facts = vec![
+            ("alarm_type", local(&alarm_type)),
+            ("alarm_resource", resource),
+            ("alarm_severity", severity),
+            ("alarm_text", text("alarm-text").unwrap_or_default()),
+        ];
+        self.all(&names, None, facts, moment)
     }
 
     /// An app went up or down, and with it what follows it.

@@ -168,6 +168,32 @@ fn notifications_and_files_are_told_apart() {
 }
 
 #[test]
+fn alarms_are_told_apart_by_type_resource_and_severity() {
+    let alarm = |of: &[(&'static str, &str)]| {
+        Element::node("alarm", of.iter().map(|(name, value)| leaf(name, value)).collect())
+    };
+    let triggers = vec![
+        trigger("failed", alarm(&[("alarm-type", "PROCESS_FAILED"), ("severity", "critical")]), vec![]),
+        trigger("poller", alarm(&[("resource", "/p:poller")]), vec![]),
+        trigger("over", alarm(&[("severity", "cleared")]), vec![]),
+    ];
+    let names = ["failed", "poller", "over"];
+    let policies = names.map(|name| policy(name, leaf("event", name), vec![])).to_vec();
+    let mut bench = Bench::new(triggers, policies);
+    let mut alarm = |second: u64, resource: &str, severity: &str| {
+        let xml = format!(
+            "<alarm-notification xmlns='urn:a'><resource>{resource}</resource><alarm-type-id>x:PROCESS_FAILED</alarm-type-id>\
+             <perceived-severity>{severity}</perceived-severity><alarm-text>it ended</alarm-text></alarm-notification>"
+        );
+        let name = "ietf-alarms:alarm-notification".to_owned();
+        bench.happen(second, &Happening::Notification { name, xml })
+    };
+    assert_eq!(alarm(0, "/p:poller", "critical"), ["failed", "poller"]);
+    assert_eq!(alarm(1, "/p:other", "warning"), NOBODY);
+    assert_eq!(alarm(2, "/p:other", "cleared"), ["over"]);
+}
+
+#[test]
 fn a_script_learns_what_happened() {
     let mut bench = Bench::new(
         vec![trigger("e", log("x"), vec![leaf("occurrence", "2")])],

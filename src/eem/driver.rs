@@ -153,7 +153,10 @@ impl Hands {
         self.runs.retain(|name, _| config.actions.contains_key(name));
         self.requests.retain(|name, _| config.actions.contains_key(name));
         self.files.watch(&config);
-        let wants = config.triggers.values().any(|trigger| matches!(trigger.watches, Watches::Notification { .. }));
+        let wants = config
+            .triggers
+            .values()
+            .any(|trigger| matches!(trigger.watches, Watches::Notification { .. } | Watches::Alarm { .. }));
         self.wants_notifications.send_replace(wants);
         self.correlator.configure(config, moment());
     }

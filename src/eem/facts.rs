@@ -50,7 +50,8 @@ fn kind_number(kind: &str) -> u64 {
         "track" => 3,
         "app" => 4,
         "notification" => 5,
-        _ => 6,
+        "file" => 6,
+        _ => 7,
     }
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::console::{Connect, Console};
 use crate::container::provision::{Readiness, WhenMissing};
 use crate::container::rules::StartLimit;
+use crate::container::spec::Survivors;
 use crate::yang::value::Element;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -69,12 +70,14 @@ pub struct Definition {
     pub start_limit: Option<StartLimit>,
     pub readiness: Option<Readiness>,
     pub ready_timeout: Option<Duration>,
+    pub watchdog: Option<Duration>,
     pub terminal: Option<Terminal>,
     pub console: Console,
     pub after: Vec<String>,
     pub before: Vec<String>,
     pub start_at_boot: Option<bool>,
     pub on_change: Option<OnChange>,
+    pub survivors: Option<Survivors>,
 }
 
 /// One entry of the list of containers.
@@ -153,6 +156,7 @@ impl Definition {
             }),
             readiness: element.child("readiness").and_then(readiness),
             ready_timeout: within("readiness", "timeout").as_deref().and_then(seconds),
+            watchdog: within("readiness", "watchdog").as_deref().and_then(seconds).filter(|every| !every.is_zero()),
             terminal: element.child("terminal").map(|terminal| Terminal {
                 rows: number(terminal.text_of("rows")),
                 columns: number(terminal.text_of("columns")),
@@ -164,6 +168,10 @@ impl Definition {
             on_change: element.text_of("on-change").map(|text| match text {
                 "next-start" => OnChange::NextStart,
                 _ => OnChange::Restart,
+            }),
+            survivors: element.text_of("survivors").map(|text| match text {
+                "adopt" => Survivors::Adopt,
+                _ => Survivors::End,
             }),
         }
     }
@@ -202,12 +210,14 @@ impl Definition {
             start_limit: own.start_limit.or(below.start_limit),
             readiness: own.readiness.or(below.readiness),
             ready_timeout: own.ready_timeout.or(below.ready_timeout),
+            watchdog: own.watchdog.or(below.watchdog),
             terminal: own.terminal.or(below.terminal),
             console: own.console.over(&below.console),
             after: list(own.after, &below.after),
             before: list(own.before, &below.before),
             start_at_boot: own.start_at_boot.or(below.start_at_boot),
             on_change: own.on_change.or(below.on_change),
+            survivors: own.survivors.or(below.survivors),
         }
     }
 }

@@ -71,7 +71,9 @@ const STARTED_WITH: [Part; 12] = [
     ("limits", |one, other| one.rlimits != other.rlimits),
     ("resources", |one, other| one.provision.resources != other.provision.resources),
     ("new-privileges", |one, other| one.no_new_privs != other.no_new_privs),
-    ("readiness", |one, other| one.provision.readiness != other.provision.readiness),
+    ("readiness", |one, other| {
+        (one.provision.readiness, one.provision.watchdog) != (other.provision.readiness, other.provision.watchdog)
+    }),
     ("terminal", |one, other| (one.terminal, one.provision.window) != (other.terminal, other.provision.window)),
 ];
 
@@ -80,7 +82,7 @@ const PREPARED_WITH: [Part; 2] = [
     ("required-path", |one, other| one.provision.required != other.provision.required),
 ];
 
-const LIVE: [Part; 6] = [
+const LIVE: [Part; 7] = [
     ("restart", |one, other| {
         (one.restart, one.holdoff, &one.rules.delays, one.rules.start_limit)
             != (other.restart, other.holdoff, &other.rules.delays, other.rules.start_limit)
@@ -90,6 +92,7 @@ const LIVE: [Part; 6] = [
     ("after", |one, other| one.after != other.after),
     ("console", |one, other| one.console != other.console),
     ("access", |one, other| one.access != other.access),
+    ("survivors", |one, other| one.survivors != other.survivors),
 ];
 
 fn differing(parts: &[Part], before: &ContainerSpec, after: &ContainerSpec) -> Vec<&'static str> {

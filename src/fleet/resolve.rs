@@ -98,6 +98,7 @@ pub fn resolve(entry: &Entry, template: Option<&Definition>, places: &Places) ->
     }
     let has_terminal = definition.terminal.is_some() || definition.connect.is_some();
     spec.terminal = if has_terminal { Terminal::Pty } else { Terminal::Pipes };
+    spec.survivors = definition.survivors.unwrap_or_default();
     spec.provision = filler.provision(&definition)?;
     if definition.connect.is_some() {
         // Ready is connected.
@@ -211,6 +212,7 @@ impl Filler<'_> {
             required: definition.required_paths.iter().map(required).collect::<Result<_, Refusal>>()?,
             readiness: definition.readiness.unwrap_or(Readiness::WhenRunning),
             ready_timeout: definition.ready_timeout,
+            watchdog: definition.watchdog,
             resources: Resources { memory_bytes: definition.memory, processes: definition.processes },
         })
     }

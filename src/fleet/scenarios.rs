@@ -53,6 +53,8 @@ fn state(name: &str, phase: Phase, run: u32) -> ContainerState {
         output_bytes: 0,
         viewers: 0,
         outdated: false,
+        daemon: None,
+        console_lost: false,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::effect::Effect;
 use super::manager::{Manager, Member};
-use crate::container::machine::ExitStatus;
+use crate::container::machine::{ExitStatus, signal_in_words};
 use crate::keeper::exits::ExitRecord;
 use crate::keeper::protocol::{self, Abilities, ContainerState, Phase, Reason};
 use crate::yang::value::Element;
@@ -62,12 +62,15 @@ pub fn why(manager: &Manager, name: &str, member: &Member, clock: &Clock<'_>) ->
         Reason::StartFailed { why } => Some(why.to_string()),
         _ => None,
     };
-    let last = observed.last_exit.map(exit_in_words).unwrap_or_else(|| "ended".to_owned());
+    let last = observed.last_exit.map(|exit| exit.to_string()).unwrap_or_else(|| "ended".to_owned());
     match observed.phase {
         Phase::Starting => {
             observed.waiting_for.as_ref().map(|path| format!("starts when {} is there", path.display())).or(failed)
         }
         Phase::Running if !observed.ready => Some("runs, and has not said yet that it is ready".to_owned()),
+        Phase::Running if observed.console_lost => {
+            Some(format!("running, console lost: it has outlived its keeper; restart {name} makes it heard again"))
+        }
         Phase::Running if observed.outdated => {
             Some(format!("runs as it was begun; its definition has changed since: restart {name} takes it up"))
         }
@@ -94,21 +97,6 @@ pub fn why(manager: &Manager, name: &str, member: &Member, clock: &Clock<'_>) ->
         | Phase::ExitSuccess
         | Phase::Mismatch => None,
     }
-}
-
-fn exit_in_words(exit: ExitStatus) -> String {
-    match exit {
-        ExitStatus::Code(code) => format!("exited with code {code}"),
-        ExitStatus::Signal { number, core } => {
-            format!("ended by {}{}", signal_name(number), if core { ", with a core" } else { "" })
-        }
-        ExitStatus::Unknown => "ended, nobody knows how".to_owned(),
-        ExitStatus::NotSpawned => "could not be started".to_owned(),
-    }
-}
-
-fn signal_name(number: i32) -> String {
-    nix::sys::signal::Signal::try_from(number).map_or_else(|_| number.to_string(), |signal| signal.to_string())
 }
 
 pub fn host(abilities: &Abilities) -> Element {
@@ -161,6 +149,7 @@ fn run(observed: &ContainerState, clock: &Clock<'_>) -> Vec<Element> {
     children.extend(Element::leaf_if("next-restart", observed.next_restart_unix_ms.map(clock.time_of)));
     children.push(Element::leaf("restarts", observed.restarts));
     children.push(Element::leaf("outdated", observed.outdated));
+    children.push(Element::leaf("console-lost", observed.console_lost));
     children.push(Element::leaf("viewers", observed.viewers));
     children.push(Element::leaf("output-bytes", observed.output_bytes));
     children.push(Element::leaf("log-bytes-lost", observed.log_bytes_dropped));
@@ -175,7 +164,7 @@ fn exit(record: &ExitRecord, with_lines: bool, clock: &Clock<'_>) -> Element {
     children.push(Element::leaf("ended", (clock.time_of)(record.ended_unix_ms)));
     match record.status {
         ExitStatus::Code(code) => children.push(Element::leaf("code", code)),
-        ExitStatus::Signal { number, .. } => children.push(Element::leaf("signal", signal_name(number))),
+        ExitStatus::Signal { number, .. } => children.push(Element::leaf("signal", signal_in_words(number))),
         ExitStatus::Unknown | ExitStatus::NotSpawned => {}
     }
     children.extend(Element::leaf_if("core", record.core.as_ref()));

@@ -427,6 +427,7 @@ impl Session {
             meanwhile: VecDeque::new(),
             behind: false,
         };
+        session.unsent.extend(floor.map(|floor| encode(&Down::Attend { floor })));
         session.ask_for_page(None);
         session
     }

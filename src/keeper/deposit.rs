@@ -8,6 +8,8 @@
 //!   | <------ deposit, deposit, fetched |
 //!   | <-- reaped pid status time        |  orphans, to the keeper only; those of a dead keeper wait for the next
 //!   | <-- refused KEY why               |  a bound was met: this deposit will not survive the ward
+//!   | ready --------------------------> |  it serves
+//!   | <-- ping; alive ----------------> |  now and then; who does not answer for long is killed, and started anew
 //! ```
 //! One frame a deposit over an inherited `SOCK_SEQPACKET` descriptor, whose number follows `--deposit-fd`. A put is not
 //! answered: once it is in the socket's queue it outlives the sender, and the custodian empties that queue before it
@@ -64,6 +66,10 @@ pub(super) enum Ask {
     Seen {
         number: u64,
     },
+    /// It serves; from here on it answers when it is asked whether it still turns.
+    Ready,
+    /// The answer.
+    Alive,
 }
 
 /// What the custodian says.
@@ -82,6 +88,8 @@ pub(super) enum Tell {
         number: u64,
         notice: Notice,
     },
+    /// Whether the ward still turns. Asked of those only that are [`Ask::Ready`].
+    Ping,
 }
 
 /// One thing left with the custodian.
@@ -142,6 +150,11 @@ impl DepositClient {
         self.send(&Ask::Drop { key: key.to_owned() }, &[])
     }
 
+    /// Says that this ward serves. Who says so must look for notices from then on: one that does not is taken for hung.
+    pub fn ready(&self) -> nix::Result<()> {
+        self.send(&Ask::Ready, &[])
+    }
+
     /// All that this ward, in this life or an earlier one, has left; in the order of the keys.
     pub fn fetch(&mut self) -> nix::Result<Vec<Deposited>> {
         self.fetches = self.fetches.wrapping_add(1);
@@ -162,6 +175,7 @@ impl DepositClient {
                 Tell::Fetched { number } if number == wanted => return Ok(deposits),
                 Tell::Deposit { .. } | Tell::Fetched { .. } => {}
                 Tell::Notice { number, notice } => self.keep(number, notice),
+                Tell::Ping => self.send(&Ask::Alive, &[])?,
             }
         }
     }
@@ -190,6 +204,7 @@ impl DepositClient {
                 Some((Tell::Notice { number, notice }, _)) => return Ok(Some((number, notice))),
                 // What is left of a fetch that was given up.
                 Some((Tell::Deposit { .. } | Tell::Fetched { .. }, _)) => {}
+                Some((Tell::Ping, _)) => self.send(&Ask::Alive, &[])?,
                 None => return Ok(None),
             }
         }

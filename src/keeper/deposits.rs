@@ -30,6 +30,8 @@ pub trait Deposit {
     /// One child of a predecessor that has ended; `Ok(None)` when there is none now. An error means that the other side
     /// is gone: the keeper carries on without.
     fn reaped(&mut self) -> nix::Result<Option<Orphan>>;
+    /// The keeper serves.
+    fn ready(&mut self) -> nix::Result<()>;
 }
 
 /// As the custodian has reaped it.
@@ -64,6 +66,10 @@ impl Deposit for Nobody {
     fn reaped(&mut self) -> nix::Result<Option<Orphan>> {
         Ok(None)
     }
+
+    fn ready(&mut self) -> nix::Result<()> {
+        Ok(())
+    }
 }
 
 impl Deposit for DepositClient {
@@ -81,6 +87,10 @@ impl Deposit for DepositClient {
 
     fn notices(&self) -> Option<BorrowedFd<'_>> {
         Some(self.as_fd())
+    }
+
+    fn ready(&mut self) -> nix::Result<()> {
+        DepositClient::ready(self)
     }
 
     fn reaped(&mut self) -> nix::Result<Option<Orphan>> {
@@ -118,6 +128,7 @@ pub enum Role {
     ConsoleListener,
     ReadyPipe,
     Notify,
+    Daemon,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -137,6 +148,9 @@ pub struct Record {
     pub asked: Option<Asker>,
     /// Which listeners of its console are open; their descriptors come in this order.
     pub open_listeners: Vec<u8>,
+    pub by_permit: bool,
+    /// Process id and start time of the daemon that the start command has left.
+    pub daemon: Option<(i32, u64)>,
     pub roles: Vec<Role>,
 }
 
@@ -148,6 +162,7 @@ pub struct RunFacts {
     pub ready_in: Option<Duration>,
     pub outdated: bool,
     pub uid: u32,
+    pub is_deaf: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -6,19 +6,24 @@
 
 mod adopt;
 mod consoles;
+mod daemons;
+mod ending;
 mod links;
 mod listeners;
 mod orders;
+mod permits;
 mod readiness;
 mod runs;
 mod speaking;
 mod streams;
+mod survivors;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
@@ -29,16 +34,18 @@ use thiserror::Error;
 use tracing::{info, warn};
 
 use super::deposits::Deposit;
+use super::exits::ExitRecord;
 use super::gate::Frozen;
 use super::held::{Held, Moment};
 use super::launch::{LAUNCHER, RootId};
 use super::link::Link;
 use super::run_ids::RunIds;
+use super::survivors::Survivors;
 use super::viewer::Viewer;
 use super::worker::Workers;
 use crate::container::machine::Input;
 use crate::container::provision::READY_NUMBERS;
-use crate::container::spec::{ContainerName, Sha256};
+use crate::container::spec::{ContainerName, ContainerSpec, Floor, Sha256};
 use crate::sys::cgroup::Groups;
 use crate::sys::low::LowNumbers;
 use crate::sys::{memfd, process};
@@ -78,6 +85,8 @@ enum Source {
     Door(u32),
     Notify(u32),
     ReadyPipe(u32),
+    /// A daemon that a start command has left.
+    Daemon(u32),
 }
 
 impl Source {
@@ -96,6 +105,7 @@ impl Source {
             Self::Door(id) => (10, id),
             Self::Notify(id) => (11, id),
             Self::ReadyPipe(id) => (12, id),
+            Self::Daemon(id) => (13, id),
         };
         kind << 32 | u64::from(id)
     }
@@ -116,6 +126,7 @@ impl Source {
             10 => Self::Door(id),
             11 => Self::Notify(id),
             12 => Self::ReadyPipe(id),
+            13 => Self::Daemon(id),
             _ => return None,
         })
     }
@@ -127,6 +138,12 @@ impl Source {
 pub fn main(root: &Path, deposit: Box<dyn Deposit>, alone: bool) -> Result<(), KeeperError> {
     let mut driver = Driver::open(root, deposit, alone)?;
     driver.adopt();
+    if driver.held.is_empty() {
+        driver.look_for_survivors();
+    }
+    if let Err(error) = driver.deposit.ready() {
+        warn!(%error, "the custodian is not told that the keeper serves");
+    }
     info!(socket = %driver.socket_path.display(), containers = driver.held.len(), "keeper serves");
     driver.serve()
 }
@@ -169,13 +186,18 @@ struct Driver {
     next_id: u32,
     next_ticket: u64,
     next_place: u64,
-    shutdown: Option<Shutdown>,
-}
-
-struct Shutdown {
-    grace: Duration,
-    waiters: Vec<(u32, u64)>,
-    asked: BTreeSet<u32>,
+    shutdown: Option<ending::Shutdown>,
+    /// What nobody held when this keeper began, until its container is defined again.
+    survivors: BTreeMap<ContainerName, Survivors>,
+    /// How runs have ended in this turn of the loop.
+    ends: Vec<(Arc<ContainerSpec>, ExitRecord)>,
+    /// Ends that workers write down now.
+    unrecorded: usize,
+    /// Commands of permits that are ours to reap.
+    helpers: HashMap<i32, u32>,
+    /// Since when nobody has ordered the starts of a floor; for one that is not here, since the keeper began.
+    away: BTreeMap<Floor, Instant>,
+    began: Instant,
 }
 
 impl Driver {
@@ -250,6 +272,12 @@ impl Driver {
             next_ticket: 0,
             next_place: 0,
             shutdown: None,
+            survivors: BTreeMap::new(),
+            ends: Vec::new(),
+            unrecorded: 0,
+            helpers: HashMap::new(),
+            away: BTreeMap::new(),
+            began: moment().now,
         };
         let watch = |fd, source| driver.watch(fd, source, EpollFlags::EPOLLIN).map_err(system("watching a descriptor"));
         watch(driver.signals.as_fd(), Source::Signals)?;
@@ -264,7 +292,8 @@ impl Driver {
     fn serve(&mut self) -> Result<(), KeeperError> {
         let mut events = [EpollEvent::empty(); EVENTS_PER_TURN_MAX];
         loop {
-            if self.shutdown.as_ref().is_some_and(|_| self.held.is_empty()) {
+            self.record_ends();
+            if self.shutdown.as_ref().is_some_and(|it| self.held.is_empty() && (self.unrecorded == 0 || it.is_late)) {
                 self.finish();
                 return Ok(());
             }
@@ -299,6 +328,7 @@ impl Driver {
             Source::Door(id) => self.somebody_knocks(id),
             Source::Notify(slot) => self.notify_came(slot),
             Source::ReadyPipe(slot) => self.ready_pipe_came(slot),
+            Source::Daemon(slot) => self.daemon_ended(slot),
         }
     }
 
@@ -319,6 +349,8 @@ impl Driver {
         while let Some(reaped) = process::reap_one() {
             if let Some(slot) = self.pids.remove(&reaped.pid) {
                 self.ended(slot, reaped.raw_status, Some(reaped.usage));
+            } else {
+                self.helper_ended(reaped.pid, reaped.raw_status);
             }
         }
     }
@@ -338,6 +370,10 @@ impl Driver {
                 break;
             }
             self.timers.pop_first();
+            if slot == ending::NO_SLOT {
+                self.shutdown_takes_too_long();
+                continue;
+            }
             if let Some(held) = self.held.get_mut(&slot) {
                 held.timer = None;
             }
@@ -346,6 +382,10 @@ impl Driver {
             self.checks_due(slot, now);
             self.not_ready_in_time(slot, now);
             self.try_doors_again_if_due(slot, now);
+            self.helper_late(slot, now);
+            self.farewell_late(slot, now);
+            self.seek_again_if_due(slot, now);
+            self.come_back_if_due(slot, now);
             self.give(slot, Input::Deadline);
         }
     }
@@ -381,7 +421,10 @@ impl Driver {
         loop {
             self.next_id = self.next_id.wrapping_add(1);
             let id = self.next_id;
-            let used = self.held.contains_key(&id) || self.links.contains_key(&id) || self.doors.contains_key(&id);
+            let used = id == ending::NO_SLOT
+                || self.held.contains_key(&id)
+                || self.links.contains_key(&id)
+                || self.doors.contains_key(&id);
             if !used && !self.viewers.contains_key(&id) {
                 return id;
             }
@@ -390,6 +433,7 @@ impl Driver {
 
     fn finish(&mut self) {
         let Some(shutdown) = self.shutdown.take() else { return };
+        self.end_survivors();
         for (link, id) in shutdown.waiters {
             self.answer(link, id, Ok(super::protocol::Answer::Done), vec![]);
         }

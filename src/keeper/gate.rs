@@ -153,7 +153,7 @@ fn make_given_folder(folder: &Folder, account: Option<&spawn::Account>) -> Resul
     fs::set_permissions(path, fs::Permissions::from_mode(folder.mode)).map_err(refused)
 }
 
-fn account(name: &str) -> Result<spawn::Account, KeeperRefusal> {
+pub(super) fn account(name: &str) -> Result<spawn::Account, KeeperRefusal> {
     match spawn::account(name) {
         Ok(Some(account)) => Ok(account),
         Ok(None) => Err(KeeperRefusal::NoSuchAccount { user: name.to_owned() }),

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::console::Console;
+use super::daemons::Daemon;
 use super::deposits::{LastRun, Record, Role, RunFacts};
 use super::exits::{ExitRecord, LINES_MAX};
 use super::gate::Frozen;
@@ -55,12 +56,49 @@ pub struct Run {
     pub ready_pipe: Option<OwnedFd>,
     /// It has said so.
     pub is_ready: bool,
-    /// When it is killed if it has not.
+    /// When it is ended if it has not, or, once it is ready, if it has not said that it still turns.
     pub ready_by: Option<Instant>,
+    /// Its watchdog has had it aborted.
+    pub is_aborted: bool,
     /// The definition has changed since.
     pub outdated: bool,
     /// The account it runs as.
     pub uid: u32,
+    /// It has outlived whoever held its streams: nobody sees what it prints.
+    pub is_deaf: bool,
+}
+
+/// A command of a permit.
+#[derive(Debug)]
+pub struct Helping {
+    pub purpose: Purpose,
+    pub serial: u64,
+    pub until: Option<Instant>,
+    /// `None` until its account is found.
+    pub pid: Option<i32>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    Test { attempt: u64 },
+    Stop,
+}
+
+/// How far the end of one with a permit has come, when the whole house ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Farewell {
+    /// Its stop command was run.
+    Command { until: Option<Instant> },
+    /// Its daemon was sent the stop signal.
+    Signal { until: Option<Instant> },
+}
+
+impl Farewell {
+    fn until(self) -> Option<Instant> {
+        match self {
+            Self::Command { until } | Self::Signal { until } => until,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -100,6 +138,20 @@ pub struct Held {
     pub output_bytes: u64,
     /// Who asked for the end that is under way.
     pub asked: Option<Asker>,
+    /// The present start was not ordered: the keeper goes by the permit.
+    pub by_permit: bool,
+    /// When the keeper starts it again by itself.
+    pub come_back_at: Option<Instant>,
+    /// A command of the permit that is under way.
+    pub helper: Option<Helping>,
+    pub helper_serial: u64,
+    /// What its start command has left.
+    pub daemon: Option<Daemon>,
+    /// When to look for a daemon again, and until when.
+    pub sought: Option<(Instant, Instant)>,
+    /// A worker looks.
+    pub is_seeking: bool,
+    pub farewell: Option<Farewell>,
     /// Orders that wait for the release: link and id.
     pub release_waiters: Vec<(u32, u64)>,
     pub published: Option<ContainerState>,
@@ -137,6 +189,14 @@ impl Held {
             status_text: None,
             output_bytes: 0,
             asked: None,
+            by_permit: false,
+            come_back_at: None,
+            helper: None,
+            helper_serial: 0,
+            daemon: None,
+            sought: None,
+            is_seeking: false,
+            farewell: None,
             release_waiters: Vec::new(),
             published: None,
             timer: None,
@@ -148,9 +208,13 @@ impl Held {
     pub fn deadline(&self) -> Option<Instant> {
         let look_again = self.run.as_ref().and_then(|run| run.look_again).map(|(at, _)| at);
         let ready_by = self.run.as_ref().and_then(|run| run.ready_by);
-        let doors = self.console.try_again;
-        [self.machine.deadline(), self.kill_again, self.check_by, self.check_again, look_again, ready_by, doors]
+        let helper = self.helper.as_ref().and_then(|helper| helper.until);
+        let sought = self.sought.filter(|_| !self.is_seeking).map(|(again, _)| again);
+        let farewell = self.farewell.and_then(Farewell::until);
+        let of_start = [self.check_by, self.check_again, look_again, ready_by];
+        [self.machine.deadline(), self.kill_again, helper, sought, farewell, self.come_back_at, self.console.try_again]
             .into_iter()
+            .chain(of_start)
             .flatten()
             .min()
     }
@@ -191,6 +255,8 @@ impl Held {
             output_bytes: self.output_bytes,
             viewers: u32::try_from(self.console.viewers.len()).unwrap_or(u32::MAX),
             outdated: run.is_some_and(|run| run.outdated),
+            daemon: self.daemon.as_ref().map(|daemon| daemon.pid),
+            console_lost: run.is_some_and(|run| run.is_deaf),
         }
     }
 
@@ -288,6 +354,7 @@ impl Held {
             run.and_then(|run| run.terminal.as_ref()).map(|fd| (Role::TerminalMaster, fd.as_fd())),
             run.and_then(|run| run.ready_pipe.as_ref()).map(|fd| (Role::ReadyPipe, fd.as_fd())),
             self.notify.as_ref().map(|fd| (Role::Notify, fd.as_fd())),
+            self.daemon.as_ref().map(|daemon| (Role::Daemon, daemon.pidfd.as_fd())),
         ]
         .into_iter()
         .flatten()
@@ -309,6 +376,7 @@ impl Held {
                 ready_in: run.ready_by.map(|at| at.saturating_duration_since(moment.now)),
                 outdated: run.outdated,
                 uid: run.uid,
+                is_deaf: run.is_deaf,
             }),
             output_bytes: self.output_bytes,
             asked: self.asked.clone(),
@@ -318,6 +386,8 @@ impl Held {
                 .filter(|(_, listener)| listener.socket.is_some())
                 .map(|(at, _)| at)
                 .collect(),
+            by_permit: self.by_permit,
+            daemon: self.daemon.as_ref().map(|daemon| (daemon.pid, daemon.start)),
             roles: fds.iter().map(|(role, _)| *role).collect(),
         };
         (record, fds.into_iter().map(|(_, fd)| fd).collect())
@@ -347,6 +417,8 @@ impl Held {
         held.notify = take(Role::Notify);
         held.output_bytes = record.output_bytes;
         held.asked = record.asked;
+        held.by_permit = record.by_permit;
+        held.daemon = record.daemon.and_then(|(pid, start)| Some(Daemon { pid, start, pidfd: take(Role::Daemon)? }));
         held.defined_unix_ms = record.defined_unix_ms;
         held.place = record.place;
         held.last = record.last;
@@ -372,9 +444,11 @@ impl Held {
                 look_again: None,
                 ready_pipe: take(Role::ReadyPipe),
                 is_ready: facts.is_ready,
+                is_aborted: false,
                 ready_by: facts.ready_in.and_then(|left| moment.now.checked_add(left.saturating_sub(elapsed))),
                 outdated: facts.outdated,
                 uid: facts.uid,
+                is_deaf: facts.is_deaf,
             });
         }
         Some(held)

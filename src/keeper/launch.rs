@@ -15,7 +15,7 @@ pub const LAUNCHER: &str = include_str!("../../scripts/python/procyon_launcher.p
 
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 /// Every process of a container carries it; its value is `NAME@ROOT/RUN`.
-const MARK: &str = "PROCYON_CONTAINER";
+pub const MARK: &str = "PROCYON_CONTAINER";
 
 /// Which keeper of the host a container belongs to: device and inode of the root, the same for every successor.
 ///
@@ -54,6 +54,14 @@ pub fn mark(root: &RootId, name: &ContainerName) -> String {
     format!("{MARK}={name}@{}/", root.0)
 }
 
+/// Whose a mark's value says its process is, if it is of a container of this root.
+pub fn read_mark(root: &RootId, value: &str) -> Option<(ContainerName, RunId)> {
+    let (place, run) = value.rsplit_once('/')?;
+    let (name, of_root) = place.rsplit_once('@')?;
+    let run = RunId(run.parse().ok()?);
+    (of_root == root.0).then(|| ContainerName::parse(name).ok()).flatten().map(|name| (name, run))
+}
+
 pub fn argv(spec: &ContainerSpec, inherited: Inherited) -> Vec<String> {
     match &spec.program {
         Program::Command { argv } => argv.clone(),
@@ -67,13 +75,14 @@ pub fn argv(spec: &ContainerSpec, inherited: Inherited) -> Vec<String> {
     }
 }
 
-pub fn env(
-    spec: &ContainerSpec,
-    account: Option<&Account>,
-    root: &RootId,
-    run: RunId,
-    inherited: Inherited,
-) -> Vec<(String, String)> {
+/// The environment of a command beside the program.
+pub fn helper_env(spec: &ContainerSpec, cwd: &Path, account: Option<&Account>, root: &RootId) -> Vec<(String, String)> {
+    let mut env = common_env(spec, cwd, account);
+    env.push((MARK.into(), format!("{}@{}/0", spec.name, root.0)));
+    env
+}
+
+fn common_env(spec: &ContainerSpec, cwd: &Path, account: Option<&Account>) -> Vec<(String, String)> {
     let mut env = vec![("PATH".to_owned(), PATH.to_owned()), ("LANG".to_owned(), "C.UTF-8".to_owned())];
     if let Some(account) = account {
         env.push(("USER".into(), account.name.clone()));
@@ -81,14 +90,29 @@ pub fn env(
         env.push(("HOME".into(), account.home.to_string_lossy().into_owned()));
         env.push(("SHELL".into(), account.shell.to_string_lossy().into_owned()));
     } else {
-        env.push(("HOME".into(), spec.cwd.to_string_lossy().into_owned()));
+        env.push(("HOME".into(), cwd.to_string_lossy().into_owned()));
     }
     env.extend(spec.env.iter().cloned());
+    env
+}
+
+pub fn env(
+    spec: &ContainerSpec,
+    account: Option<&Account>,
+    root: &RootId,
+    run: RunId,
+    inherited: Inherited,
+) -> Vec<(String, String)> {
+    let mut env = common_env(spec, &spec.cwd, account);
     env.push((MARK.into(), format!("{}@{}/{}", spec.name, root.0, run.0)));
     env.push(("PROCYON_DOOR_FD".into(), inherited.door.to_string()));
     match spec.provision.readiness {
         Readiness::WhenRunning => {}
-        Readiness::Notify => env.push(("NOTIFY_SOCKET".into(), format!("@{}", notify_name(root, &spec.name)))),
+        Readiness::Notify => {
+            env.push(("NOTIFY_SOCKET".into(), format!("@{}", notify_name(root, &spec.name))));
+            let watchdog = spec.provision.watchdog;
+            env.extend(watchdog.map(|every| ("WATCHDOG_USEC".into(), every.as_micros().to_string())));
+        }
         Readiness::Newline { number } => env.push(("PROCYON_READY_FD".into(), number.to_string())),
     }
     if let Program::Script { path, library, .. } = &spec.program {

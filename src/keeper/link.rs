@@ -11,7 +11,7 @@ use nix::errno::Errno;
 use nix::sys::epoll::EpollFlags;
 
 use super::protocol::{Up, encode};
-use crate::container::spec::ContainerName;
+use crate::container::spec::{ContainerName, Floor};
 use crate::sys::fdpass;
 
 pub const EVENTS_QUEUED_MAX: usize = 256;
@@ -22,6 +22,8 @@ pub const ANSWERS_QUEUED_MAX: usize = 512;
 pub struct Link {
     pub socket: OwnedFd,
     pub greeted: bool,
+    /// Whose starts it orders.
+    pub attends: Option<Floor>,
     /// What epoll looks for now.
     pub watched: EpollFlags,
     queue: VecDeque<(Vec<u8>, Vec<OwnedFd>)>,
@@ -30,7 +32,14 @@ pub struct Link {
 
 impl Link {
     pub fn new(socket: OwnedFd) -> Self {
-        Self { socket, greeted: false, watched: EpollFlags::EPOLLIN, queue: VecDeque::new(), behind: BTreeSet::new() }
+        Self {
+            socket,
+            greeted: false,
+            attends: None,
+            watched: EpollFlags::EPOLLIN,
+            queue: VecDeque::new(),
+            behind: BTreeSet::new(),
+        }
     }
 
     pub fn answer(&mut self, up: &Up, fds: Vec<OwnedFd>) {

@@ -3,6 +3,10 @@
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Said {
     pub ready: bool,
+    /// It still turns.
+    pub alive: bool,
+    /// It has found itself that it does not.
+    pub hung: bool,
     /// Empty text takes the status back.
     pub status: Option<String>,
 }
@@ -13,6 +17,8 @@ impl Said {
         for line in String::from_utf8_lossy(message).lines() {
             match line.split_once('=') {
                 Some(("READY", "1")) => said.ready = true,
+                Some(("WATCHDOG", "1")) => said.alive = true,
+                Some(("WATCHDOG", "trigger")) => said.hung = true,
                 Some(("STATUS", text)) => said.status = Some(text.chars().filter(|next| !next.is_control()).collect()),
                 _ => {}
             }
@@ -28,7 +34,8 @@ mod tests {
     #[test]
     fn ready_and_status_are_heard_and_all_else_is_passed_over() {
         let said = Said::parse(b"MAINPID=42\nREADY=1\nSTATUS=serving \x1b[31m12\n\xff");
-        assert_eq!(said, Said { ready: true, status: Some("serving [31m12".into()) });
+        assert_eq!(said, Said { ready: true, status: Some("serving [31m12".into()), ..Said::default() });
+        assert!(Said::parse(b"WATCHDOG=1").alive && Said::parse(b"WATCHDOG=trigger\n").hung);
         assert_eq!(Said::parse(b"READY=0\nnonsense"), Said::default());
     }
 }

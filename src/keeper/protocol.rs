@@ -13,7 +13,7 @@ use super::refusal::KeeperRefusal;
 use crate::console::columns::Listed;
 use crate::console::roster::Wish;
 use crate::container::machine::{ExitStatus, RunId};
-use crate::container::spec::{ContainerName, ContainerSpec, LogSpec, RestartPolicy, Sha256};
+use crate::container::spec::{ContainerName, ContainerSpec, Floor, LogSpec, RestartPolicy, Sha256};
 use crate::sys::fdpass::FRAME_BYTES_MAX;
 use crate::sys::process::Usage;
 
@@ -41,8 +41,18 @@ pub const STATUS_BYTES_MAX: usize = 256;
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Down {
-    Hello { magic: u32, version: u16 },
-    Order { id: u64, order: Order },
+    Hello {
+        magic: u32,
+        version: u16,
+    },
+    Order {
+        id: u64,
+        order: Order,
+    },
+    /// This connection is the floor's: as long as it is there, each start of what has a permit is ordered by it.
+    Attend {
+        floor: Floor,
+    },
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -352,6 +362,10 @@ pub struct ContainerState {
     pub viewers: u32,
     /// Its definition has changed since the present run began.
     pub outdated: bool,
+    /// What its start command has left, if that is watched.
+    pub daemon: Option<i32>,
+    /// It has outlived whoever held its streams: what it prints is lost until it is started anew.
+    pub console_lost: bool,
 }
 
 /// # Panics

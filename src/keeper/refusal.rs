@@ -53,6 +53,8 @@ pub enum KeeperRefusal {
     NotRunning { name: ContainerName },
     #[error("a script behind the checksum gate is not exchanged: deactivate it, and activate it anew")]
     NotExchanged,
+    #[error("the test of the configuration has failed ({how}): mend the configuration")]
+    TestFailed { how: String },
     #[error("the keeper is shutting down")]
     ShuttingDown,
     #[error("the keeper speaks protocol version {keeper}, asked for was {asked}: install both from one build")]

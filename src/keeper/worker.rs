@@ -11,6 +11,7 @@ use std::time::Duration;
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use tracing::warn;
 
+use super::daemons::{self, Daemon, Seek};
 use super::exits::{self, ExitRecord};
 use super::gate::{self, Frozen, Verdict};
 use super::log;
@@ -20,6 +21,7 @@ use super::sockets::{self, Guest, Tried};
 use crate::container::console::{ListenerSpec, Place};
 use crate::container::machine::ExitStatus;
 use crate::container::spec::{ContainerSpec, Sha256};
+use crate::sys::spawn::Account;
 use crate::sys::tree::{self, Tree};
 
 /// Jobs the thread for trees holds; more wait with the loop, at most a few a container.
@@ -50,10 +52,9 @@ pub enum Job {
         lines: u32,
         bytes_max: u32,
     },
-    /// Remembers how a run ended. Nobody waits for it.
+    /// Remembers how runs ended. Nobody waits for it but a keeper that is about to go.
     Record {
-        spec: Arc<ContainerSpec>,
-        record: Box<ExitRecord>,
+        ends: Vec<(Arc<ContainerSpec>, ExitRecord)>,
     },
     Exits {
         ticket: u64,
@@ -80,6 +81,16 @@ pub enum Job {
         slot: u32,
         serial: u64,
         tree: Tree,
+    },
+    /// Who runs a command of a permit.
+    Account {
+        slot: u32,
+        serial: u64,
+        user: Option<String>,
+    },
+    Daemon {
+        slot: u32,
+        seek: Seek,
     },
 }
 
@@ -110,11 +121,22 @@ pub enum Outcome {
         ticket: u64,
         answer: Result<Answer, KeeperRefusal>,
     },
-    Recorded,
+    Recorded {
+        count: usize,
+    },
     TreeKilled {
         slot: u32,
         serial: u64,
         nothing_left: bool,
+    },
+    Account {
+        slot: u32,
+        serial: u64,
+        account: Result<Option<Account>, KeeperRefusal>,
+    },
+    Daemon {
+        slot: u32,
+        found: Option<Daemon>,
     },
 }
 
@@ -317,14 +339,17 @@ fn read_files(job: Job) -> Outcome {
                 .map_err(|error| KeeperRefusal::FileUnreadable { path, reason: error.to_string() });
             Outcome::Read { ticket, answer }
         }
-        Job::Record { spec, mut record } => {
-            if matches!(record.status, ExitStatus::Signal { core: true, .. }) {
-                record.core = exits::core_of(&spec.cwd, record.pid);
+        Job::Record { ends } => {
+            let count = ends.len();
+            for (spec, mut record) in ends {
+                if matches!(record.status, ExitStatus::Signal { core: true, .. }) {
+                    record.core = exits::core_of(&spec.cwd, record.pid);
+                }
+                if let Err(error) = exits::append(&spec.logs.dir, &record) {
+                    warn!(name = %spec.name, %error, "the end of a run cannot be recorded");
+                }
             }
-            if let Err(error) = exits::append(&spec.logs.dir, &record) {
-                warn!(name = %spec.name, %error, "the end of a run cannot be recorded");
-            }
-            Outcome::Recorded
+            Outcome::Recorded { count }
         }
         Job::Exits { ticket, folder, count, bytes_max } => {
             let count = usize::try_from(count).unwrap_or(usize::MAX).min(exits::RECORDS_MAX);
@@ -338,6 +363,10 @@ fn read_files(job: Job) -> Outcome {
             let members = tree::members(&trees).into_iter().map(members_of).collect();
             Outcome::Read { ticket, answer: Ok(Answer::Members { members }) }
         }
+        Job::Account { slot, serial, user } => {
+            Outcome::Account { slot, serial, account: user.as_deref().map(gate::account).transpose() }
+        }
+        Job::Daemon { slot, seek } => Outcome::Daemon { slot, found: daemons::find(&seek) },
         Job::KillTree { slot, serial, .. } => Outcome::TreeKilled { slot, serial, nothing_left: false },
     }
 }

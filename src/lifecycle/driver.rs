@@ -396,7 +396,7 @@ impl Hands {
             Action::Save(_) => {}
             Action::Run { name, job, run } => {
                 self.ordered.insert((name.clone(), job));
-                let spec = keeping::spec(&self.places, &name, job, &run);
+                let spec = keeping::spec(&self.places, &name, job, &run, self.manager.settings());
                 keeping::begin(&self.keeper, spec, name, job, self.inputs.clone(), &self.places);
             }
             Action::Terminate { name, daemon } => keeping::terminate(&self.keeper, &name, daemon),

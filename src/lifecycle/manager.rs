@@ -172,6 +172,8 @@ pub struct Run {
     pub command: Command,
     /// Those that must end after this one at a shutdown.
     pub after: Vec<ProcessName>,
+    /// Of a start command: by what it is tested, started again and ended while nobody is there to ask.
+    pub definition: Option<Arc<Definition>>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -21,7 +21,7 @@ use super::outbox::Outbox;
 use super::session::{Action, Input, Session, Setup};
 use crate::northbound::handle::{Handle, Opening, Ticket};
 use crate::northbound::mailbox::Mailbox;
-use crate::northbound::{Answer, Client, SessionEnd, SessionId};
+use crate::northbound::{Answer, Caller, Client, Request, SessionEnd, SessionId};
 
 /// The default for how long a client may take to say hello.
 pub const HELLO_TIMEOUT: Duration = Duration::from_secs(30);
@@ -46,6 +46,16 @@ pub struct ServeOptions {
     pub idle_timeout: Option<Duration>,
     pub names: Arc<dyn Namespaces>,
     pub counters: Arc<Counters>,
+    /// Who reads requests that are not written in the words of the northbound.
+    pub edge: Option<Arc<dyn Edge>>,
+}
+
+/// Another way to write what requests say: it is translated here, on its way in and out.
+pub trait Edge: Send + Sync {
+    /// Whether a request is written that way; asked of each.
+    fn concerns(&self, request: &Request) -> bool;
+
+    fn ask(&self, northbound: Handle, caller: Caller, request: Request) -> Asked;
 }
 
 impl ServeOptions {
@@ -59,6 +69,7 @@ impl ServeOptions {
             idle_timeout: None,
             names,
             counters,
+            edge: None,
         }
     }
 }
@@ -79,7 +90,7 @@ where
     };
     let session = caller.session;
     // A script may open a session each second; people do not.
-    let is_script = matches!(caller.client, Client::Script { .. });
+    let is_script = matches!(caller.client, Client::Script { .. } | Client::Judge { .. });
     if is_script {
         debug!(%session, %user, %origin, "session opened");
     } else {
@@ -101,6 +112,9 @@ where
     let mut served = Served { machine, outbox, reader, writer, killed, mailbox, unflushed: true, readable: true };
     let ask = |request| -> Asked {
         let (northbound, caller) = (northbound.clone(), caller.clone());
+        if let Some(edge) = options.edge.as_ref().filter(|edge| edge.concerns(&request)) {
+            return edge.ask(northbound, caller, request);
+        }
         Box::pin(async move { northbound.ask(&caller, request).await })
     };
     let end = served.run(ask, options.hello_timeout, options.stalled_timeout, options.idle_timeout).await;
@@ -118,7 +132,8 @@ where
     end
 }
 
-type Asked = Pin<Box<dyn Future<Output = Answer> + Send>>;
+/// What comes of a request.
+pub type Asked = Pin<Box<dyn Future<Output = Answer> + Send>>;
 
 struct Served<S> {
     machine: Session,
@@ -134,7 +149,7 @@ struct Served<S> {
 impl<S: AsyncRead + AsyncWrite> Served<S> {
     async fn run(
         &mut self,
-        ask: impl Fn(crate::northbound::Request) -> Asked,
+        ask: impl Fn(Request) -> Asked,
         hello_timeout: Duration,
         stalled_timeout: Duration,
         idle_timeout: Option<Duration>,

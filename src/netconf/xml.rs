@@ -16,12 +16,16 @@ use quick_xml::events::{BytesDecl, BytesRef, Event};
 use quick_xml::reader::Reader;
 
 use super::cut::{Cut, Cutter};
+use super::hello::BASE;
 use super::text::{clip, is_xml_char, quote};
 use crate::northbound::refusal::Layer;
 use crate::northbound::{Kind, Refusal};
 
 /// Nesting beyond this is refused: no YANG data is that deep, and those who parse after us recurse.
 pub(super) const DEPTH_MAX: usize = 512;
+
+/// Taken for [`BASE`].
+const BASE_1_1_ALIAS: &str = "urn:ietf:params:xml:ns:netconf:base:1.1";
 
 /// Attributes of one element, namespace declarations included.
 pub(super) const ATTRIBUTES_MAX: usize = 256;
@@ -178,7 +182,11 @@ impl<'m> Scanner<'m> {
                 if self.bindings.len() >= BINDINGS_MAX {
                     return Err(too_big(format!("more than {BINDINGS_MAX} namespace declarations are in scope")));
                 }
-                let namespace = resolve_text(raw)?;
+                let namespace = match resolve_text(raw)? {
+                    // Some clients name the base namespace after the version of the capability.
+                    alias if alias == BASE_1_1_ALIAS => Cow::Borrowed(BASE),
+                    namespace => namespace,
+                };
                 self.bindings.push(Binding { depth: self.depth, prefix, raw, namespace });
             }
         }

@@ -100,6 +100,12 @@ impl Access {
         let (wanted, verb) = match access {
             handle::Access::Read => (nacm::Access::Read, "read"),
             handle::Access::Update => (nacm::Access::Update, "update"),
+            handle::Access::Execute => {
+                let (module, operation) =
+                    path.trim_start_matches('/').split_once(':').ok_or_else(|| unreadable(path))?;
+                // Asking whether one might is no attempt.
+                return self.is_executable(caller, module, operation);
+            }
         };
         let target = DataPath::parse(path).map_err(|_| unreadable(path))?;
         let deny = deny_above(self.schema.node(path));
@@ -146,11 +152,18 @@ impl Access {
     }
 
     fn may_exec(&self, caller: &Caller, module: &str, operation: &str) -> Result<(), Refusal> {
+        let permitted = self.is_executable(caller, module, operation);
+        if permitted.is_err() {
+            self.count(Counters::operation_denied);
+        }
+        permitted
+    }
+
+    fn is_executable(&self, caller: &Caller, module: &str, operation: &str) -> Result<(), Refusal> {
         let deny = self.schema.top(module, operation).map_or(DefaultDeny::Nothing, deny_of);
         if self.nacm.exec(&self.subject(caller), module, operation, deny).is_permit() {
             return Ok(());
         }
-        self.count(Counters::operation_denied);
         Err(denied(caller, &self.subject(caller), &format!("operation {operation}"), Layer::Protocol))
     }
 
@@ -279,9 +292,9 @@ fn denied(caller: &Caller, subject: &Subject, what: &str, layer: Layer) -> Refus
             "configure `appmgr process-script {app} username NAME` with the name of a user who may, commit, and activate again"
         )),
         // RFC 8341 section 3.4.4: for a user without groups no rule is ever looked at.
-        Client::Script { .. } | Client::Netconf | Client::Tls | Client::Shell | Client::LocalShell | Client::Local | Client::Agent if subject.groups().next().is_none() => refusal
+        Client::Script { .. } | Client::Judge { .. } | Client::Netconf | Client::Tls | Client::Shell | Client::LocalShell | Client::Local | Client::Agent if subject.groups().next().is_none() => refusal
             .mend("the user is in no group of /ietf-netconf-acm:nacm/groups: put it into one that a rule permits this to"),
-        Client::Script { .. } | Client::Netconf | Client::Tls | Client::Shell | Client::LocalShell | Client::Local | Client::Agent => {
+        Client::Script { .. } | Client::Judge { .. } | Client::Netconf | Client::Tls | Client::Shell | Client::LocalShell | Client::Local | Client::Agent => {
             refusal.mend("a rule in /ietf-netconf-acm:nacm must permit it")
         }
     }

@@ -8,6 +8,7 @@
 use std::collections::BTreeSet;
 
 use super::driver::Northbound;
+use super::judging::COMMIT_SCRIPT;
 use super::{Answer, Caller, CommitOptions, Kind, Refusal, Response};
 use crate::datastore::{CandidateId, Kept};
 
@@ -25,6 +26,8 @@ struct Search {
     /// Those of them that no refusal names.
     nearby: BTreeSet<String>,
     refusals: Vec<Refusal>,
+    /// Where and what they say.
+    told: BTreeSet<(Option<String>, String)>,
 }
 
 impl Northbound {
@@ -71,17 +74,19 @@ impl Northbound {
 
     /// Whether there is anything to give up for these.
     fn give_up(&mut self, id: CandidateId, refusals: &[Refusal], search: &mut Search) -> bool {
-        if refusals.iter().any(|refusal| refusal.path.is_none()) || !self.datastores.conflicts(id).is_empty() {
+        // What a script objects to may be about more than the node that it names.
+        let is_whole = |refusal: &Refusal| refusal.path.is_none() || refusal.app_tag.as_deref() == Some(COMMIT_SCRIPT);
+        if refusals.iter().any(is_whole) || !self.datastores.conflicts(id).is_empty() {
             return false;
         }
         let before = search.given_up.len();
-        for refusal in refusals {
-            let blamed = self.datastores.blamed(id, refusal.path.as_deref().unwrap_or("/"));
+        let paths = refusals.iter().filter_map(|refusal| refusal.path.as_deref());
+        for (refusal, blamed) in refusals.iter().zip(self.datastores.blamed(id, paths)) {
             if !blamed.is_named {
                 search.nearby.extend(blamed.paths.iter().cloned());
             }
             search.given_up.extend(blamed.paths);
-            if !search.refusals.contains(refusal) {
+            if search.told.insert((refusal.path.clone(), refusal.message.clone())) {
                 search.refusals.push(refusal.clone());
             }
         }
@@ -102,15 +107,16 @@ impl Northbound {
         let untold: Vec<Refusal> = search
             .nearby
             .intersection(&search.given_up)
-            .filter(|path| !named.iter().any(|named| is_at_or_below(named, path)))
+            .filter(|path| !has_at_or_below(&named, path))
             .map(|path| left_with_the_others(path))
             .collect();
         search.refusals.extend(untold);
     }
 }
 
-fn is_at_or_below(path: &str, above: &str) -> bool {
-    path.strip_prefix(above).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+fn has_at_or_below(paths: &BTreeSet<&str>, above: &str) -> bool {
+    let below = format!("{above}/");
+    paths.contains(above) || paths.range(below.as_str()..).next().is_some_and(|path| path.starts_with(&below))
 }
 
 fn left_with_the_others(path: &str) -> Refusal {

@@ -4,12 +4,16 @@ use std::rc::Rc;
 
 use tokio::sync::oneshot;
 
+use super::candidates::UPDATE;
 use super::driver::Northbound;
 use super::handle::{Continuation, Input};
 use super::provider::Call;
 use super::{Answer, Caller, Fragment, Kind, Refusal, Response};
 use crate::yang::rpc::Operation;
 use crate::yang::value::Element;
+
+/// The beginning of the paths of all rpcs that roll back.
+const ROLLBACKS: &str = "/Cisco-IOS-XR-cfgmgr-rollback-act:";
 
 /// A call that waits for its provider.
 pub(super) struct PendingCall {
@@ -43,7 +47,15 @@ impl Northbound {
                 reply.send(outcome.map_err(|refusal| vec![refusal]).and_then(|output| answer(&operation, &output))),
             );
         }
+        if self.judging.is_busy() && is_about_commits(&operation) {
+            let who = caller.clone();
+            return self.hold(caller, reply, move |northbound, reply| northbound.dispatch(&who, operation, reply));
+        }
         if let Some(outcome) = self.own_call(caller, &operation) {
+            if self.judging.has_stopped_a_commit() {
+                let who = caller.clone();
+                return self.begin_hearing(move |northbound| northbound.dispatch(&who, operation, reply));
+            }
             return drop(reply.send(outcome.and_then(|output| answer(&operation, &output))));
         }
         let path = operation.path();
@@ -75,6 +87,12 @@ impl Northbound {
         let Some(PendingCall { operation, reply }) = self.calls.remove(&id) else { return };
         drop(reply.send(outcome.map_err(|refusal| vec![refusal]).and_then(|output| answer(&operation, &output))));
     }
+}
+
+/// Our own rpcs that commit, or change a candidate.
+fn is_about_commits(operation: &Operation) -> bool {
+    let path = operation.path();
+    path.starts_with(ROLLBACKS) || path == UPDATE
 }
 
 fn answer(operation: &Operation, output: &[Element]) -> Answer {

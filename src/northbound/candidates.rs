@@ -51,7 +51,7 @@ impl Northbound {
     pub(super) fn candidate_of(&self, caller: &Caller) -> CandidateId {
         let is_private = match caller.client {
             Client::Agent => false,
-            Client::Shell | Client::LocalShell | Client::Script { .. } => true,
+            Client::Shell | Client::LocalShell | Client::Script { .. } | Client::Judge { .. } => true,
             Client::Netconf | Client::Tls | Client::Local => {
                 self.choice.usual == Candidates::Private || self.choice.asked.contains(&caller.session)
             }

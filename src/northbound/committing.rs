@@ -80,15 +80,31 @@ impl Northbound {
         let outcome = self
             .datastores
             .propose_tree(initial, None)
-            .and_then(|proposal| self.carry_out(&caller, proposal, CommitNote::saying("initial configuration")));
+            .and_then(|proposal| self.carry_out_unseen(&caller, proposal, CommitNote::saying("initial configuration")));
         outcome.map_err(|refusals| {
             let said: Vec<String> = refusals.iter().map(ToString::to_string).collect();
             anyhow::anyhow!("the initial configuration cannot be committed: {}", said.join("; "))
         })
     }
 
-    /// Takes a validated proposal through the commit machine.
+    /// Takes a validated proposal through the commit machine, when those who look at commits have seen it.
     pub(super) fn carry_out(
+        &mut self,
+        caller: &Caller,
+        proposal: Proposal,
+        note: CommitNote,
+    ) -> Result<(), Vec<Refusal>> {
+        let proposal = self.judged(caller, proposal)?;
+        if proposal.is_empty() {
+            // Amendments have left nothing of it.
+            self.datastores.drop_candidate_of(&proposal);
+            return Ok(());
+        }
+        self.carry_out_unseen(caller, proposal, note)
+    }
+
+    /// The same for what is nobody's to refuse.
+    pub(super) fn carry_out_unseen(
         &mut self,
         caller: &Caller,
         proposal: Proposal,
@@ -330,7 +346,7 @@ pub(super) fn client_name(client: &Client) -> &'static str {
     match client {
         Client::Netconf | Client::Tls | Client::Local => "NETCONF",
         Client::Shell | Client::LocalShell => "CLI",
-        Client::Script { .. } => "Script",
+        Client::Script { .. } | Client::Judge { .. } => "Script",
         Client::Agent => "Agent",
     }
 }

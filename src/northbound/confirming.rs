@@ -187,7 +187,9 @@ impl Northbound {
 
     /// Undoes what nobody confirmed in time.
     pub(super) fn undo_if_due(&mut self) {
-        if self.confirming.machine.time_left(now_since_boot()).is_some_and(|left| left.is_zero()) {
+        if !self.judging.is_busy()
+            && self.confirming.machine.time_left(now_since_boot()).is_some_and(|left| left.is_zero())
+        {
             self.undo_unconfirmed("the commit was not confirmed in time", SessionId(0), ConfirmEvent::Timeout);
         }
     }
@@ -227,7 +229,8 @@ impl Northbound {
         };
         let proposal = self.proposal_back_to(rollback_to)?;
         if !proposal.is_empty() {
-            self.carry_out(caller, proposal, undoing(why))?;
+            // The way back to what ran before is nobody's to refuse.
+            self.carry_out_unseen(caller, proposal, undoing(why))?;
         }
         self.confirming.machine.undone();
         self.confirming.is_stale = true;

@@ -23,6 +23,7 @@ use super::confirming::Confirming;
 use super::grouping::{GROUP_COMMITS_MAX, Waiting};
 use super::handle::{Continuation, Handle, Input, Opening, REQUESTS_WAITING_MAX, Ticket};
 use super::history;
+use super::judging::{Judge, Judging};
 use super::notifications::log::EventLog;
 use super::notifications::scribe::Scribe;
 use super::notifications::{Key, Stream, base};
@@ -81,6 +82,8 @@ pub struct Parts {
     /// What URLs name.
     pub places: Box<dyn Places>,
     pub providers: Vec<Box<dyn Provider>>,
+    /// Who looks at commits before they happen.
+    pub judge: Option<Box<dyn Judge>>,
     pub sessions_max: usize,
     /// What NETCONF sessions edit that ask for nothing else.
     pub candidates: Candidates,
@@ -128,6 +131,7 @@ pub struct Northbound {
     pub(super) history: History,
     pub(super) confirming: Confirming,
     pub(super) providers: Vec<Box<dyn Provider>>,
+    pub(super) judging: Judging,
     pub(super) router: Router,
     pub(super) runtime: runtime::Handle,
     pub(super) answer_time_max: Duration,
@@ -189,6 +193,7 @@ impl Northbound {
             commits: parts.commits,
             left_out: parts.left_out,
             providers: parts.providers,
+            judging: Judging::new(parts.judge),
             router,
             runtime: parts.runtime,
             answer_time_max: parts.answer_time_max,
@@ -286,6 +291,10 @@ impl Northbound {
                 drop(reply.send(self.access.permits(&caller, &path, access)));
             }
             Input::Event(event) => self.publish(&event.element, event.at),
+            Input::Close { session, end } if self.judging.is_busy() => {
+                // What the end of a session takes back may be what is being looked at.
+                self.hold_back(move |northbound| northbound.close(session, end));
+            }
             Input::Close { session, end } => self.close(session, end),
             Input::Resume(continuation) => (continuation.0)(self),
             Input::Stop { reply } => drop(reply.send(())),
@@ -294,7 +303,9 @@ impl Northbound {
 
     /// Waits for the next input, or until something is due.
     fn hear(&self, receiver: &mut mpsc::Receiver<Input>) -> Option<Heard> {
-        let Some(left) = self.confirming.machine.time_left(now_since_boot()) else {
+        // Nothing is undone while a commit is being looked at; the end of that is an input.
+        let left = self.confirming.machine.time_left(now_since_boot()).filter(|_| !self.judging.is_busy());
+        let Some(left) = left else {
             return receiver.blocking_recv().map(Heard::Input);
         };
         // A timer is made inside of the runtime that drives it.
@@ -334,9 +345,14 @@ impl Northbound {
     }
 
     pub(super) fn ask(&mut self, caller: &Caller, request: Request, reply: oneshot::Sender<Answer>) {
+        if self.must_wait(caller, &request) {
+            let who = caller.clone();
+            return self.hold(caller, reply, move |northbound, reply| northbound.ask(&who, request, reply));
+        }
         if let Err(refusal) = self.access.may_ask(caller, &request) {
             return refuse(caller, refusal, reply);
         }
+        let again = request.may_commit().then(|| request.clone());
         let answer = match request {
             Request::Get { filter, with_defaults } => return self.get(caller, filter, with_defaults, None, reply),
             Request::GetData(asked) => return self.get_data(caller, asked, reply),
@@ -373,6 +389,10 @@ impl Northbound {
                 self.get_schema(&identifier, version.as_deref(), format.as_deref())
             }
         };
+        if let Some(request) = again.filter(|_| self.judging.has_stopped_a_commit()) {
+            let who = caller.clone();
+            return self.begin_hearing(move |northbound| northbound.ask(&who, request, reply));
+        }
         // A front end that is gone needs no answer.
         drop(reply.send(answer));
     }

@@ -17,7 +17,7 @@ use super::access::NACM_ROOT;
 use super::committing::{CommitNote, Prepared};
 use super::driver::Northbound;
 use super::router::ProviderIndex;
-use super::{Answer, Caller, CommitOptions, Response};
+use super::{Answer, Caller, CommitOptions, Request, Response};
 use crate::datastore::confirmed::Asked;
 use crate::datastore::{CandidateId, Kept, Proposal};
 
@@ -53,7 +53,8 @@ impl Northbound {
     /// Whether a commit may wait for others: it neither confirms anything nor asks to be confirmed, is done as a whole,
     /// and its candidate is the caller's own.
     pub(super) fn may_wait(&self, caller: &Caller, options: &CommitOptions) -> bool {
-        options.confirm == Asked::default()
+        !self.judging.is_busy()
+            && options.confirm == Asked::default()
             && !options.best_effort
             && self.confirming.machine.pending().is_none()
             && self.candidate_of(caller) != CandidateId::Shared
@@ -62,7 +63,11 @@ impl Northbound {
     pub(super) fn commit_together(&mut self, waiting: Vec<Waiting>) {
         let mut group = Group { is_alone: waiting.len() == 1, ..Group::default() };
         for commit in waiting {
-            self.join(&mut group, commit);
+            if self.judging.is_busy() {
+                self.ask_alone(commit);
+            } else {
+                self.join(&mut group, commit);
+            }
         }
         self.finish(&mut group);
     }
@@ -91,6 +96,14 @@ impl Northbound {
             }
             kept.into_iter().for_each(|kept| self.datastores.put_back(kept));
         };
+        if self.judging.may_want(&proposal.changes) {
+            // It is looked at alone, on what is durable.
+            if !self.finish(group) {
+                kept.into_iter().for_each(|kept| self.datastores.put_back(kept));
+            }
+            let options = CommitOptions { label, comment, ..CommitOptions::default() };
+            return self.ask_alone(Waiting { caller, options, reply });
+        }
         let touched: Vec<ProviderIndex> = self.router.shares(&proposal.changes).into_keys().collect();
         let changes = proposal.changes.len();
         // Who commits next is judged by the rules that this one makes.
@@ -112,6 +125,11 @@ impl Northbound {
             }
             Err(refusals) => group.answer(kept, Err(refusals), reply),
         }
+    }
+
+    fn ask_alone(&mut self, waiting: Waiting) {
+        let Waiting { caller, options, reply } = waiting;
+        self.ask(&caller, Request::Commit(options), reply);
     }
 
     /// Whether somebody has prepared for a commit of the group and must hear its outcome before he prepares for this one.

@@ -99,6 +99,8 @@ pub struct Ticket {
 pub enum Access {
     Read,
     Update,
+    /// Of an rpc.
+    Execute,
 }
 
 /// A front end's end of the queue. Cheap to clone.

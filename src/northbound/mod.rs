@@ -19,6 +19,7 @@ mod grouping;
 pub mod handle;
 mod history;
 mod history_state;
+pub mod judging;
 pub mod mailbox;
 pub mod nacm;
 pub mod nmda;
@@ -89,6 +90,8 @@ pub enum Client {
     LocalShell,
     /// A script on the box, named by the app (or request) it runs for.
     Script { app: String, run_id: u32 },
+    /// A script that looks at commits.
+    Judge { script: String },
     /// A program on the box with the agent's own account, over the local socket.
     Local,
     /// The agent itself, at start.
@@ -255,6 +258,19 @@ pub enum Request {
     Action {
         action: Fragment,
     },
+}
+
+impl Request {
+    /// Whether a commit may come of it at once; rpcs of modules aside.
+    pub(super) fn may_commit(&self) -> bool {
+        match self {
+            Self::Commit(_) => true,
+            Self::EditConfig { target, .. } | Self::EditData { target, .. } | Self::CopyConfig { target, .. } => {
+                *target == Datastore::Running
+            }
+            _ => false,
+        }
+    }
 }
 
 /// What a front end is answered when nothing was refused.

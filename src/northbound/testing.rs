@@ -137,8 +137,8 @@ impl Provider for Witness {
 pub(super) struct Rig {
     pub(super) northbound: Northbound,
     pub(super) disk: Arc<Simulated>,
-    _inputs: mpsc::Receiver<Input>,
-    _runtime: tokio::runtime::Runtime,
+    inputs: mpsc::Receiver<Input>,
+    runtime: tokio::runtime::Runtime,
 }
 
 /// No URL leads anywhere.
@@ -188,6 +188,7 @@ impl Rig {
             },
             places: Box::new(Nowhere),
             providers,
+            judge: None,
             sessions_max: 64,
             sessions_per_user_max: 64,
             candidates: super::Candidates::Shared,
@@ -201,7 +202,7 @@ impl Rig {
             on_commit: Box::new(|_| {}),
         };
         let northbound = Northbound::new(parts, &handle).unwrap_or_else(|gaps| panic!("{gaps:?}"));
-        Self { northbound, disk, _inputs: inputs, _runtime: runtime }
+        Self { northbound, disk, inputs, runtime }
     }
 
     pub(super) fn open(&mut self, client: Client) -> Caller {
@@ -213,6 +214,30 @@ impl Rig {
         let (reply, mut answer) = oneshot::channel();
         self.northbound.ask(caller, request, reply);
         answer.try_recv().expect("this is answered at once")
+    }
+
+    /// For what is not answered at once.
+    pub(super) fn begin(&mut self, caller: &Caller, request: Request) -> oneshot::Receiver<Answer> {
+        let (reply, answer) = oneshot::channel();
+        self.northbound.ask(caller, request, reply);
+        answer
+    }
+
+    /// Takes inputs until the answer is there.
+    pub(super) fn wait_for(&mut self, answer: &mut oneshot::Receiver<Answer>) -> Answer {
+        loop {
+            if let Ok(answer) = answer.try_recv() {
+                return answer;
+            }
+            let input = self.runtime.block_on(self.inputs.recv()).expect("somebody has something to say");
+            let Input::Resume(continuation) = input else { panic!("{input:?}") };
+            (continuation.0)(&mut self.northbound);
+        }
+    }
+
+    pub(super) fn ask_and_wait(&mut self, caller: &Caller, request: Request) -> Answer {
+        let mut answer = self.begin(caller, request);
+        self.wait_for(&mut answer)
     }
 
     pub(super) fn try_edit(&mut self, caller: &Caller, config: &str) -> Answer {

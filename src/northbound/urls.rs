@@ -115,7 +115,7 @@ impl Northbound {
         }
     }
 
-    fn elsewhere<T: Send + 'static>(
+    pub(super) fn elsewhere<T: Send + 'static>(
         &self,
         work: Later<T>,
         then: impl FnOnce(&mut Northbound, Result<T, Refusal>) + Send + 'static,

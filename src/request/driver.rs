@@ -5,7 +5,6 @@
 
 use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
-use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -17,6 +16,7 @@ use super::keeping;
 use super::refusals;
 use super::requests::{Action, Command, Input, Moment, Requests, Ticket};
 use super::run::{Account, Order, Request, RequestId};
+use crate::container::scripts::Places;
 use crate::container::spec::Sha256;
 use crate::keeper::client::{Keeper, KeeperEvent};
 use crate::keeper::protocol::CHECKSUMS_MAX;
@@ -31,27 +31,6 @@ pub const JOURNAL_BYTES_MAX: u64 = 8 * 1024 * 1024;
 const OUTCOMES_WAITING_MAX: usize = 64;
 /// Nobody waits for a timer longer than this; the deadline of a run may be sooner.
 const LOOK_AGAIN: Duration = Duration::from_secs(3600);
-
-/// Where things are, and as whom scripts run.
-#[derive(Debug, Clone)]
-pub struct Places {
-    /// The folder of the repository's shelves.
-    pub repository: PathBuf,
-    /// The same as scripts see it: `/harddisk:/mirror/script-mgmt`.
-    pub device_repository: String,
-    pub logs: PathBuf,
-    pub work: PathBuf,
-    pub interpreter: PathBuf,
-    pub library: PathBuf,
-    /// The account of the host that runs scripts; `None` is the agent's own.
-    pub user: Option<String>,
-    /// The node that log lines name: `RP/0/RP0/CPU0`.
-    pub node: String,
-    pub log_bytes_max: u64,
-    pub log_files_max: u8,
-    /// Address space of one run.
-    pub memory_bytes_max: u64,
-}
 
 /// What the rest of the agent hears of.
 #[derive(Debug)]

@@ -1,10 +1,10 @@
 //! Between the runs' words and the keeper's: a run as a container, a container's state as what became of the run.
 
-use super::driver::Places;
 use super::requests::{Observed, Phase};
 use super::run::{Request, RequestId};
 use crate::container::machine::ExitStatus;
-use crate::container::spec::{ContainerName, ContainerSpec, Floor, InvalidName, LogSpec, Program, RestartPolicy};
+use crate::container::scripts::{Launch, Places};
+use crate::container::spec::{ContainerName, ContainerSpec, Floor, InvalidName, RestartPolicy};
 use crate::keeper::protocol::{self, ContainerState, Reason};
 
 /// The processor's seconds may exceed those of the clock by a little where a script has several threads.
@@ -20,30 +20,17 @@ pub(super) fn request_id(name: &ContainerName) -> Option<RequestId> {
 
 pub(super) fn spec(places: &Places, name: ContainerName, run: &Request) -> ContainerSpec {
     let order = &run.order;
-    let program = Program::Script {
-        device_path: format!("{}/{}/{}", places.device_repository, order.script_type, order.script),
-        path: places.repository.join(&order.script_type).join(&order.script),
+    let mut spec = places.spec(Launch {
+        name,
+        shelf: &order.script_type,
+        script: &order.script,
         sha256: order.sha256,
         args: order.words.clone(),
-        interpreter: places.interpreter.clone(),
-        library: places.library.clone(),
-    };
-    let logs = LogSpec {
-        bytes_max: places.log_bytes_max,
-        files_max: places.log_files_max,
-        ..LogSpec::in_dir(places.logs.join(run.log_folder()))
-    };
-    // Runs of one script share a folder, so that what one leaves the next finds.
-    let work = places.work.join(format!("{}_{}", order.script, order.script_type));
-    let mut spec = ContainerSpec::new(name, program, work, logs);
-    spec.env = vec![
-        ("PROCYON_NODE".to_owned(), places.node.clone()),
-        ("PROCYON_LOG_LEVEL".to_owned(), order.log_level.as_str().to_owned()),
-    ];
+        log_folder: run.log_folder(),
+    });
+    spec.env.push(("PROCYON_LOG_LEVEL".to_owned(), order.log_level.as_str().to_owned()));
     spec.env.extend(order.environment.iter().cloned());
-    spec.user = places.user.clone();
     spec.restart = RestartPolicy::Never;
-    spec.rlimits.address_space_bytes = Some(places.memory_bytes_max);
     // The clock is watched by us; this holds while we are away.
     spec.rlimits.cpu_seconds = Some(u64::from(order.max_runtime_seconds) + CPU_SECONDS_OVER);
     spec

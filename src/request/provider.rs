@@ -26,14 +26,18 @@ pub struct OnShelf {
 /// The exec shelf as runs see it; `None` for a script that is not there.
 pub type Shelf = Arc<dyn Fn(&str) -> Option<OnShelf> + Send + Sync>;
 
+/// Puts what is at a URL on the exec shelf, if it has the checksum that is configured for its name; that name.
+pub type Fetch = Arc<dyn Fn(String, String) -> Later<String> + Send + Sync>;
+
 pub struct RequestProvider {
     handle: Handle,
     shelf: Shelf,
+    fetch: Fetch,
 }
 
 impl RequestProvider {
-    pub fn new(handle: Handle, shelf: Shelf) -> Self {
-        Self { handle, shelf }
+    pub fn new(handle: Handle, shelf: Shelf, fetch: Fetch) -> Self {
+        Self { handle, shelf, fetch }
     }
 }
 
@@ -71,11 +75,16 @@ impl Provider for RequestProvider {
     }
 
     fn call(&self, call: Call) -> Later<Vec<Element>> {
-        let (handle, shelf) = (self.handle.clone(), Arc::clone(&self.shelf));
+        let (handle, shelf, fetch) = (self.handle.clone(), Arc::clone(&self.shelf), Arc::clone(&self.fetch));
         Box::pin(async move {
             match call.path.as_str() {
                 RUN => {
-                    let order = order(&call, &shelf)?;
+                    let asked = call.input.text_of("script-name").unwrap_or_default().to_owned();
+                    check_way(&call.input)?;
+                    // A URL, or a folder of the device: the script is added to the repository first.
+                    let script =
+                        if asked.contains('/') { fetch(asked, call.caller.user.clone()).await? } else { asked };
+                    let order = order(&call, &script, &shelf)?;
                     let script = order.script.clone();
                     let id = handle.run(order).await?;
                     let sentence = format!("Script run scheduled: {script}. Request ID: {id}");
@@ -102,10 +111,7 @@ fn response(container: &'static str, sentence: String, id: Option<RequestId>) ->
     vec![Element::node(container, leaves.into_iter().flatten().collect()).in_module(ACTIONS)]
 }
 
-/// What is asked, checked against the repository: nothing begins that could not run.
-fn order(call: &Call, shelf: &Shelf) -> Result<Order, Refusal> {
-    let input = &call.input;
-    let script = input.text_of("script-name").unwrap_or_default();
+fn check_way(input: &Element) -> Result<(), Refusal> {
     if let Some(vrf) = input.text_of("vrf").filter(|vrf| *vrf != "default") {
         return Err(refusals::invalid(format!(
             "vrf `{vrf}` does not exist on this device; leave vrf out or use default"
@@ -116,11 +122,12 @@ fn order(call: &Call, shelf: &Shelf) -> Result<Order, Refusal> {
             "log-path is not supported: the logs of a run stand in /harddisk:/mirror/script-mgmt/logs; leave it out",
         ));
     }
-    if script.contains('/') {
-        return Err(refusals::invalid(format!(
-            "`{script}` is not in the repository; `script add exec` it, configure its checksum, and run it by its name"
-        )));
-    }
+    Ok(())
+}
+
+/// What is asked, checked against the repository: nothing begins that could not run.
+fn order(call: &Call, script: &str, shelf: &Shelf) -> Result<Order, Refusal> {
+    let input = &call.input;
     let on_shelf = shelf(script).ok_or_else(|| refusals::no_such_script(script))?;
     let found = on_shelf.found.to_string();
     let expected = on_shelf.committed.ok_or_else(|| refusals::no_checksum(script, &found))?;

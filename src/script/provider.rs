@@ -120,7 +120,7 @@ async fn add(handle: &Handle, call: &Call, scripts: Vec<Requested>) -> Result<Ve
     let names: Vec<ScriptName> = scripts.iter().map(|script| script.name.clone()).collect();
     let with_sums = scripts.iter().any(|script| script.expected.is_some());
     let request = AddRequest { script_type, source, scripts, user: call.caller.user.clone() };
-    handle.add(request).await.map_err(|error| refusal(&error, "nothing was added"))?;
+    handle.add(request).await.map_err(|error| change_refused(&error, "nothing was added"))?;
     let container = if with_sums { "script-add-checksum-response" } else { "script-add-response" };
     Ok(responses(container, &names, "has been added to the script repository"))
 }
@@ -129,7 +129,7 @@ async fn remove(handle: &Handle, call: &Call) -> Result<Vec<Element>, Refusal> {
     let script_type = script_type(&call.input)?;
     let names: Vec<ScriptName> = names(&call.input)?.into_iter().map(|script| script.name).collect();
     let request = RemoveRequest { script_type, names: names.clone(), user: call.caller.user.clone() };
-    handle.remove(request).await.map_err(|error| refusal(&error, "nothing was removed"))?;
+    handle.remove(request).await.map_err(|error| change_refused(&error, "nothing was removed"))?;
     Ok(responses("script-remove-response", &names, "has been deleted from the script repository"))
 }
 
@@ -221,7 +221,8 @@ fn invalid(error: impl std::fmt::Display) -> Refusal {
     Refusal::new(Kind::InvalidValue, error.to_string())
 }
 
-fn refusal(error: &ChangeError, outcome: &str) -> Refusal {
+/// The refusal of a change of the repository.
+pub fn change_refused(error: &ChangeError, outcome: &str) -> Refusal {
     let kind = match error {
         ChangeError::Refused(RepositoryError::NotFound { .. }) => Kind::DataMissing,
         ChangeError::Refused(RepositoryError::ScriptInUse { .. }) | ChangeError::Busy { .. } => Kind::InUse,

@@ -6,7 +6,7 @@ use super::line::{self, Expected, Path, Word};
 use super::load::Modes;
 use super::pipe;
 use super::token::{Token, begins, split};
-use super::vocabulary::{Vocabulary, configuring, operational};
+use super::vocabulary::{Vocabulary, Words};
 
 /// What is known of the place at the cursor.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -29,8 +29,8 @@ pub enum Live {
     Leaf(Path, NodeId),
 }
 
-/// `before` is the line up to the cursor; `modes` are open in configuration mode.
-pub fn assist(grammar: &Grammar, modes: Option<&Modes>, before: &str) -> Assistance {
+/// `before` is the line up to the cursor; `modes` are open in configuration mode; `words` are those that the user may use.
+pub fn assist(grammar: &Grammar, words: &Words, modes: Option<&Modes>, before: &str) -> Assistance {
     let tokens = split(before);
     let begins_word = before.is_empty() || before.ends_with([' ', '\t']);
     let (complete, partial) = match tokens.split_last() {
@@ -39,8 +39,8 @@ pub fn assist(grammar: &Grammar, modes: Option<&Modes>, before: &str) -> Assista
     };
     let mut found = match (bar(complete), modes) {
         (Some(behind), _) => piped(behind),
-        (None, None) => fixed(operational(), grammar, complete),
-        (None, Some(modes)) => in_configuration(grammar, modes, complete),
+        (None, None) => fixed(&words.operational, grammar, complete),
+        (None, Some(modes)) => in_configuration(grammar, words, modes, complete),
     };
     found.words.retain(|word| partial.is_empty() || word.is_placeholder || begins(&word.text, &partial));
     // A placeholder says nothing beside words that fit.
@@ -86,7 +86,7 @@ fn fixed(words: &Vocabulary, grammar: &Grammar, complete: &[Token]) -> Assistanc
     found
 }
 
-fn in_configuration(grammar: &Grammar, modes: &Modes, complete: &[Token]) -> Assistance {
+fn in_configuration(grammar: &Grammar, words: &Words, modes: &Modes, complete: &[Token]) -> Assistance {
     let contexts: Vec<&[Item]> = {
         let mut contexts: Vec<&[Item]> = modes.paths().collect();
         contexts.insert(0, &[]);
@@ -95,7 +95,7 @@ fn in_configuration(grammar: &Grammar, modes: &Modes, complete: &[Token]) -> Ass
     let innermost = contexts.last().copied().unwrap_or(&[]);
     match complete {
         [] => {
-            let mut found = fixed(configuring(), grammar, complete);
+            let mut found = fixed(&words.configuring, grammar, complete);
             if let Ok(expected) = line::expected(grammar, innermost, complete, false) {
                 found.merge(expected);
             }
@@ -109,9 +109,9 @@ fn in_configuration(grammar: &Grammar, modes: &Modes, complete: &[Token]) -> Ass
             }
             found
         }
-        [first, rest @ ..] if first.text == "do" => fixed(operational(), grammar, rest),
+        [first, rest @ ..] if first.text == "do" => fixed(&words.operational, grammar, rest),
         _ => {
-            let mut found = fixed(configuring(), grammar, complete);
+            let mut found = fixed(&words.configuring, grammar, complete);
             // As a line is read: in the innermost mode that knows its first word.
             let known =
                 contexts.iter().rev().find_map(|context| line::expected(grammar, context, complete, false).ok());
@@ -189,10 +189,11 @@ fn as_word(word: &str, help: &str) -> Word {
 #[cfg(test)]
 mod tests {
     use super::super::testing::device;
+    use super::super::vocabulary::{Need, all};
     use super::*;
 
     fn exec(before: &str) -> Assistance {
-        assist(device(), None, before)
+        assist(device(), all(), None, before)
     }
 
     fn config(mode: &[&str], before: &str) -> Assistance {
@@ -200,7 +201,7 @@ mod tests {
         for line in mode {
             modes.take(device(), line).unwrap();
         }
-        assist(device(), Some(&modes), before)
+        assist(device(), all(), Some(&modes), before)
     }
 
     #[test]
@@ -213,24 +214,30 @@ mod tests {
           appmgr     The app manager
           clear      Forget what is not committed
           configure  Enter configuration mode
+          console    Sit at the console of an app or a container; ^Ec. leaves it
           copy       Copy a file to the disk of the device
           describe   Tell which node or command a line is
           dir        List a folder of the disk
           exit       Leave this mode, or the shell
           help       How to find one's way
           logout     Leave the shell
+          process    Start, stop or restart a process with a definition
           quit       Leave this mode, or the shell
           rollback   Undo commits
+          run        The Linux of the device: a shell, or one command
+          scp        Copy a file to the disk of the device
           script     The script repository
           show       Tell what is
           terminal   How this terminal is used
         #show ?
+          alarms          What is wrong now, and was before
           appmgr          The app manager
           clock           What time it is
           configuration   Configuration that is prepared, or was committed
           logging         The system log
           memory          The memory of the host
           netconf         NETCONF sessions
+          process         Processes with a definition
           processes       The processes of the host
           running-config  The configuration in force
           script          The script repository
@@ -291,11 +298,13 @@ mod tests {
           load         Read configuration from a file or the terminal
           max-retries  How often a failed script is started again; without limit where nothing is set
           no           Take configuration away
+          process      Start, stop or restart a process with a definition
           pwd          Tell which mode this is
           quit         Leave this mode, or the shell
           restart      What happens when the script ends; always where nothing is set
           rollback     Undo commits
           root         Go to the top of the configuration
+          run          The Linux of the device: a shell, or one command
           run-args     Arguments handed to the script
           script       The script repository
           show         Tell what is
@@ -326,6 +335,16 @@ mod tests {
         #do show ver?
           version  What this is
         "#);
+    }
+
+    #[test]
+    fn what_is_denied_looks_like_what_there_is_not() {
+        let few = Words::meeting(|need| !matches!(need, Need::Execute(_) | Need::Update(_)));
+        let told = |before: &str| assist(device(), &few, None, before).listed();
+        for denied in ["ru", "script ", "appmgr ", "conf", "rollback "] {
+            assert_eq!(told(denied), told("no-such-word "), "{denied}");
+        }
+        assert!(told("show ").contains("running-config"));
     }
 
     #[test]

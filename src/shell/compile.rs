@@ -23,6 +23,9 @@ pub struct Sidecar {
 struct Annotation {
     /// The schema path, with the module where it changes.
     path: String,
+    /// Cannot be typed at all, nor is it shown.
+    #[serde(default)]
+    absent: bool,
     /// A container that is not typed.
     #[serde(default)]
     hide: bool,
@@ -176,6 +179,9 @@ fn annotate(grammar: &mut Grammar, file: &str, annotation: &Annotation) -> Resul
     let joined_to = annotation.join.as_deref().map(|path| find(grammar, path)).transpose()?;
     if annotation.hide && grammar.node(id).kind != (Kind::Container { presence: false }) {
         return Err(CompileError::CannotHide { file: file.to_owned(), path: annotation.path.clone() });
+    }
+    if annotation.absent {
+        grammar.roots.retain(|root| *root != id);
     }
     let node = &mut grammar.nodes[id.0 as usize];
     let typed = &mut node.typed;

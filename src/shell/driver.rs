@@ -9,12 +9,14 @@
 //! Lines of configuration that arrive together go to the agent together; every other command waits for its answer.
 
 mod actions;
-mod client;
+pub(crate) mod client;
 mod commit;
 mod config;
 mod exec;
 mod files;
 mod output;
+mod outside;
+mod runs;
 mod terminal;
 
 use std::future::Future;
@@ -29,19 +31,21 @@ use tracing::info;
 
 use self::client::{AskError, Client, Reply, RpcError};
 use self::output::Output;
+pub use self::outside::{Lent, Outside, Seat, show};
 pub use self::terminal::serve_terminal;
 use super::data::{self, Item};
 use super::grammar::Grammar;
 use super::line::Edit;
 use super::load::Modes;
 use super::token::Fault;
+use super::vocabulary::{FILES, Need};
 
 /// A line that is longer is no line that people type.
 const LINE_BYTES_MAX: usize = 1 << 20;
 const READ_BYTES: usize = 64 * 1024;
 
-/// Whether the user may read or write files of the disk; the refusal is a sentence.
-pub type Permit = Rc<dyn Fn(bool) -> Pin<Box<dyn Future<Output = Result<(), String>>>>>;
+/// Whether the user has what a command needs; the refusal is a sentence.
+pub type Permit = Rc<dyn Fn(Need) -> Pin<Box<dyn Future<Output = Result<(), String>>>>>;
 
 /// What a session is given.
 pub struct Setup {
@@ -55,6 +59,7 @@ pub struct Setup {
     pub harddisk: PathBuf,
     pub zone: TimeZone,
     pub permit: Permit,
+    pub outside: Rc<dyn Outside>,
 }
 
 /// Where lines come from and text goes.
@@ -92,7 +97,7 @@ impl From<AskError> for Trouble {
     fn from(error: AskError) -> Self {
         match error {
             AskError::Gone(_) => Trouble::Gone,
-            AskError::Refused(_) => Trouble::Said(format!("% {error}")),
+            AskError::Refused(_) | AskError::Interrupted => Trouble::Said(format!("% {error}")),
         }
     }
 }
@@ -282,7 +287,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Shell<S> {
         self.status
     }
 
+    /// Asks the agent; somebody at a terminal may give up waiting.
     async fn ask(&mut self, operation: &str) -> Result<Reply, AskError> {
+        self.client.begin(operation).await?;
+        let Self { client, out, .. } = self;
+        match out.terminal() {
+            Some(terminal) => terminal.while_waiting(client.answer()).await.unwrap_or(Err(AskError::Interrupted)),
+            None => client.answer().await,
+        }
+    }
+
+    /// Asks what is carried out to its end once it is asked for.
+    async fn ask_to_the_end(&mut self, operation: &str) -> Result<Reply, AskError> {
         self.client.ask(operation).await
     }
 

@@ -86,6 +86,11 @@ impl Editor {
         self.pending.iter().any(|byte| matches!(byte, b'\r' | b'\n'))
     }
 
+    /// Bytes that wait to be looked at.
+    pub fn typed_ahead(&self) -> usize {
+        self.pending.len()
+    }
+
     /// Takes one byte that waits, past the editing: an answer to `--More--`.
     pub fn take_byte(&mut self) -> Option<u8> {
         self.pending.pop_front()

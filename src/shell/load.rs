@@ -24,6 +24,31 @@ struct Mode {
 /// A node that opens modes may nest; a schema is never this deep.
 const MODES_MAX: usize = 64;
 
+/// A whole text of configuration.
+#[derive(Debug, Default)]
+pub struct Read<'t> {
+    /// Lines with what they change.
+    pub lines: Vec<(&'t str, Vec<Edit>)>,
+    /// Lines that mean nothing, with their numbers.
+    pub faults: Vec<(usize, &'t str, Fault)>,
+}
+
+/// Reads a text as if each of its lines were typed at the top. What frames it when it is shown is passed over.
+pub fn read<'t>(grammar: &Grammar, text: &'t str) -> Read<'t> {
+    let mut modes = Modes::default();
+    let mut read = Read::default();
+    for (index, line) in text.lines().enumerate() {
+        if matches!(line.trim(), "end" | "Building configuration..." | "") {
+            continue;
+        }
+        match modes.take(grammar, line) {
+            Ok(edits) => read.lines.push((line.trim(), edits)),
+            Err(fault) => read.faults.push((index + 1, line, fault)),
+        }
+    }
+    read
+}
+
 impl Modes {
     /// The node whose mode this is; empty at the top.
     pub fn path(&self) -> &[Item] {

@@ -1,9 +1,11 @@
 //! What operational commands ask for, and how the answer is laid out: to the column as routers do it. Pure.
 
+pub mod alarms;
 pub mod apps;
 pub mod commits;
 pub mod host;
 pub mod processes;
+pub mod runs;
 pub mod scripts;
 
 use super::command::Matched;
@@ -15,6 +17,8 @@ use super::vocabulary::Verb;
 pub fn filter(verb: Verb, matched: &Matched) -> Option<String> {
     Some(match verb {
         Verb::ShowScripts => scripts::filter(matched),
+        Verb::ShowRuns => runs::filter(matched),
+        Verb::ShowAlarms => alarms::ALARMS.to_owned(),
         Verb::ShowApps => apps::filter(None),
         Verb::ShowApp | Verb::ShowAppLogs => apps::filter(matched.get("APP")),
         Verb::ShowProcess => processes::filter(matched.get("NAME")),
@@ -32,6 +36,8 @@ pub fn filter(verb: Verb, matched: &Matched) -> Option<String> {
 pub fn render(verb: Verb, matched: &Matched, grammar: &Grammar, items: &[Item]) -> String {
     match verb {
         Verb::ShowScripts => scripts::render(matched, grammar, items),
+        Verb::ShowRuns => runs::render(matched, grammar, items),
+        Verb::ShowAlarms => alarms::render(matched, grammar, items),
         Verb::ShowApps => apps::table(grammar, items),
         Verb::ShowApp => apps::info(matched.get("APP").unwrap_or(""), grammar, items),
         Verb::ShowProcess => processes::table(grammar, items),

@@ -102,6 +102,10 @@ impl Inbox {
         lock(&self.state).finished
     }
 
+    pub(super) fn is_closed(&self) -> bool {
+        lock(&self.state).closed
+    }
+
     fn settle(&self, state: &mut InboxState) {
         let writer_waits = state.writers.iter().any(|writer| writer.waits);
         let pause = state.unread.len() > self.pause_above && !writer_waits && !state.closed && !state.deaf;

@@ -84,8 +84,9 @@ impl AsyncWrite for ErrorStream {
         this.inbox.poll_written(ERRORS, cx, |cx| this.sink.as_mut().poll_write(cx, buf))
     }
 
+    /// Tells those who write nothing for long whether there still is a client.
     fn poll_flush(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
+        Poll::Ready(if self.inbox.is_closed() { Err(io::ErrorKind::BrokenPipe.into()) } else { Ok(()) })
     }
 
     /// The end of a channel is said on its standard output.

@@ -34,6 +34,14 @@ pub fn close_on_exec(fd: &OwnedFd, close: bool) -> nix::Result<()> {
     fcntl(fd, FcntlArg::F_SETFD(flags)).map(drop)
 }
 
+/// Lets a number of this process cross the next exec, or not.
+pub fn keep_across_exec(number: RawFd, keep: bool) -> nix::Result<()> {
+    let flags = if keep { 0 } else { libc::FD_CLOEXEC };
+    // SAFETY: F_SETFD changes a flag of a number and touches no memory; a number that is not open gives EBADF.
+    #[expect(unsafe_code, reason = "the owners of many descriptors are not at hand as such")]
+    Errno::result(unsafe { libc::fcntl(number, libc::F_SETFD, flags) }).map(drop)
+}
+
 /// Lets the program start with no signal blocked: std hands on the mask of a parent that reads signals from a descriptor.
 pub fn clear_signal_mask(program: &mut std::process::Command) {
     use std::os::unix::process::CommandExt;

@@ -15,6 +15,7 @@ pub mod memfd;
 pub mod memory;
 pub mod process;
 pub mod pty;
+pub mod rooted;
 pub mod spawn;
 pub mod tcp;
 pub mod terminal;

@@ -28,11 +28,30 @@ pub struct Tree {
     pub leader: Option<i32>,
     /// Its control group, where it has one.
     pub group: Option<PathBuf>,
+    /// One that is known besides, by its process id and start time.
+    pub known: Option<(i32, u64)>,
 }
 
 /// Stops every member of all the trees first, so that none can fork its way out, then kills them. Returns how many were
-/// found of each tree; one look at the processes serves all trees.
+/// found of each tree; one look at the processes serves all trees. A control group that is empty is removed, and says
+/// without such a look that nothing is left.
 pub fn kill(trees: &[&Tree]) -> Vec<usize> {
+    let is_known_empty = |tree: &Tree| tree.leader.is_none() && tree.known.is_none() && is_removed(tree);
+    let left: Vec<usize> = (0..trees.len()).filter(|index| !is_known_empty(trees[*index])).collect();
+    let mut found = vec![0; trees.len()];
+    if !left.is_empty() {
+        let of_left = kill_found(&left.iter().map(|index| trees[*index]).collect::<Vec<_>>());
+        left.into_iter().zip(of_left).for_each(|(index, count)| found[index] = count);
+    }
+    found
+}
+
+/// The kernel removes none in which a process lives.
+fn is_removed(tree: &Tree) -> bool {
+    tree.group.as_ref().is_some_and(|group| fs::remove_dir(group).is_ok())
+}
+
+fn kill_found(trees: &[&Tree]) -> Vec<usize> {
     let mut stopped: Vec<BTreeMap<i32, u64>> = vec![BTreeMap::new(); trees.len()];
     trees.iter().filter_map(|tree| tree.group.as_deref()).for_each(cgroup::kill);
     for _ in 0..ROUNDS_MAX {
@@ -49,9 +68,7 @@ pub fn kill(trees: &[&Tree]) -> Vec<usize> {
             break;
         }
     }
-    for (pid, start) in stopped.iter().flatten() {
-        signal(*pid, *start, libc::SIGKILL);
-    }
+    stopped.iter().for_each(end);
     stopped.iter().map(BTreeMap::len).collect()
 }
 
@@ -67,6 +84,10 @@ pub fn members(trees: &[&Tree]) -> Vec<BTreeMap<i32, u64>> {
     for (index, tree) in trees.iter().enumerate() {
         let grouped = tree.group.iter().flat_map(|group| cgroup::members(group));
         belongs.extend(grouped.filter(|pid| processes.contains_key(pid)).map(|pid| (pid, index)));
+    }
+    for (index, tree) in trees.iter().enumerate() {
+        let known = tree.known.filter(|(pid, start)| processes.get(pid).is_some_and(|it| it.start == *start));
+        belongs.extend(known.map(|(pid, _)| (pid, index)));
     }
     for (pid, process) in &processes {
         if belongs.contains_key(pid) {
@@ -95,6 +116,43 @@ pub fn members(trees: &[&Tree]) -> Vec<BTreeMap<i32, u64>> {
         }
     }
     members
+}
+
+/// Everything below a process, children of children included: process id and start time.
+pub fn descendants(of: i32) -> BTreeMap<i32, u64> {
+    let processes = processes();
+    let mut below = BTreeMap::new();
+    loop {
+        let more: Vec<(i32, u64)> = processes
+            .iter()
+            .filter(|(pid, process)| {
+                !below.contains_key(*pid) && (process.parent == of || below.contains_key(&process.parent))
+            })
+            .map(|(pid, process)| (*pid, process.start))
+            .collect();
+        if more.is_empty() {
+            return below;
+        }
+        below.extend(more);
+    }
+}
+
+/// Kills each, if it is still the one that was seen.
+pub fn end(found: &BTreeMap<i32, u64>) {
+    found.iter().for_each(|(pid, start)| signal(*pid, *start, libc::SIGKILL));
+}
+
+/// Every process whose environment has this variable: its id, where it stands, the value.
+pub fn marked(variable: &str) -> Vec<(i32, Facts, String)> {
+    let begins = format!("{variable}=");
+    let value_of = |pid: i32| {
+        let bytes = fs::read(format!("/proc/{pid}/environ")).ok()?;
+        let value = bytes.split(|byte| *byte == 0).find_map(|entry| entry.strip_prefix(begins.as_bytes()))?;
+        Some(String::from_utf8_lossy(value).into_owned())
+    };
+    let seen = processes().into_iter().filter_map(|(pid, it)| Some((pid, it, value_of(pid)?)));
+    seen.map(|(pid, it, value)| (pid, Facts { parent: it.parent, session: it.session, start: it.start }, value))
+        .collect()
 }
 
 fn marked_as(pid: i32, marks: &BTreeMap<&[u8], usize>) -> Option<usize> {
@@ -131,6 +189,13 @@ pub struct Facts {
     pub session: i32,
     /// In ticks since the boot.
     start: u64,
+}
+
+impl Facts {
+    /// In ticks since the boot; with the process id it is one process and no other.
+    pub fn start(&self) -> u64 {
+        self.start
+    }
 }
 
 /// `None` for what has ended, reaped or not.
@@ -217,8 +282,8 @@ mod tests {
         let (name, value) = mark.split_once('=').unwrap();
         let mut child =
             std::process::Command::new("sh").args(["-c", "env -i sleep 300 & wait"]).env(name, value).spawn().unwrap();
-        let tree = Tree { mark, leader: None, group: None };
-        let other = Tree { mark: "PROCYON_TEST_TREE=other/".into(), leader: None, group: None };
+        let tree = Tree { mark, leader: None, group: None, known: None };
+        let other = Tree { mark: "PROCYON_TEST_TREE=other/".into(), leader: None, group: None, known: None };
         let trees = [&other, &tree];
         while members(&trees)[1].len() < 2 {
             std::thread::yield_now();

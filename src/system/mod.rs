@@ -18,6 +18,9 @@ pub mod provider;
 pub mod record;
 pub mod users;
 
+/// Where the kernel shows its figures.
+pub const FIGURES: &str = "/proc";
+
 pub use self::driver::{Settings, System, SystemLog};
 pub use self::provider::SystemProvider;
 pub use self::record::{Record, Severity};

@@ -30,9 +30,12 @@ impl Tree {
     /// Moves back to `new` what came from there.
     pub fn give_back(&mut self, moved: Moved, new: &mut Tree) {
         for (at, left) in moved.0.into_iter().rev() {
+            // On both sides libyang guesses anew what is a default; here the last thing in a container may go.
+            let here = self.flags_around(self.node(at).parent().map(Node::position));
             let known = new.flags_around(left);
             new.take_over(left, self, at);
             new.put_flags(&known);
+            self.put_flags(&here);
         }
     }
 }

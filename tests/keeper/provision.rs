@@ -74,6 +74,28 @@ async fn a_program_is_ready_when_it_says_so_by_socket_or_by_newline() {
 }
 
 #[tokio::test]
+async fn a_program_that_stops_saying_that_it_turns_is_aborted() {
+    let mut bench = Bench::new().await;
+    let say = "import os,socket,time\ns=socket.socket(socket.AF_UNIX,socket.SOCK_DGRAM)\n\
+               say=lambda text: s.sendto(text,'\\0'+os.environ['NOTIFY_SOCKET'][1:])\nsay(b'READY=1')\n\
+               for _ in range(5):\n time.sleep(int(os.environ['WATCHDOG_USEC'])/4e6)\n say(b'WATCHDOG=1')\n\
+               print('hangs',flush=True)\ntime.sleep(300)";
+    let mut spec = bench.shell("hangs", "");
+    spec.program = Program::Command { argv: vec!["/usr/bin/python3".into(), "-c".into(), say.into()] };
+    spec.provision.readiness = Readiness::Notify;
+    spec.provision.watchdog = Some(Duration::from_millis(400));
+    spec.restart = RestartPolicy::Never;
+    let name = bench.run(spec.clone()).await.name;
+    let ended = bench.until_phase(&name, Phase::ExitFailure).await;
+    assert_eq!(ended.last_exit, Some(ExitStatus::Signal { number: libc::SIGABRT, core: false }));
+    assert_eq!(bench.log("hangs", "stdout.log"), "hangs\n", "and not before");
+    spec.name = named("other");
+    spec.provision.readiness = Readiness::WhenRunning;
+    let refused = bench.keeper.define(spec).await.unwrap_err();
+    assert!(matches!(refused, KeeperRefusal::InvalidSpec { .. }), "{refused}");
+}
+
+#[tokio::test]
 async fn a_program_that_is_not_ready_in_time_is_killed_and_the_start_limit_ends_its_attempts() {
     let mut bench = Bench::new().await;
     let mut spec = bench.shell("slow", "exec sleep 300");

@@ -29,6 +29,8 @@ pub enum Order {
     Status,
     /// Events follow on this connection from now on.
     Watch,
+    /// Become the program that is installed now, and start agent and keeper anew. Nothing that runs is touched.
+    Upgrade,
 }
 
 /// A program to run: the first argument is its path.
@@ -70,6 +72,14 @@ pub enum Tell {
         status: RawStatus,
         ordered: bool,
         restarting: bool,
+    },
+    /// Event: it serves.
+    AgentReady {
+        pid: i32,
+    },
+    Upgraded,
+    NotUpgraded {
+        reason: String,
     },
 }
 

@@ -3,12 +3,13 @@
 //! The vault and the notices are the ward's by name and stay when the process behind the socket changes.
 
 use std::collections::VecDeque;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::poll::PollFlags;
 use tracing::warn;
 
+use super::handover::{DepositLeft, DeskLeft};
 use super::vault::Vault;
 use crate::keeper::deposit::{Ask, Notice, Tell, set_nonblocking};
 use crate::sys::fdpass::{self, Frame};
@@ -26,6 +27,16 @@ pub(super) struct Desk {
     notices: VecDeque<(u64, Notice)>,
     notices_made: u64,
     notices_lost: u64,
+    /// The ward has said that it serves.
+    is_ready: bool,
+    news: News,
+}
+
+/// What a ward has said of itself since somebody looked.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct News {
+    pub(super) is_ready: bool,
+    pub(super) is_alive: bool,
 }
 
 struct Link {
@@ -51,6 +62,8 @@ impl Desk {
             notices: VecDeque::new(),
             notices_made: 0,
             notices_lost: 0,
+            is_ready: false,
+            news: News::default(),
         }
     }
 
@@ -61,6 +74,65 @@ impl Desk {
             return;
         }
         self.link = Some(Link { socket, fetch: None, told: 0, is_blocked: false });
+        self.is_ready = false;
+        self.pump();
+    }
+
+    pub(super) fn take_news(&mut self) -> News {
+        std::mem::take(&mut self.news)
+    }
+
+    pub(super) fn is_ready(&self) -> bool {
+        self.is_ready
+    }
+
+    /// A ward whose queue is full is asked by what waits in it.
+    pub(super) fn ask_whether_alive(&mut self) {
+        if let Some(link) = &mut self.link {
+            link.send(&Tell::Ping, &[]);
+        }
+    }
+
+    /// Nothing is half said.
+    pub(super) fn is_quiet(&self) -> bool {
+        self.link.as_ref().is_none_or(|link| link.fetch.is_none())
+    }
+
+    pub(super) fn leave(&self) -> DeskLeft {
+        let mut deposits = Vec::new();
+        let mut after: Option<String> = None;
+        while let Some((key, held)) = self.vault.next(after.as_deref()) {
+            let fds = held.fds.iter().map(AsRawFd::as_raw_fd).collect();
+            deposits.push(DepositLeft { key: key.to_owned(), bytes: held.bytes.clone(), fds });
+            after = Some(key.to_owned());
+        }
+        DeskLeft {
+            deposits,
+            socket: self.link.as_ref().map(|link| link.socket.as_raw_fd()),
+            notices: self.notices.iter().cloned().collect(),
+            notices_made: self.notices_made,
+            is_ready: self.is_ready,
+        }
+    }
+
+    /// What another program has left in this process.
+    pub(super) fn restore(
+        &mut self,
+        deposits: Vec<(String, Vec<u8>, Vec<OwnedFd>)>,
+        socket: Option<OwnedFd>,
+        (notices, notices_made): (Vec<(u64, Notice)>, u64),
+        is_ready: bool,
+    ) {
+        for (key, bytes, fds) in deposits {
+            if let Err(error) = self.vault.put(key.clone(), bytes, fds) {
+                warn!(key, %error, "a deposit is lost");
+            }
+        }
+        self.notices = notices.into();
+        self.notices_made = notices_made;
+        // What it was told already it is told again, which a ward expects.
+        self.link = socket.map(|socket| Link { socket, fetch: None, told: 0, is_blocked: false });
+        self.is_ready = is_ready;
         self.pump();
     }
 
@@ -121,6 +193,11 @@ impl Desk {
                 }
             }
             Ok(Ask::Drop { key }) => self.vault.remove(&key),
+            Ok(Ask::Ready) => {
+                self.is_ready = true;
+                self.news.is_ready = true;
+            }
+            Ok(Ask::Alive) => self.news.is_alive = true,
             Ok(Ask::Fetch { number }) => {
                 if let Some(link) = &mut self.link {
                     link.fetch = Some(Fetch { number, after: None });

@@ -7,7 +7,7 @@ use std::os::unix::net::UnixListener;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command as Program, Stdio};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -19,14 +19,16 @@ use nix::unistd::Pid;
 use tracing::{info, warn};
 
 use super::control::{self, Command, Order, RawStatus, Status, Tell};
-use super::desk::Desk;
+use super::desk::{Desk, News};
 use super::lock::Lock;
 use super::machine::{Action, Input, Life, Machine, Ward};
+use super::pulse::{Beat, Pulse};
 use super::{CustodianError, Wards};
 use crate::keeper::deposit::set_nonblocking;
 use crate::settings::Layout;
 use crate::sys::process::{self, Reaped};
-use crate::sys::{fdpass, inherited};
+use crate::sys::{fdpass, inherited, tree};
+use crate::systemd;
 
 /// Launchers that watch, and the odd status question.
 const CONTROLS_MAX: usize = 32;
@@ -34,17 +36,29 @@ const CONTROLS_MAX: usize = 32;
 const OWN_DESCRIPTORS: usize = fdpass::FDS_PER_FRAME_MAX + 64;
 /// The agent leaves its listeners and little else; the rest is the keeper's.
 const AGENT_DESCRIPTORS_MAX: usize = 128;
+/// How often what is left at the end is looked for, and what is told of each.
+const SWEEPS_MAX: u32 = 100;
+const SWEEP_PAUSE: Duration = Duration::from_millis(10);
+const COMMAND_BYTES_MAX: usize = 256;
 
 /// Runs the custodian of the root until everything has been stopped in order.
-pub fn main(layout: &Layout, wards: Wards) -> Result<(), CustodianError> {
-    let _lock = Lock::take(&layout.custodian_lock())?;
-    let mut custodian = Custodian::open(layout, wards)?;
-    announce();
+///
+/// With a `handover` it goes on in the place of another program that was this process.
+pub fn main(layout: &Layout, wards: Wards, handover: Option<i32>) -> Result<(), CustodianError> {
+    let mut custodian = match handover {
+        Some(number) => Custodian::resume(layout, wards, number)?,
+        None => {
+            let custodian = Custodian::open(layout, wards)?;
+            announce();
+            custodian
+        }
+    };
     info!(root = %layout.root().display(), pid = std::process::id(), "the custodian keeps this root");
     custodian.feed(Input::Tick);
     while !custodian.is_over {
         custodian.turn()?;
     }
+    sweep();
     // While the lock is ours the name is ours.
     let _ = std::fs::remove_file(layout.custodian_socket());
     info!("everything has been stopped");
@@ -60,30 +74,35 @@ fn announce() {
     }
 }
 
-struct Custodian {
-    machine: Machine,
-    wards: Wards,
+pub(super) struct Custodian {
+    pub(super) machine: Machine,
+    pub(super) wards: Wards,
+    pub(super) lock: Lock,
     root: std::path::PathBuf,
     signals: SignalFd,
-    listener: UnixListener,
-    agent: Desk,
-    keeper: Desk,
-    agent_command: Option<AgentCommand>,
-    controls: BTreeMap<u64, ControlEnd>,
-    controls_seen: u64,
+    pub(super) listener: UnixListener,
+    pub(super) agent: Desk,
+    pub(super) keeper: Desk,
+    pulses: BTreeMap<Ward, Pulse>,
+    /// How often the service manager wants to hear of us, and when next.
+    watchdog: Option<(Duration, Instant)>,
+    is_announced: bool,
+    pub(super) agent_command: Option<AgentCommand>,
+    pub(super) controls: BTreeMap<u64, ControlEnd>,
+    pub(super) controls_seen: u64,
     spawn_error: String,
     is_over: bool,
 }
 
-struct AgentCommand {
-    command: Command,
-    stdout: OwnedFd,
-    stderr: OwnedFd,
+pub(super) struct AgentCommand {
+    pub(super) command: Command,
+    pub(super) stdout: OwnedFd,
+    pub(super) stderr: OwnedFd,
 }
 
-struct ControlEnd {
-    socket: OwnedFd,
-    is_watching: bool,
+pub(super) struct ControlEnd {
+    pub(super) socket: OwnedFd,
+    pub(super) is_watching: bool,
 }
 
 /// What a descriptor in the poll set is.
@@ -97,6 +116,18 @@ enum Source {
 
 impl Custodian {
     fn open(layout: &Layout, wards: Wards) -> Result<Self, CustodianError> {
+        let lock = Lock::take(&layout.custodian_lock())?;
+        let path = layout.custodian_socket();
+        let listener = control::open_listener(&path).map_err(|error| CustodianError::Socket { path, error })?;
+        Self::with(layout, wards, lock, listener)
+    }
+
+    pub(super) fn with(
+        layout: &Layout,
+        wards: Wards,
+        lock: Lock,
+        listener: UnixListener,
+    ) -> Result<Self, CustodianError> {
         let step = |what| move |error| CustodianError::System { what, error };
         // Away from the terminal of whoever started us; refused where we lead a group already, which is as good.
         let _ = nix::unistd::setsid();
@@ -109,18 +140,20 @@ impl Custodian {
         mask.thread_block().map_err(step("cannot block signals"))?;
         let signals = SignalFd::with_flags(&mask, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)
             .map_err(step("cannot read signals"))?;
-        let path = layout.custodian_socket();
-        let listener = control::open_listener(&path).map_err(|error| CustodianError::Socket { path, error })?;
         let descriptors = usize::try_from(descriptors_max).unwrap_or(usize::MAX).saturating_sub(OWN_DESCRIPTORS);
         let for_agent = AGENT_DESCRIPTORS_MAX.min(descriptors / 4);
         Ok(Self {
             machine: Machine::new(now()),
             wards,
+            lock,
             root: layout.root().to_owned(),
             signals,
             listener,
             agent: Desk::new(for_agent),
             keeper: Desk::new(descriptors - for_agent),
+            pulses: BTreeMap::new(),
+            watchdog: systemd::watchdog().map(|every| (every, now())),
+            is_announced: false,
             agent_command: None,
             controls: BTreeMap::new(),
             controls_seen: 0,
@@ -135,14 +168,71 @@ impl Custodian {
             match source {
                 Source::Signals => self.take_signals(),
                 Source::Listener => self.accept(),
-                Source::Ward(ward) => self.desk(ward).serve(),
+                Source::Ward(ward) => {
+                    self.desk(ward).serve();
+                    self.heard_of(ward);
+                }
                 Source::Control(id) => self.hear(id),
             }
         }
         if self.machine.deadline().is_some_and(|deadline| deadline <= now()) {
             self.feed(Input::Tick);
         }
+        self.feel_pulses();
         Ok(())
+    }
+
+    fn heard_of(&mut self, ward: Ward) {
+        let News { is_ready, is_alive } = self.desk(ward).take_news();
+        if is_ready || is_alive {
+            let moment = now();
+            self.pulses.entry(ward).or_insert_with(|| Pulse::new(moment)).answered(moment);
+        }
+        if !is_ready {
+            return;
+        }
+        match (ward, self.machine.pid(ward)) {
+            (Ward::Agent, Some(pid)) => self.tell_watchers(&Tell::AgentReady { pid }),
+            (Ward::Keeper, Some(pid)) if !std::mem::replace(&mut self.is_announced, true) => {
+                let status = format!("keeper {pid} holds the containers");
+                if let Err(error) = systemd::notify_serving(&status) {
+                    warn!(%error, "systemd cannot be told that we are ready");
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Asks the wards whether they still turn, and says to the service manager that we do.
+    fn feel_pulses(&mut self) {
+        let moment = now();
+        for ward in [Ward::Agent, Ward::Keeper] {
+            let Some(pid) = self.machine.pid(ward).filter(|_| self.desk(ward).is_ready()) else {
+                self.pulses.remove(&ward);
+                continue;
+            };
+            match self.pulses.get_mut(&ward).map_or(Beat::Nothing, |pulse| pulse.beat(moment)) {
+                Beat::Nothing => {}
+                Beat::Ask => self.desk(ward).ask_whether_alive(),
+                Beat::Hung => {
+                    warn!(?ward, pid, "does not answer any more: it is killed, and started anew");
+                    signal(pid, Signal::SIGKILL);
+                }
+            }
+        }
+        if let Some((every, next)) = &mut self.watchdog
+            && *next <= moment
+        {
+            *next = moment + *every;
+            // One that misses this ends us, and is heard of in its own log.
+            let _ = systemd::notify_alive();
+        }
+    }
+
+    /// The next moment at which something is to be done.
+    fn deadline(&self) -> Option<Instant> {
+        let pulses = self.pulses.values().map(Pulse::deadline);
+        pulses.chain(self.machine.deadline()).chain(self.watchdog.map(|(_, next)| next)).min()
     }
 
     fn wait(&self) -> Result<Vec<Source>, CustodianError> {
@@ -171,7 +261,7 @@ impl Custodian {
     }
 
     fn timeout(&self) -> PollTimeout {
-        let Some(deadline) = self.machine.deadline() else { return PollTimeout::NONE };
+        let Some(deadline) = self.deadline() else { return PollTimeout::NONE };
         let left = deadline.saturating_duration_since(now());
         // Rounded up: a wait that ends too early would turn once for nothing.
         let millis = left.as_micros().div_ceil(1000).min(3_600_000);
@@ -191,20 +281,22 @@ impl Custodian {
         }
     }
 
-    fn reap(&mut self) {
+    pub(super) fn reap(&mut self) {
         while let Some(Reaped { pid, raw_status, .. }) = process::reap_one() {
             for ward in [Ward::Agent, Ward::Keeper] {
                 if self.machine.pid(ward) == Some(pid) {
                     warn_end(ward, pid, RawStatus(raw_status));
                     // What it said last still counts.
                     self.desk(ward).part();
+                    self.heard_of(ward);
+                    self.pulses.remove(&ward);
                 }
             }
             self.feed(Input::Ended { pid, status: RawStatus(raw_status) });
         }
     }
 
-    fn feed(&mut self, input: Input) {
+    pub(super) fn feed(&mut self, input: Input) {
         for action in self.machine.handle(input, now()) {
             match action {
                 Action::Spawn(ward) => {
@@ -241,6 +333,9 @@ impl Custodian {
             Ward::Keeper => {
                 let mut program = program(&self.wards.keeper)?;
                 program.current_dir(&self.root).stdout(Stdio::null());
+                for name in systemd::VARIABLES {
+                    program.env_remove(name);
+                }
                 (&self.wards.keeper, program)
             }
             Ward::Agent => {
@@ -318,6 +413,7 @@ impl Custodian {
                 }
                 Tell::Watching
             }
+            Order::Upgrade => Tell::NotUpgraded { reason: self.become_the_newer(id) },
         }
     }
 
@@ -364,7 +460,7 @@ impl Custodian {
     }
 
     /// Whoever does not read what it asked for is let go: its queue is the socket's, and that is full.
-    fn tell(&mut self, id: u64, tell: &Tell) {
+    pub(super) fn tell(&mut self, id: u64, tell: &Tell) {
         let Some(control) = self.controls.get(&id) else { return };
         let frame = postcard::to_stdvec(tell).expect("plain values are encoded into memory");
         if fdpass::send(&control.socket, &frame, &[] as &[OwnedFd]).is_err() {
@@ -391,6 +487,28 @@ fn spawn_with(mut program: Program, deposit: &OwnedFd) -> std::io::Result<i32> {
     i32::try_from(child.id()).map_err(std::io::Error::other)
 }
 
+/// What is still below us has cleared its environment and left its session: the keeper could not tell whose it was.
+fn sweep() {
+    let own = i32::try_from(std::process::id()).unwrap_or(0);
+    for _ in 0..SWEEPS_MAX {
+        let left = tree::descendants(own);
+        if left.is_empty() {
+            return;
+        }
+        for pid in left.keys() {
+            warn!(
+                pid,
+                command = tree::command_of(*pid, COMMAND_BYTES_MAX),
+                "still there when everything was to end: killed"
+            );
+        }
+        tree::end(&left);
+        // A killed process needs a moment to end; there is nothing else to do.
+        std::thread::sleep(SWEEP_PAUSE);
+        while process::reap_one().is_some() {}
+    }
+}
+
 fn signal(pid: i32, signal: Signal) {
     // A child that is not reaped keeps its pid: this can reach nobody else.
     if let Err(error) = kill(Pid::from_raw(pid), signal) {
@@ -407,7 +525,7 @@ fn warn_end(ward: Ward, pid: i32, status: RawStatus) {
 }
 
 #[expect(clippy::disallowed_methods, reason = "a driver reads the clock")]
-fn now() -> Instant {
+pub(super) fn now() -> Instant {
     Instant::now()
 }
 

@@ -4,6 +4,7 @@
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -14,7 +15,7 @@ const LOOKERS_PAUSE: Duration = Duration::from_millis(5);
 /// Held until dropped.
 #[derive(Debug)]
 pub struct Lock {
-    _file: File,
+    file: File,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -44,7 +45,17 @@ impl Lock {
             Err(TryLockError::Error(error)) => return Err(failed(error)),
         }
         write_pid(&mut file).map_err(failed)?;
-        Ok(Self { _file: file })
+        Ok(Self { file })
+    }
+
+    /// A lock that this process holds already, as another program.
+    pub fn inherited(file: OwnedFd) -> Self {
+        Self { file: file.into() }
+    }
+
+    /// The number under which another program may find it.
+    pub fn number(&self) -> RawFd {
+        self.file.as_raw_fd()
     }
 }
 

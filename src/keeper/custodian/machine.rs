@@ -37,6 +37,8 @@ pub(super) enum Input {
     StartAgent,
     StopAgent,
     Shutdown,
+    /// Both wards are to become the programs that are installed now.
+    Renew,
     Spawned(Ward, i32),
     SpawnFailed(Ward),
     Ended {
@@ -103,6 +105,15 @@ struct State {
     /// Starts after the first.
     restarts: u32,
     is_first_run: bool,
+    /// Its end is wanted, and so is its next start.
+    is_renewed: bool,
+}
+
+/// A ward that runs already.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Running {
+    pub(super) pid: i32,
+    pub(super) restarts: u32,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -125,15 +136,33 @@ pub(super) struct Machine {
 impl Machine {
     /// The keeper is wanted from the beginning; the agent when somebody asks.
     pub(super) fn new(now: Instant) -> Self {
-        let state = |life| State { life, failures: 0, restarts: 0, is_first_run: true };
+        let state = |life| State { life, failures: 0, restarts: 0, is_first_run: true, is_renewed: false };
         Self { agent: state(Life::Off), keeper: state(Life::Due { at: now }), phase: Phase::Serving, died_stopping: 0 }
+    }
+
+    /// With wards that another program in this process has started.
+    pub(super) fn resumed(agent: Option<Running>, keeper: Option<Running>, now: Instant) -> Self {
+        let mut machine = Self::new(now);
+        for (ward, running) in [(Ward::Agent, agent), (Ward::Keeper, keeper)] {
+            if let Some(Running { pid, restarts }) = running {
+                let state = machine.state(ward);
+                state.life = Life::Running { pid, since: now };
+                state.restarts = restarts;
+                state.is_first_run = false;
+            }
+        }
+        machine
     }
 
     pub(super) fn handle(&mut self, input: Input, now: Instant) -> Vec<Action> {
         let mut actions = Vec::new();
         match input {
             Input::StartAgent => self.start_agent(&mut actions),
-            Input::StopAgent => self.agent.stop(Ward::Agent, STOP_LIMIT, now, &mut actions),
+            Input::StopAgent => {
+                self.agent.is_renewed = false;
+                self.agent.stop(Ward::Agent, STOP_LIMIT, now, &mut actions);
+            }
+            Input::Renew => self.renew(now, &mut actions),
             Input::Shutdown => self.shut_down(now, &mut actions),
             Input::Spawned(ward, pid) => {
                 let is_to_end = ward == Ward::Keeper && self.phase == Phase::StoppingKeeper;
@@ -193,8 +222,24 @@ impl Machine {
 
     fn start_agent(&mut self, actions: &mut Vec<Action>) {
         if self.phase == Phase::Serving && self.agent.life == Life::Off {
-            self.agent = State { life: Life::Starting, failures: 0, restarts: 0, is_first_run: true };
+            self.agent =
+                State { life: Life::Starting, failures: 0, restarts: 0, is_first_run: true, is_renewed: false };
             actions.push(Action::Spawn(Ward::Agent));
+        }
+    }
+
+    /// The agent ends in order. The keeper is killed: its successor takes over what it held, whatever the moment.
+    fn renew(&mut self, now: Instant, actions: &mut Vec<Action>) {
+        if self.phase != Phase::Serving {
+            return;
+        }
+        if let Life::Running { pid, .. } = self.keeper.life {
+            self.keeper.is_renewed = true;
+            actions.push(Action::Kill(pid));
+        }
+        if let Life::Running { .. } = self.agent.life {
+            self.agent.is_renewed = true;
+            self.agent.stop(Ward::Agent, STOP_LIMIT, now, actions);
         }
     }
 
@@ -231,6 +276,11 @@ impl Machine {
 
     fn agent_ended(&mut self, status: RawStatus, now: Instant, actions: &mut Vec<Action>) {
         let agent = &mut self.agent;
+        if std::mem::take(&mut agent.is_renewed) && self.phase == Phase::Serving {
+            agent.renew(now);
+            actions.push(Action::AgentEnded { status, ordered: false, restarting: true });
+            return;
+        }
         let ordered = matches!(agent.life, Life::Stopping { .. }) || status.is_ordered();
         let restarting = !ordered && !agent.has_refused(status, now);
         if restarting {
@@ -251,6 +301,8 @@ impl Machine {
             self.shut_down(now, actions);
         } else if self.phase == Phase::StoppingKeeper {
             self.keeper_died_stopping(now);
+        } else if std::mem::take(&mut self.keeper.is_renewed) {
+            self.keeper.renew(now);
         } else {
             self.keeper.retry_after_run(now);
         }
@@ -332,6 +384,13 @@ impl State {
         let Life::Running { since, .. } = self.life else { return false };
         let is_own_status = status.exit_code().is_some_and(|code| code != PANIC_STATUS);
         self.is_first_run && is_own_status && now.duration_since(since) < REFUSAL_WITHIN
+    }
+
+    /// No failure is counted.
+    fn renew(&mut self, now: Instant) {
+        self.restarts = self.restarts.saturating_add(1);
+        self.is_first_run = false;
+        self.life = Life::Due { at: now };
     }
 
     fn retry_after_run(&mut self, now: Instant) {

@@ -13,6 +13,8 @@
 //! * An agent whose very first run ends within seconds with an exit status of its own has refused to start: it is not
 //!   started again, and whoever watches is told.
 //! * A shutdown ends what the keeper holds even where the keeper has died: a successor takes over first and is then told.
+//! * At an upgrade the process stays and becomes the program that is installed by then; its wards are started anew.
+//! * A ward that has said that it serves is asked now and then whether it still turns; one that is hung is killed.
 //! * Orphans of the whole house end up here (`PR_SET_CHILD_SUBREAPER`); the keeper is told of each.
 //! * If the custodian dies, its wards go on: no parent-death signal is set, and [`super::deposit`] says what a ward does.
 //!
@@ -23,26 +25,33 @@
 pub mod control;
 mod desk;
 pub mod driver;
+mod handover;
 pub mod lock;
 mod machine;
+mod pulse;
+mod upgrade;
 mod vault;
 
 use std::path::PathBuf;
 
 pub use self::driver::main;
+pub use self::handover::VERSION as HANDOVER_VERSION;
 pub use self::machine::STOP_LIMIT;
+pub use self::upgrade::{ASK_VERSION, HANDOVER_OPTION};
 
 /// What to run as wards. The agent's command comes with the order to start it.
 #[derive(Debug, Clone)]
 pub struct Wards {
     /// Program and arguments; `--deposit-fd N` is added.
     pub keeper: Vec<std::ffi::OsString>,
+    /// What the custodian itself becomes at an upgrade.
+    pub custodian: PathBuf,
 }
 
 impl Wards {
     /// The keeper as it is installed: `program --keeper --root ROOT`.
-    pub fn installed(program: PathBuf, root: PathBuf) -> Self {
-        Self { keeper: vec![program.into(), "--keeper".into(), "--root".into(), root.into()] }
+    pub fn installed(program: PathBuf, custodian: PathBuf, root: PathBuf) -> Self {
+        Self { keeper: vec![program.into(), "--keeper".into(), "--root".into(), root.into()], custodian }
     }
 }
 
@@ -52,6 +61,10 @@ pub enum CustodianError {
     Lock(#[from] lock::LockError),
     #[error("cannot open the control socket {path}: {error}; check that its folder exists and is writable")]
     Socket { path: PathBuf, error: nix::Error },
+    #[error(
+        "what the custodian before this has left cannot be read ({reason}): stop what runs, and start everything anew"
+    )]
+    Handover { reason: String },
     #[error("{what}: {error}")]
     System { what: &'static str, error: nix::Error },
 }

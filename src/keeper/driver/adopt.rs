@@ -88,11 +88,14 @@ impl Driver {
             _ => {}
         }
         self.watch_readiness(slot);
+        self.watch_daemon(slot);
+        self.seek_daemon(slot);
+        self.reconsider(slot);
         self.publish(slot);
         self.set_timer(slot);
     }
 
-    fn watch_adopted(&mut self, slot: u32, pid: i32) {
+    pub(super) fn watch_adopted(&mut self, slot: u32, pid: i32) {
         let Some(held) = self.held.get_mut(&slot) else { return };
         let mark = launch::mark(&self.root, &held.spec.name);
         let Some(run) = &mut held.run else {

@@ -68,7 +68,11 @@ impl Driver {
                 let refusal = KeeperRefusal::Version { keeper: VERSION, asked: 0 };
                 self.answer(id, order_id, Err(refusal), vec![]);
             }
-            Some(Down::Hello { .. }) | None => {
+            Some(Down::Attend { floor }) if link.greeted => {
+                link.attends = Some(floor);
+                self.floor_came(floor);
+            }
+            Some(Down::Hello { .. } | Down::Attend { .. }) | None => {
                 warn!(link = id, bytes = bytes.len(), "a frame that is no order: connection closed");
                 self.end_link(id);
             }
@@ -154,5 +158,8 @@ impl Driver {
         let Some(link) = self.links.remove(&id) else { return };
         let _ = self.epoll.delete(&link);
         info!(link = id, "agent disconnected");
+        if let Some(floor) = link.attends {
+            self.floor_went(floor);
+        }
     }
 }

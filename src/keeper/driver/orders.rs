@@ -1,14 +1,13 @@
-//! What agents order, and the shutdown of everything.
+//! What agents order.
 
-use std::collections::BTreeSet;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
 use nix::sys::epoll::EpollFlags;
-use tracing::{info, warn};
+use tracing::info;
 
-use super::{CONTAINERS_MAX, Driver, Shutdown, Source, moment, runs};
+use super::{CONTAINERS_MAX, Driver, Source, moment, runs};
 use crate::container::machine::{Input, Machine};
 use crate::container::spec::{ContainerName, ContainerSpec, Sha256};
 use crate::keeper::gate::Frozen;
@@ -64,6 +63,7 @@ impl Driver {
             Order::Define { spec } => self.define(link, id, *spec).map(|()| None),
             Order::Start { name } => {
                 let slot = self.slot_to_run(&name)?;
+                self.ordered_to_start(slot);
                 self.give(slot, Input::Start);
                 done
             }
@@ -241,6 +241,7 @@ impl Driver {
         held.defined_unix_ms = moment().unix_ms;
         info!(name = %held.spec.name, "defined");
         let slot = self.take_in_container(held)?;
+        self.take_up_survivors(slot);
         self.publish(slot);
         Ok(())
     }
@@ -380,43 +381,5 @@ impl Driver {
     fn running_tree(&self, slot: u32) -> Tree {
         let leader = self.held.get(&slot).and_then(|held| held.machine.process()).map(|(pid, _)| pid);
         self.tree_of(slot, leader)
-    }
-
-    pub(super) fn begin_shutdown(&mut self, grace: Duration, waiter: Option<(u32, u64)>) {
-        let shutdown = self.shutdown.get_or_insert_with(|| {
-            info!(containers = self.held.len(), "ending everything");
-            Shutdown { grace, waiters: Vec::new(), asked: BTreeSet::new() }
-        });
-        shutdown.waiters.extend(waiter);
-        self.go_on_with_shutdown();
-    }
-
-    /// Ends every container that no other still needs, in the reverse order of their starts.
-    pub(super) fn go_on_with_shutdown(&mut self) {
-        let Some(shutdown) = &self.shutdown else { return };
-        if self.held.keys().all(|slot| shutdown.asked.contains(slot)) {
-            return;
-        }
-        let mut left: Vec<(u64, u32)> = self.held.iter().map(|(slot, held)| (held.place, *slot)).collect();
-        left.sort_unstable_by(|one, other| other.cmp(one));
-        let needed: BTreeSet<&ContainerName> = self.held.values().flat_map(|held| &held.spec.after).collect();
-        let not_asked = |slot: &u32| !shutdown.asked.contains(slot);
-        let mut next: Vec<u32> = left
-            .iter()
-            .map(|(_, slot)| *slot)
-            .filter(|slot| not_asked(slot) && !needed.contains(&self.held[slot].spec.name))
-            .collect();
-        let none_under_way = left.iter().all(|(_, slot)| not_asked(slot));
-        if next.is_empty() && none_under_way && !left.is_empty() {
-            warn!("containers need each other in a circle: all are ended at once");
-            next = left.into_iter().map(|(_, slot)| slot).collect();
-        }
-        let grace = shutdown.grace;
-        if let Some(shutdown) = &mut self.shutdown {
-            shutdown.asked.extend(&next);
-        }
-        for slot in next {
-            self.give(slot, Input::Release { grace });
-        }
     }
 }

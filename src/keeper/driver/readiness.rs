@@ -2,7 +2,7 @@
 //! One that is not ready in its time is killed.
 
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::sys::epoll::EpollFlags;
@@ -10,7 +10,7 @@ use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, bind, socket
 use nix::unistd::read;
 use tracing::{info, warn};
 
-use super::{Driver, Source};
+use super::{Driver, Source, moment};
 use crate::container::provision::Readiness;
 use crate::keeper::protocol::{Asker, STATUS_BYTES_MAX};
 use crate::keeper::{launch, notify};
@@ -19,6 +19,8 @@ use crate::sys::{fdpass, process};
 
 /// Messages of one container a turn of the loop.
 const MESSAGES_PER_TURN_MAX: usize = 16;
+/// What its watchdog has aborted is killed when it is still there by then.
+const ABORT_TIME_MAX: Duration = Duration::from_secs(10);
 
 impl Driver {
     /// Before a start: the socket, or the pipe whose other end the program gets.
@@ -96,6 +98,12 @@ impl Driver {
             if said.ready {
                 self.is_ready(slot);
             }
+            if said.alive {
+                self.still_turns(slot);
+            }
+            if said.hung {
+                self.watchdog_barks(slot);
+            }
         }
     }
 
@@ -103,15 +111,41 @@ impl Driver {
         let Some(held) = self.held.get_mut(&slot) else { return };
         let Some(run) = held.run.as_mut().filter(|run| !run.is_ready) else { return };
         run.is_ready = true;
-        run.ready_by = None;
+        run.ready_by = held.spec.provision.watchdog.and_then(|every| moment().now.checked_add(every));
         info!(name = %held.spec.name, "ready");
         self.publish(slot);
+        self.set_timer(slot);
+    }
+
+    fn still_turns(&mut self, slot: u32) {
+        let Some(held) = self.held.get_mut(&slot) else { return };
+        let Some(run) = held.run.as_mut().filter(|run| run.is_ready && !run.is_aborted) else { return };
+        run.ready_by = held.spec.provision.watchdog.and_then(|every| moment().now.checked_add(every));
+        self.set_timer(slot);
+    }
+
+    /// SIGABRT, so that a core tells where it hung; one that takes no notice is killed.
+    fn watchdog_barks(&mut self, slot: u32) {
+        let Some(held) = self.held.get_mut(&slot) else { return };
+        let Some(run) = held.run.as_mut().filter(|_| held.spec.provision.watchdog.is_some()) else { return };
+        let was_aborted = std::mem::replace(&mut run.is_aborted, true);
+        let signal = if was_aborted { libc::SIGKILL } else { libc::SIGABRT };
+        run.ready_by = if was_aborted { None } else { moment().now.checked_add(ABORT_TIME_MAX) };
+        warn!(name = %held.spec.name, signal, "it has not said in time that it still turns");
+        held.asked = Some(Asker { who: "keeper".into(), from: "its watchdog".into() });
+        if let Some(pidfd) = &run.pidfd {
+            // One that has ended meanwhile is reaped as any other.
+            let _ = process::pidfd_signal(pidfd, signal);
+        }
         self.set_timer(slot);
     }
 
     pub(super) fn not_ready_in_time(&mut self, slot: u32, now: Instant) {
         let Some(held) = self.held.get_mut(&slot) else { return };
         let Some(run) = held.run.as_mut().filter(|run| run.ready_by.is_some_and(|at| at <= now)) else { return };
+        if run.is_ready {
+            return self.watchdog_barks(slot);
+        }
         run.ready_by = None;
         warn!(name = %held.spec.name, "killed: it has not said in time that it is ready");
         held.asked = Some(Asker { who: "keeper".into(), from: "its time to become ready was over".into() });

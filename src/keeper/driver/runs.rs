@@ -40,9 +40,13 @@ impl Driver {
         for action in actions {
             self.act(slot, action);
         }
+        if self.held.get(&slot).is_some_and(|held| held.spec.permit.is_some()) {
+            self.seek_daemon(slot);
+            self.farewell_goes_on(slot);
+            self.reconsider(slot);
+        }
         self.publish(slot);
         self.set_timer(slot);
-        self.go_on_with_shutdown();
     }
 
     fn act(&mut self, slot: u32, action: Action) {
@@ -101,7 +105,9 @@ impl Driver {
             Outcome::Listening { slot, tried } => self.doors_were_tried(slot, tried),
             Outcome::Identified { door, socket, guest } => self.guest_was_looked_up(door, socket, guest),
             Outcome::Read { ticket, answer } => self.read_came(ticket, answer),
-            Outcome::Recorded => {}
+            Outcome::Recorded { count } => self.unrecorded = self.unrecorded.saturating_sub(count),
+            Outcome::Account { slot, serial, account } => self.account_found(slot, serial, account),
+            Outcome::Daemon { slot, found } => self.daemon_looked_for(slot, found),
         }
     }
 
@@ -140,7 +146,7 @@ impl Driver {
                 }
                 held.account = account;
                 held.start_failure = None;
-                self.give(slot, Input::Checked { attempt });
+                self.tested(slot, attempt);
             }
             Verdict::Mismatch { expected, .. } if expected != held.expected => self.check(slot, attempt),
             Verdict::Mismatch { expected, found } => {
@@ -258,8 +264,10 @@ impl Driver {
             ready_pipe,
             is_ready: false,
             ready_by: ready_by(&held.spec, moment.now),
+            is_aborted: false,
             outdated: false,
             uid: held.account.as_ref().map_or_else(|| nix::unistd::geteuid().as_raw(), |account| account.uid),
+            is_deaf: false,
         });
         held.asked = None;
         // Before the exec: a keeper that dies from here on is followed by one that knows of this run.
@@ -291,7 +299,7 @@ impl Driver {
         for fd in [&facts.terminal, &facts.ready_pipe].into_iter().flatten() {
             let _ = self.epoll.delete(fd);
         }
-        self.workers.give(Job::Record { spec: Arc::clone(&held.spec), record: Box::new(record) });
+        self.ends.push((Arc::clone(&held.spec), record));
         let ran = Duration::from_millis(at_unix_ms.saturating_sub(facts.started_unix_ms));
         held.last =
             Some(LastRun { run, started_unix_ms: facts.started_unix_ms, ended_unix_ms: at_unix_ms, exit: status });
@@ -328,11 +336,12 @@ impl Driver {
             mark: name.map(|name| launch::mark(&self.root, name)).unwrap_or_default(),
             leader,
             group: name.and_then(|name| self.groups.as_ref().ok().map(|groups| groups.path_of(name.as_str()))),
+            known: self.held.get(&slot).and_then(|held| held.daemon.as_ref()).map(|daemon| (daemon.pid, daemon.start)),
         }
     }
 
     /// The way into the container's own group, where it can have one.
-    fn enter_group(&self, slot: u32) -> Option<OwnedFd> {
+    pub(super) fn enter_group(&self, slot: u32) -> Option<OwnedFd> {
         let (groups, held) = (self.groups.as_ref().ok()?, self.held.get(&slot)?);
         let wanted = held.spec.provision.resources;
         let limits = GroupLimits { memory_bytes: wanted.memory_bytes, processes: wanted.processes };
@@ -385,6 +394,9 @@ impl Driver {
         for fd in [Some(&held.output.read), Some(&held.errors.read), held.notify.as_ref()].into_iter().flatten() {
             let _ = self.epoll.delete(fd);
         }
+        if let Some(daemon) = &held.daemon {
+            let _ = self.epoll.delete(&daemon.pidfd);
+        }
         self.close_console(&mut held);
         if let Ok(groups) = &self.groups {
             groups.remove(name.as_str());
@@ -400,10 +412,22 @@ impl Driver {
         if self.shutdown.is_none() {
             self.tell_all(&name, &Event::Released { name: name.clone() }, None);
         }
+        self.go_on_with_shutdown();
+    }
+
+    /// How the runs of this turn have ended is written down together.
+    pub(super) fn record_ends(&mut self) {
+        if !self.ends.is_empty() {
+            self.unrecorded += self.ends.len();
+            self.workers.give(Job::Record { ends: std::mem::take(&mut self.ends) });
+        }
     }
 
     /// If anything reported has changed: tells the agents, and renews the deposit.
     pub(super) fn publish(&mut self, slot: u32) {
+        if self.shutdown.is_some() && self.links.is_empty() {
+            return;
+        }
         let moment = moment();
         let Some(held) = self.held.get_mut(&slot) else { return };
         let report = held.report(moment);
@@ -411,7 +435,10 @@ impl Driver {
             return;
         }
         held.published = Some(report.clone());
-        self.deposit(slot);
+        // A successor that is to end everything finds what it needs in what was left before.
+        if self.shutdown.is_none() {
+            self.deposit(slot);
+        }
         self.tell(slot, &Event::Changed(Box::new(report)), None);
     }
 

@@ -50,15 +50,14 @@ impl Driver {
         let Some(held) = self.held.get(&slot) else { return Pumped::More };
         // A program that never prints never costs a tape.
         if held.console.tape.is_none() {
-            let silent = match source {
-                Source::Errors(_) => !is_readable(held.errors.read.as_fd()),
-                Source::Terminal(_) => {
-                    held.run.as_ref().and_then(|run| run.terminal.as_ref()).is_none_or(|fd| !is_readable(fd.as_fd()))
-                }
-                _ => !is_readable(held.output.read.as_fd()),
+            let terminal = held.run.as_ref().and_then(|run| run.terminal.as_ref());
+            let there = match source {
+                Source::Errors(_) => there_is(held.errors.read.as_fd()),
+                Source::Terminal(_) => terminal.map_or(PollFlags::empty(), |fd| there_is(fd.as_fd())),
+                _ => there_is(held.output.read.as_fd()),
             };
-            if silent {
-                return Pumped::More;
+            if !there.contains(PollFlags::POLLIN) {
+                return if there.is_empty() { Pumped::More } else { Pumped::Over };
             }
             self.make_tape(slot);
         }
@@ -251,6 +250,11 @@ enum Pumped {
     Over,
 }
 
-fn is_readable(fd: BorrowedFd<'_>) -> bool {
-    poll(&mut [PollFd::new(fd, PollFlags::POLLIN)], PollTimeout::ZERO).is_ok_and(|count| count > 0)
+/// Something to read, an end, or nothing.
+fn there_is(fd: BorrowedFd<'_>) -> PollFlags {
+    let mut asked = [PollFd::new(fd, PollFlags::POLLIN)];
+    match poll(&mut asked, PollTimeout::ZERO) {
+        Ok(_) => asked[0].revents().unwrap_or(PollFlags::empty()),
+        Err(_) => PollFlags::empty(),
+    }
 }

@@ -17,14 +17,17 @@ use tracing::{debug, warn};
 
 use super::Places;
 use crate::container::machine::ExitStatus;
+use crate::container::permit::{Daemon, Helper, LIMIT_MAX, Permit};
+use crate::container::provision::{REQUIRED_PATHS_MAX, RequiredPath, WhenMissing};
+use crate::container::rules::DELAYS_MAX;
 use crate::container::spec::{ContainerName, ContainerSpec, Floor, LogSpec, Program, RestartPolicy};
 use crate::keeper::client::Keeper;
 use crate::keeper::launch;
 use crate::keeper::protocol::{ContainerState, Phase, Reason};
 use crate::keeper::refusal::KeeperRefusal;
-use crate::lifecycle::definition::{Command, ProcessName};
+use crate::lifecycle::definition::{Command, Definition, Kind, ProcessName};
 use crate::lifecycle::machine::Job;
-use crate::lifecycle::manager::{Ended, Input, Run, Seen};
+use crate::lifecycle::manager::{Ended, Input, Run, Seen, Settings};
 use crate::sys::{process, tree};
 
 /// Between two tries of an order that the keeper could not take just now.
@@ -34,6 +37,8 @@ const OUTPUT_LINES_MAX: usize = 100;
 const OUTPUT_BYTES_MAX: u64 = 16 * 1024;
 const LINE_CHARS_MAX: usize = 400;
 const TRIAL: &str = ":trial";
+/// Of the commands that the keeper holds for a process; a definition of its protocol has more room than that.
+const PERMIT_BYTES_MAX: usize = 12 * 1024;
 
 fn suffix(job: Job) -> &'static str {
     match job {
@@ -113,10 +118,48 @@ fn log_dir(places: &Places, name: &ProcessName, job: Job) -> PathBuf {
     places.logs.join(name.as_str()).join(folder)
 }
 
-pub(super) fn spec(places: &Places, name: &ProcessName, job: Job, run: &Run) -> ContainerSpec {
+pub(super) fn spec(places: &Places, name: &ProcessName, job: Job, run: &Run, settings: &Settings) -> ContainerSpec {
     let mut spec = spec_of(places, name, container(name, job), log_dir(places, name, job), &run.command);
+    if let Some(definition) = &run.definition {
+        leave_a_permit(&mut spec, places, definition, settings);
+    }
     spec.after = run.after.iter().map(|other| container(other, Job::Main)).collect();
     spec
+}
+
+/// What the keeper goes by while the lifecycle is away, and when the whole house ends.
+fn leave_a_permit(spec: &mut ContainerSpec, places: &Places, definition: &Definition, settings: &Settings) {
+    let bytes = |command: &Command| command.argv().iter().map(String::len).sum::<usize>();
+    let all = [&definition.start, &definition.configtest, &definition.stop];
+    if all.map(bytes).iter().sum::<usize>() > PERMIT_BYTES_MAX {
+        return warn!(process = %definition.name, "its commands are too long for the keeper to run them by itself");
+    }
+    let limits = settings.limits;
+    let helper = |command: &Command, limit: Duration| Helper {
+        argv: command.argv(),
+        cwd: folder_of(places, &definition.name, command),
+        user: command.user.clone(),
+        limit: limit.min(LIMIT_MAX),
+    };
+    let pid_file = definition.status.pid.clone();
+    spec.permit = Some(Permit {
+        test: Some(helper(&definition.configtest, limits.configtest)),
+        stop: Some(helper(&definition.stop, limits.stop)),
+        kill_after: limits.kill.min(LIMIT_MAX),
+        daemon: pid_file.map(|pid_file| Daemon { pid_file, within: limits.start.min(LIMIT_MAX) }),
+    });
+    spec.rules.delays = settings.retry_delays.iter().copied().take(DELAYS_MAX).collect();
+    let required = definition.resources.iter().filter(|resource| resource.required);
+    let paths = required.filter_map(|resource| match &resource.kind {
+        Kind::File { path } | Kind::OsConfig { path } | Kind::Directory { path, .. } => Some(path.clone()),
+        Kind::Imdb { .. } | Kind::Process { .. } | Kind::Sqldb(_) => None,
+    });
+    let awaited = paths.map(|path| RequiredPath { path, when_missing: WhenMissing::Await });
+    spec.provision.required = awaited.take(REQUIRED_PATHS_MAX).collect();
+}
+
+fn folder_of(places: &Places, name: &ProcessName, command: &Command) -> PathBuf {
+    command.defaultdir.clone().unwrap_or_else(|| places.logs.join(name.as_str()))
 }
 
 fn spec_of(
@@ -126,7 +169,7 @@ fn spec_of(
     log_dir: PathBuf,
     command: &Command,
 ) -> ContainerSpec {
-    let cwd = command.defaultdir.clone().unwrap_or_else(|| places.logs.join(name.as_str()));
+    let cwd = folder_of(places, name, command);
     let logs = LogSpec { bytes_max: places.log_bytes_max, files_max: places.log_files_max, ..LogSpec::in_dir(log_dir) };
     let program = Program::Command { argv: command.argv() };
     let mut spec = ContainerSpec::new(container, program, cwd, logs);
@@ -270,7 +313,7 @@ pub(super) fn finish(
 /// A daemon that has made its environment its own is found by its session, and so is what it has left.
 fn end_daemon(pid: i32, mark: String) {
     let leads = tree::facts(pid).is_none_or(|facts| facts.session == pid);
-    let found = tree::kill(&[&tree::Tree { mark, leader: leads.then_some(pid), group: None }]);
+    let found = tree::kill(&[&tree::Tree { mark, leader: leads.then_some(pid), group: None, known: None }]);
     if !leads
         && found == [0]
         && let Ok(pidfd) = process::pidfd_open(pid)

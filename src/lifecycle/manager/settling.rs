@@ -1,6 +1,7 @@
 //! One input to one machine, and all that follows: effects, history, messages, alarms, and who is woken by it.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Instant;
 
 use super::jobs::{MainRun, Slot};
@@ -126,7 +127,7 @@ impl Manager {
                     process.messages.retain(|line| !line.starts_with("std"));
                     let command = process.definition.configtest.clone();
                     process.jobs.test = Slot::Begun;
-                    let run = Run { command, after: Vec::new() };
+                    let run = Run { command, after: Vec::new(), definition: None };
                     actions.push(Action::Run { name: name.clone(), job: Job::Test, run });
                 }
             }
@@ -136,14 +137,18 @@ impl Manager {
                     process.jobs.run = MainRun { began: Some(clock.at), ..MainRun::default() };
                     process.last_failure = None;
                     let definition = &process.definition;
-                    let run = Run { command: definition.start.clone(), after: definition.needs().cloned().collect() };
+                    let run = Run {
+                        command: definition.start.clone(),
+                        after: definition.needs().cloned().collect(),
+                        definition: Some(Arc::clone(definition)),
+                    };
                     actions.push(Action::Run { name: name.clone(), job: Job::Main, run });
                 }
             }
             Effect::RunStop => {
                 if let Some(process) = self.processes.get_mut(name) {
                     process.jobs.stop = Slot::Begun;
-                    let run = Run { command: process.definition.stop.clone(), after: Vec::new() };
+                    let run = Run { command: process.definition.stop.clone(), after: Vec::new(), definition: None };
                     actions.push(Action::Run { name: name.clone(), job: Job::Stop, run });
                 }
             }

@@ -22,9 +22,13 @@ pub const EDITS_MAX: usize = 1000;
 pub fn config_change(caller: &Caller, datastore: Datastore, changes: &[Change]) -> Element {
     let changed_by = match caller.client {
         Client::Agent => vec![Element { name: "server".into(), ..Element::default() }],
-        Client::Netconf | Client::Tls | Client::Shell | Client::LocalShell | Client::Script { .. } | Client::Local => {
-            who(caller)
-        }
+        Client::Netconf
+        | Client::Tls
+        | Client::Shell
+        | Client::LocalShell
+        | Client::Script { .. }
+        | Client::Judge { .. }
+        | Client::Local => who(caller),
     };
     let name = if datastore == Datastore::Startup { "startup" } else { "running" };
     let mut children = vec![Element::node("changed-by", changed_by), Element::leaf("datastore", name)];

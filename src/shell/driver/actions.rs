@@ -11,7 +11,7 @@ use crate::shell::show::{self, processes};
 use crate::shell::token::Token;
 use crate::shell::vocabulary::Verb;
 
-const SCRIPT_ACT: &str = "http://cisco.com/ns/yang/Cisco-IOS-XR-infra-script-mgmt-act";
+pub(super) const SCRIPT_ACT: &str = "http://cisco.com/ns/yang/Cisco-IOS-XR-infra-script-mgmt-act";
 const APP_ACT: &str = "http://cisco.com/ns/yang/Cisco-IOS-XR-appmgr-act";
 const ROLLBACK_ACT: &str = "http://cisco.com/ns/yang/Cisco-IOS-XR-cfgmgr-rollback-act";
 

@@ -15,20 +15,24 @@ const READ_BYTES: usize = 64 * 1024;
 const HELLO: &str = r#"<hello xmlns="urn:ietf:params:xml:ns:netconf:base:1.0"><capabilities><capability>urn:ietf:params:netconf:base:1.1</capability></capabilities></hello>"#;
 
 #[derive(Debug, thiserror::Error)]
-pub(super) enum AskError {
+pub(crate) enum AskError {
     /// The session is over: the agent ended, or somebody killed it.
     #[error("the session with the agent is over: {0}")]
     Gone(String),
     #[error("{}", said(.0))]
     Refused(Vec<RpcError>),
+    /// The user waits no longer.
+    #[error("not waited for any longer; what was asked for may still be done")]
+    Interrupted,
 }
 
 /// An rpc-error, as far as people are told.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(super) struct RpcError {
-    pub(super) tag: String,
-    pub(super) message: String,
-    pub(super) path: Option<String>,
+pub(crate) struct RpcError {
+    pub(crate) tag: String,
+    pub(crate) app_tag: Option<String>,
+    pub(crate) message: String,
+    pub(crate) path: Option<String>,
 }
 
 impl fmt::Display for RpcError {
@@ -38,26 +42,35 @@ impl fmt::Display for RpcError {
     }
 }
 
+impl RpcError {
+    /// Of a commit of best effort: all that the errors before this one do not name is committed.
+    pub(crate) fn is_of_the_rest(&self) -> bool {
+        self.app_tag.as_deref() == Some("partly-committed")
+    }
+}
+
 fn said(errors: &[RpcError]) -> String {
     errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n% ")
 }
 
 /// The children of `<rpc-reply>`, or of `<data>` where there is one.
-pub(super) type Reply = Vec<XmlElement>;
+pub(crate) type Reply = Vec<XmlElement>;
 
-pub(super) struct Client<S> {
+pub(crate) struct Client<S> {
     stream: S,
     decoder: Decoder,
     left: Vec<u8>,
     asked: u64,
-    pub(super) session: u32,
+    /// Replies that are still to come.
+    awaited: u64,
+    pub(crate) session: u32,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
     /// Says hello and hears it.
-    pub(super) async fn open(stream: S) -> Result<Self, AskError> {
+    pub(crate) async fn open(stream: S) -> Result<Self, AskError> {
         let mut client =
-            Self { stream, decoder: Decoder::new(REPLY_BYTES_MAX), left: Vec::new(), asked: 0, session: 0 };
+            Self { stream, decoder: Decoder::new(REPLY_BYTES_MAX), left: Vec::new(), asked: 0, awaited: 0, session: 0 };
         client.send(Framing::EndOfMessage, HELLO).await?;
         let hello = client.receive().await?;
         let elements = xml::parse(&hello).map_err(|refusal| AskError::Gone(refusal.message))?;
@@ -67,15 +80,31 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
         Ok(client)
     }
 
-    /// Asks one operation, as XML.
-    pub(super) async fn ask(&mut self, operation: &str) -> Result<Reply, AskError> {
+    /// Asks one operation, as XML, and waits for its reply.
+    pub(crate) async fn ask(&mut self, operation: &str) -> Result<Reply, AskError> {
+        self.begin(operation).await?;
+        self.answer().await
+    }
+
+    /// Asks one operation; [`Client::answer`] is what comes of it.
+    pub(crate) async fn begin(&mut self, operation: &str) -> Result<(), AskError> {
         self.asked += 1;
         let rpc = format!(
             r#"<rpc xmlns="urn:ietf:params:xml:ns:netconf:base:1.0" message-id="{}">{operation}</rpc>"#,
             self.asked
         );
         self.send(Framing::Chunked, &rpc).await?;
-        let message = self.receive().await?;
+        self.awaited += 1;
+        Ok(())
+    }
+
+    /// The reply to what was asked last. Waiting for it may be given up: it is passed over when it comes.
+    pub(crate) async fn answer(&mut self) -> Result<Reply, AskError> {
+        let mut message = Bytes::new();
+        while self.awaited > 0 {
+            message = self.receive().await?;
+            self.awaited -= 1;
+        }
         let mut elements = xml::parse(&message).map_err(|refusal| AskError::Gone(refusal.message))?;
         let reply = elements.pop().ok_or_else(|| AskError::Gone("an empty reply came".to_owned()))?;
         let errors: Vec<RpcError> =
@@ -123,7 +152,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
     }
 }
 
-pub(super) fn child<'a>(element: &'a XmlElement, name: &str) -> Option<&'a XmlElement> {
+pub(crate) fn child<'a>(element: &'a XmlElement, name: &str) -> Option<&'a XmlElement> {
     element.children.iter().find(|child| &*child.name == name)
 }
 
@@ -131,6 +160,7 @@ fn rpc_error(element: &XmlElement) -> RpcError {
     let text = |name: &str| child(element, name).map(|child| child.text.trim().to_owned());
     RpcError {
         tag: text("error-tag").unwrap_or_default(),
+        app_tag: text("error-app-tag"),
         message: text("error-message").unwrap_or_default(),
         path: text("error-path"),
     }

@@ -6,7 +6,7 @@ use quick_xml::escape::escape;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::actions::rest_of;
-use super::client::AskError;
+use super::client::{AskError, RpcError};
 use super::{Done, Shell, Trouble};
 use crate::shell::command::Matched;
 use crate::shell::data::{difference, write_xml};
@@ -23,6 +23,9 @@ Do you wish to proceed? [no]: ";
 
 const FAILED: &str = "\
 % Failed to commit one or more configuration items during a pseudo-atomic operation. All changes made have been reverted. Please issue 'show configuration failed [inheritance]' from this session to view the errors";
+
+const FAILED_IN_PART: &str = "\
+% Failed to commit one or more configuration items. Please issue 'show configuration failed [inheritance]' from this session to view the errors";
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Shell<S> {
     pub(super) async fn commit(&mut self, matched: &Matched, line: &str, tokens: &[Token]) -> Done {
@@ -42,6 +45,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Shell<S> {
             if let Some(value) = value {
                 let _ = write!(options, "<{name} xmlns=\"urn:procyon:history\">{}</{name}>", escape(value));
             }
+        }
+        if matched.has("best-effort") {
+            options.push_str("<best-effort xmlns=\"urn:procyon:history\"/>");
         }
         self.stamp().await?;
         if self.others_have_committed().await? && !self.agrees(OTHERS_COMMITTED).await? {
@@ -63,8 +69,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Shell<S> {
 
     async fn carry_out(&mut self, options: &str, is_confirmed: bool) -> Done {
         let before = self.newest_commit().await?;
-        match self.ask(&format!("<commit>{options}</commit>")).await {
+        match self.ask_to_the_end(&format!("<commit>{options}</commit>")).await {
             Ok(_) => {}
+            Err(AskError::Refused(mut errors)) if errors.last().is_some_and(RpcError::is_of_the_rest) => {
+                errors.pop();
+                let newest = self.newest_commit().await?.map(|(id, ..)| id);
+                self.with_config(|config| (config.failed, config.since) = (errors, newest));
+                self.learn_host().await;
+                return Err(Trouble::Said(FAILED_IN_PART.to_owned()));
+            }
             Err(AskError::Refused(errors)) => {
                 // Who may not, or has to wait, needs no list of lines.
                 let concerns_lines = errors.iter().any(|error| error.path.is_some());

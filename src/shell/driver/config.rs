@@ -18,6 +18,9 @@ use crate::shell::vocabulary::{Verb, configuring};
 /// Lines that arrive together are told to the agent when there are so many.
 const LINES_WAITING_MAX: usize = 2_000;
 
+/// More edits than these take so long that it is shown how far they are.
+const EDITS_QUIET: usize = 5_000;
+
 /// What a line of configuration mode is.
 enum Meant {
     Edits(Modes, Vec<Edit>),
@@ -130,6 +133,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Shell<S> {
         for (message, count) in messages(&self.setup.grammar, &edits) {
             let range = at..at + count;
             at += count;
+            if edits.len() > EDITS_QUIET
+                && let Some(terminal) = self.out.terminal()
+            {
+                terminal.progress(&format!("{at} of {} lines", edits.len())).await?;
+            }
             match self.edit(&message).await {
                 Ok(()) => {}
                 Err(AskError::Refused(errors)) if count == 1 => {
@@ -148,6 +156,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Shell<S> {
                 }
                 Err(gone) => return Err(gone.into()),
             }
+        }
+        if edits.len() > EDITS_QUIET
+            && let Some(terminal) = self.out.terminal()
+        {
+            terminal.progress("").await?;
         }
         if refused.is_empty() { Ok(()) } else { Err(Trouble::Said(refused.join("\n"))) }
     }

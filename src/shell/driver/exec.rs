@@ -15,8 +15,14 @@ use crate::shell::{json, line};
 impl<S: AsyncRead + AsyncWrite + Unpin> Shell<S> {
     pub(super) async fn exec_line(&mut self, line: &str) -> Done {
         let tokens = split(line);
-        let (command, piped) = pipe::split(&tokens)?;
         let words = operational();
+        // Bars of a Linux command are its own.
+        if let Ok(matched) = words.commands.read(&tokens, line.len())
+            && matches!(words.verb(matched.command), Verb::Linux | Verb::Console)
+        {
+            return self.perform(words.verb(matched.command), &matched, line, &tokens, &Piped::default()).await;
+        }
+        let (command, piped) = pipe::split(&tokens)?;
         let matched = words.commands.read(command, line.len())?;
         self.perform(words.verb(matched.command), &matched, line, command, &piped).await
     }
@@ -67,11 +73,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Shell<S> {
             }
             Verb::ScriptAdd => self.script_add(matched).await,
             Verb::ScriptRemove => self.script_remove(matched).await,
+            Verb::ScriptRun => self.script_run(matched).await,
+            Verb::ScriptStop => self.script_stop(matched, line, tokens).await,
             Verb::AppAction => self.app_action(matched).await,
             Verb::KillSession => self.kill_session(matched).await,
             Verb::RollBack => self.roll_back(matched, line, tokens).await,
             Verb::Copy => self.copy(matched).await,
             Verb::Dir => self.dir(matched, piped).await,
+            Verb::Linux => self.run_linux(matched, line, tokens).await,
+            Verb::Console => self.sit_at_console(matched, line, tokens).await,
             Verb::Describe => {
                 let text = self.described(&tokens[matched.rest.unwrap_or(0)..]);
                 self.show(&text, piped).await

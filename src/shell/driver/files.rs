@@ -1,15 +1,17 @@
 //! Files of the disk: logs of apps, configuration to load, copies. Never outside of the disk, and only as NACM permits.
 
 use std::io::{Read as _, Write as _};
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
 use nix::fcntl::OFlag;
 use nix::sys::stat::{Mode, SFlag};
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::{Done, Shell, Trouble};
+use super::runs::LOOK_AGAIN;
+use super::{Done, FILES, Need, Shell, Trouble};
 use crate::shell::command::Matched;
-use crate::shell::load::Modes;
+use crate::shell::load;
 use crate::shell::pipe::Piped;
 use crate::shell::show::apps;
 use crate::shell::token::Fault;
@@ -17,6 +19,8 @@ use crate::sys::beneath::{self, Root};
 
 /// A larger file is no configuration, and no log that is read on a terminal.
 const FILE_BYTES_MAX: u64 = 64 << 20;
+/// What is shown at once of a file that grows.
+const FOLLOWED_BYTES_MAX: usize = 1 << 20;
 const NEW_FILE_MODE: Mode = Mode::from_bits_truncate(0o644);
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Shell<S> {
@@ -39,7 +43,32 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Shell<S> {
             lines.drain(..lines.len().saturating_sub(count as usize));
         }
         let text: String = lines.into_iter().flat_map(|line| [line, "\n"]).collect();
-        self.show(&text, piped).await
+        self.show(&text, piped).await?;
+        if matched.has("follow") {
+            self.follow(&format!("{location}/{name}"), bytes.len() as u64, piped).await
+        } else {
+            Ok(())
+        }
+    }
+
+    /// What is added to a file, until the user has seen enough. A file that has become shorter begins anew.
+    async fn follow(&mut self, name: &str, mut from: u64, piped: &Piped) -> Done {
+        let mut begun = Vec::new();
+        loop {
+            match self.read_file_from(name, &mut from) {
+                Ok(bytes) => begun.extend(bytes),
+                Err(nix::errno::Errno::ENOENT) => from = 0,
+                Err(trouble) => return Err(unreadable(name, trouble)),
+            }
+            // Filters know whole lines.
+            if let Some(end) = begun.iter().rposition(|byte| *byte == b'\n') {
+                let lines: Vec<u8> = begun.drain(..=end).collect();
+                self.show(&String::from_utf8_lossy(&lines), piped).await?;
+            }
+            if self.out.rests(LOOK_AGAIN).await? {
+                return Ok(());
+            }
+        }
     }
 
     /// `load FILE`, `load merge FILE`: every line as if it were typed at the top.
@@ -53,18 +82,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Shell<S> {
         } else {
             return Err(said("which file? type `load merge FILE`"));
         };
-        let mut modes = Modes::default();
-        let mut wrong = Vec::new();
-        for (number, line) in text.lines().enumerate() {
-            let is_frame = matches!(line.trim(), "end" | "Building configuration...") || line.trim().is_empty();
-            if is_frame {
-                continue;
-            }
-            match modes.take(&self.setup.grammar, line) {
-                Ok(edits) => self.with_config(|config| config.waiting.push((line.trim().to_owned(), edits))),
-                Err(fault) => wrong.push(marked(number + 1, line, &fault)),
-            }
-        }
+        let read = load::read(&self.setup.grammar, &text);
+        let lines = read.lines.into_iter().map(|(line, edits)| (line.to_owned(), edits));
+        self.with_config(|config| config.waiting.extend(lines));
+        let wrong: Vec<String> = read.faults.iter().map(|(number, line, fault)| marked(*number, line, fault)).collect();
         self.out.print(&format!("Loading.\n{} bytes parsed\n", text.len())).await?;
         self.flush().await?;
         if wrong.is_empty() { Ok(()) } else { Err(Trouble::Said(wrong.join("\n"))) }
@@ -94,8 +115,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Shell<S> {
 
     pub(super) async fn copy(&mut self, matched: &Matched) -> Done {
         let (from, to) = (matched.get("FROM").unwrap_or(""), matched.get("TO").unwrap_or(""));
-        self.permitted(false).await?;
-        let bytes = self.read_file(from).map_err(|trouble| unreadable(from, trouble))?;
+        let bytes = if from.starts_with("http://") || from.starts_with("https://") {
+            // Refused before anything is asked of a server.
+            self.permitted(true).await?;
+            let outside = std::rc::Rc::clone(&self.setup.outside);
+            outside.fetch(from).await.map_err(said)?
+        } else if from.contains("://") || (from.contains('@') && from.contains(':')) {
+            return Err(said(format!(
+                "{from}: files come from http://, https:// and harddisk:; from elsewhere push them: sftp or scp to this device"
+            )));
+        } else {
+            self.permitted(false).await?;
+            self.read_file(from).map_err(|trouble| unreadable(from, trouble))?
+        };
         self.write_file(to, &bytes).await?;
         Ok(self.out.print(&format!("{} bytes copied\n", bytes.len())).await?)
     }
@@ -107,16 +139,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Shell<S> {
             let mut listing = self.root()?.list(&below(name)?)?;
             let mut lines = Vec::new();
             while let Some((name, stat)) = listing.next_entry()? {
-                let kind = if beneath::kind(&stat) == SFlag::S_IFDIR { 'd' } else { '-' };
+                let name = name.to_string_lossy().into_owned();
                 let changed = jiff::Timestamp::from_second(stat.st_mtime).unwrap_or_default();
-                let changed = changed.to_zoned(self.setup.zone.clone()).strftime("%b %e %H:%M:%S %Y");
-                lines.push(format!("{kind} {:>12} {changed} {}", stat.st_size, name.to_string_lossy()));
+                let changed = changed.to_zoned(self.setup.zone.clone()).strftime("%b %e %H:%M");
+                let (inode, mode, links, size) = (stat.st_ino, permissions(&stat), stat.st_nlink, stat.st_size);
+                let line = format!("{inode:>8} {mode}. {links:>2} {size:>12} {changed} {name}\n");
+                lines.push((name, line));
             }
-            lines.sort_by(|left, right| left.rsplit(' ').next().cmp(&right.rsplit(' ').next()));
+            lines.sort();
+            let space = self.root()?.space(Path::new(""))?;
+            let kilobytes = |blocks: u64| blocks.saturating_mul(space.fragment_size()) / 1024;
+            let (total, free) = (kilobytes(space.blocks()), kilobytes(space.blocks_available()));
+            let mut lines: Vec<String> = lines.into_iter().map(|(_, line)| line).collect();
+            lines.push(format!("\n{total} kbytes total ({free} kbytes free)"));
             Ok(lines)
         };
         let lines = list().map_err(|trouble| unreadable(name, trouble))?;
-        let text = format!("Directory of {name}\n{}\n", lines.join("\n"));
+        let text = format!("Directory of {name}\n{}\n", lines.concat());
         self.show(&text, piped).await
     }
 
@@ -140,12 +179,28 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Shell<S> {
         Ok(bytes)
     }
 
+    /// What a file holds behind a place, which moves on.
+    fn read_file_from(&self, name: &str, from: &mut u64) -> nix::Result<Vec<u8>> {
+        let file = self.root()?.open_file(&below(name)?, OFlag::O_RDONLY, Mode::empty())?;
+        let broken =
+            |error: std::io::Error| nix::errno::Errno::from_raw(error.raw_os_error().unwrap_or(nix::libc::EIO));
+        let length = file.metadata().map_err(broken)?.len();
+        if length < *from {
+            *from = 0;
+        }
+        let mut bytes = vec![0; usize::try_from(length - *from).unwrap_or(usize::MAX).min(FOLLOWED_BYTES_MAX)];
+        let read = file.read_at(&mut bytes, *from).map_err(broken)?;
+        bytes.truncate(read);
+        *from += read as u64;
+        Ok(bytes)
+    }
+
     fn root(&self) -> nix::Result<Root> {
         Root::open(&self.setup.harddisk)
     }
 
     async fn permitted(&mut self, writes: bool) -> Done {
-        let permit = (self.setup.permit)(writes);
+        let permit = (self.setup.permit)(if writes { Need::Update(FILES) } else { Need::Read(FILES) });
         permit.await.map_err(said)
     }
 }
@@ -156,6 +211,18 @@ fn below(name: &str) -> nix::Result<PathBuf> {
     let path = Path::new(rest.trim_start_matches('/'));
     let is_plain = path.components().all(|part| matches!(part, std::path::Component::Normal(_)));
     if is_plain { Ok(path.to_owned()) } else { Err(nix::errno::Errno::EACCES) }
+}
+
+/// `drwxr-xr-x`
+fn permissions(stat: &nix::sys::stat::FileStat) -> String {
+    let kind = match beneath::kind(stat) {
+        SFlag::S_IFDIR => 'd',
+        SFlag::S_IFLNK => 'l',
+        _ => '-',
+    };
+    let bit = |at: u32, letter: char| if stat.st_mode >> at & 1 == 1 { letter } else { '-' };
+    let bits = (0..9).rev().zip("rwxrwxrwx".chars()).map(|(at, letter)| bit(at, letter));
+    std::iter::once(kind).chain(bits).collect()
 }
 
 fn unreadable(name: &str, trouble: nix::errno::Errno) -> Trouble {

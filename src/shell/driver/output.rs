@@ -1,5 +1,7 @@
 //! Where a session's text goes: a terminal with pages, or streams.
 
+use std::time::Duration;
+
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 
 use super::Gone;
@@ -41,6 +43,22 @@ impl Output {
                 errors.flush().await.map_err(|_| Gone)
             }
             Output::Streams { errors: None, .. } | Output::Terminal(_) => self.print(text).await,
+        }
+    }
+
+    /// Waits a while; true at once when the user has had enough of waiting.
+    pub(super) async fn rests(&mut self, time: Duration) -> Result<bool, Gone> {
+        match self {
+            Output::Streams { out, errors } => {
+                tokio::time::sleep(time).await;
+                // Who has gone is noticed here.
+                errors.as_mut().unwrap_or(out).flush().await.map_err(|_| Gone)?;
+                Ok(false)
+            }
+            Output::Terminal(terminal) => tokio::select! {
+                interrupted = terminal.interrupted() => interrupted.map(|()| true),
+                () = tokio::time::sleep(time) => Ok(false),
+            },
         }
     }
 

@@ -1,5 +1,7 @@
 //! A session on a terminal: the line that is typed, help and completion while it is, pages, questions.
 
+use std::time::Duration;
+
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::watch;
 
@@ -10,10 +12,14 @@ use crate::shell::data::{Item, write_xml};
 use crate::shell::editor::{Editor, Event};
 use crate::shell::grammar::{Kind, NodeId};
 use crate::shell::relay::Window;
+use crate::shell::vocabulary::{Need, Words, needs};
 
 const READ_BYTES: usize = 16 * 1024;
 /// Lines that go out before it is looked whether ^C has come.
 const LINES_AT_ONCE: usize = 64;
+/// What may be typed while an answer is waited for.
+const TYPED_AHEAD_MAX: usize = 1 << 20;
+const SECOND: Duration = Duration::from_secs(1);
 const MORE: &str = " --More-- ";
 const MORE_GONE: &str = "\r          \r";
 /// A list that is longer is no help.
@@ -73,6 +79,13 @@ impl Terminal {
         self.editor.resize(columns);
     }
 
+    /// Its ends, for somebody else who has it for a while.
+    pub(super) fn ends(
+        &mut self,
+    ) -> (&mut (dyn AsyncRead + Unpin), &mut (dyn AsyncWrite + Unpin), watch::Receiver<Window>) {
+        (self.input.as_mut(), self.out.as_mut(), self.window.clone())
+    }
+
     fn page(&self) -> usize {
         self.length.unwrap_or(self.window.borrow().rows as usize)
     }
@@ -120,6 +133,48 @@ impl Terminal {
             () = std::future::ready(()) => {}
         }
         Ok(self.editor.take_interrupt())
+    }
+
+    /// Until ^C is typed. What is typed meanwhile stays for later.
+    pub(super) async fn interrupted(&mut self) -> Result<(), Gone> {
+        while !self.editor.take_interrupt() {
+            self.read().await?;
+        }
+        self.send("^C\r\n").await
+    }
+
+    /// Waits for an answer, and shows that it does when it takes long; `None` when ^C is typed.
+    pub(super) async fn while_waiting<T>(&mut self, answer: impl Future<Output = T>) -> Option<T> {
+        let mut answer = std::pin::pin!(answer);
+        let (mut seconds, mut hears) = (0, true);
+        let answered = loop {
+            let has_room = self.editor.typed_ahead() < TYPED_AHEAD_MAX;
+            tokio::select! {
+                biased;
+                answered = &mut answer => break Some(answered),
+                interrupted = self.interrupted(), if hears && has_room => match interrupted {
+                    Ok(()) => break None,
+                    // Who has hung up does not take back what was asked for.
+                    Err(Gone) => hears = false,
+                },
+                () = tokio::time::sleep(SECOND) => {
+                    seconds += 1;
+                    if self.progress(&format!("{seconds} s")).await.is_err() {
+                        hears = false;
+                    }
+                }
+            }
+        };
+        if seconds > 0 {
+            // A terminal that is gone shows nothing that had to go.
+            let _ = self.progress("").await;
+        }
+        answered
+    }
+
+    /// A line that the next one takes the place of.
+    pub(super) async fn progress(&mut self, text: &str) -> Result<(), Gone> {
+        self.send(&format!("\r\x1b[K{text}")).await
     }
 
     async fn more(&mut self) -> Result<More, Gone> {
@@ -250,10 +305,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Shell<S> {
     }
 
     async fn assistance(&mut self) -> Result<Assistance, Gone> {
+        let words = self.own_words().await;
         let Some(terminal) = self.out.terminal() else { return Ok(Assistance::default()) };
         let before = terminal.editor.before_cursor();
         let modes = self.config.as_ref().map(|config| &config.modes);
-        let mut assistance = assist(&self.setup.grammar, modes, &before);
+        let mut assistance = assist(&self.setup.grammar, &words, modes, &before);
         if let Some(live) = assistance.live.take() {
             let values = self.live_values(&live).await;
             let partial = assistance.partial.clone();
@@ -266,6 +322,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Shell<S> {
             }
         }
         Ok(assistance)
+    }
+
+    /// The words of commands that the user may use, as the access rules are now.
+    async fn own_words(&self) -> Words {
+        let mut met = vec![Need::Nothing];
+        for need in needs() {
+            if (self.setup.permit)(need).await.is_ok() {
+                met.push(need);
+            }
+        }
+        Words::meeting(|need| met.contains(&need))
     }
 
     /// Values that the agent knows; none where it will not tell.

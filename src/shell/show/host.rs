@@ -126,9 +126,10 @@ pub(super) fn version(grammar: &Grammar, items: &[Item]) -> String {
     let host = uptime.and_then(|uptime| uptime.text(grammar, "host-name")).unwrap_or("router");
     let seconds = uptime.and_then(|uptime| uptime.text(grammar, "uptime")).and_then(|text| text.parse::<u64>().ok());
     let seconds = seconds.unwrap_or(0);
+    let version = env!("CARGO_PKG_VERSION");
+    // The lines that parsers of that software know.
     format!(
-        "Procyon, Version {}\nCompatible with the commands of Cisco IOS XR Software, Version 7.5.1\n\n{} {} on {}\n\n{host} System uptime is {} days {} hours {} minutes\n",
-        env!("CARGO_PKG_VERSION"),
+        "Cisco IOS XR Software, Version 7.5.1[Procyon-{version}]\n\nBuild Information:\n Version      : Procyon {version}, which has the commands of that software\n Label        : {}-{}-{}\n\n{host} System uptime is {} days {} hours {} minutes\n",
         of("os-name"),
         of("os-release"),
         of("machine"),

@@ -7,7 +7,8 @@ use super::super::data::Item;
 use super::super::grammar::Grammar;
 use super::{all, descend};
 
-const RULE: usize = 102;
+pub(super) const RULE: usize = 102;
+const WIDTHS: [usize; 5] = [33, 8, 18, 13, 27];
 
 pub(super) fn filter(matched: &Matched) -> String {
     let view = if matched.has("detail") { "<detail/>" } else { "<summary/>" };
@@ -39,7 +40,7 @@ pub(super) fn render(matched: &Matched, grammar: &Grammar, items: &[Item]) -> St
         let _ = writeln!(out, "{}", sign.repeat(RULE));
     };
     rule(&mut out, "=");
-    line(&mut out, ["Name", "Type", "Status", "Last Action", "Action Time"]);
+    cells(&mut out, &["Name", "Type", "Status", "Last Action", "Action Time"], &WIDTHS);
     rule(&mut out, "-");
     for (index, row) in rows.iter().enumerate() {
         let Some(summary) = summary(row) else { continue };
@@ -47,19 +48,19 @@ pub(super) fn render(matched: &Matched, grammar: &Grammar, items: &[Item]) -> St
         if is_detail && index > 0 {
             rule(&mut out, "-");
         }
-        let cells = ["script-name", "script-type", "status", "last-action", "last-action-time"].map(text);
-        line(&mut out, cells.each_ref().map(String::as_str));
+        let row_cells = ["script-name", "script-type", "status", "last-action", "last-action-time"].map(text);
+        cells(&mut out, &row_cells.each_ref().map(String::as_str), &WIDTHS);
         if is_detail {
             rule(&mut out, "-");
-            details(&mut out, grammar, row, &cells[0]);
+            details(&mut out, grammar, row, &row_cells[0]);
         }
     }
     rule(&mut out, "=");
     out
 }
 
-fn line(out: &mut String, cells: [&str; 5]) {
-    let widths = [33, 8, 18, 13, 27];
+/// One row: bars between the cells.
+pub(super) fn cells(out: &mut String, cells: &[&str], widths: &[usize]) {
     let cells: Vec<String> =
         cells.iter().zip(widths).map(|(cell, width)| format!("{:<width$}", format!(" {cell}"))).collect();
     let _ = writeln!(out, "{}", cells.join("|").trim_end());
@@ -80,12 +81,18 @@ fn details(out: &mut String, grammar: &Grammar, row: &Item, name: &str) {
     }
     let _ = writeln!(out, "History:\n--------");
     for (index, entry) in all(grammar, Some(row), "status-history").iter().enumerate() {
-        let facts =
+        let titles =
             [("Action", "action"), ("Time", "time-stamp"), ("Checksum", "checksum"), ("Description", "description")];
-        for (title, leaf) in facts {
-            let Some(text) = entry.text(grammar, leaf) else { continue };
-            let number = if leaf == "action" { format!("{}.", index + 1) } else { String::new() };
-            let _ = writeln!(out, "{number:<4} {title:<13}: {text}");
-        }
+        facts(out, grammar, entry, index + 1, &titles);
+    }
+}
+
+/// One entry of a numbered list of facts.
+pub(super) fn facts(out: &mut String, grammar: &Grammar, entry: &Item, number: usize, titles: &[(&str, &str)]) {
+    let mut number = format!("{number}.");
+    for (title, leaf) in titles {
+        let Some(text) = entry.text(grammar, leaf) else { continue };
+        let _ = writeln!(out, "{number:<4} {title:<13}: {text}");
+        number.clear();
     }
 }

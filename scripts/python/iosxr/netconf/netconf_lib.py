@@ -17,7 +17,6 @@ Environment:
     PROCYON_DOOR_FD   a descriptor inherited from the app manager; sessions are asked for through it
 """
 
-import array
 import logging
 import os
 import re
@@ -26,6 +25,7 @@ import threading
 import time
 from xml.etree import ElementTree
 
+import procyon_door
 from iosxr.netconf import framing
 
 __all__ = ["NetconfClient", "NetconfError"]
@@ -79,7 +79,7 @@ class NetconfClient(object):
         self.close()
         with self._turn:
             deadline = time.monotonic() + self.timeout
-            self._socket = _through_the_door()
+            self._socket = self._stream()
             self._owner = os.getpid()
             self._reader = framing.Reader(lambda: self._receive(deadline))
             self._chunked = False
@@ -134,6 +134,9 @@ class NetconfClient(object):
             if self.debug:
                 _log.debug("reply: %s", self.reply)
             return self.reply
+
+    def _stream(self):
+        return _through_the_door()
 
     def _send(self, message, deadline):
         try:
@@ -284,34 +287,7 @@ def _datastore(name, default):
 
 def _through_the_door():
     """A connected socket whose other half the device has taken as a new session of this app."""
-    text = os.environ.get("PROCYON_DOOR_FD", "")
-    if not text.isdigit():
-        raise NetconfError("not started by the app manager: no PROCYON_DOOR_FD; activate it as an app")
-    closed = (
-        "PROCYON_DOOR_FD is {}, which is not the app manager's socket: a child that was started with its descriptors "
-        "closed has to be given it (pass_fds)"
-    ).format(text)
     try:
-        door = socket.fromfd(int(text), socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    except (OSError, OverflowError):
-        raise NetconfError(closed)
-    with door:
-        try:
-            if door.getsockopt(socket.SOL_SOCKET, socket.SO_TYPE) != socket.SOCK_SEQPACKET:
-                raise NetconfError(closed)
-        except OSError:
-            raise NetconfError(closed)
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
-        try:
-            # The door is shared with everyone who inherited it: its own mode is not changed, the call does not wait.
-            rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [theirs.fileno()]))]
-            door.sendmsg([b"netconf"], rights, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
-        except BlockingIOError:
-            ours.close()
-            raise NetconfError("the device has too many sessions waiting; connect() again a little later")
-        except OSError as error:
-            ours.close()
-            raise NetconfError("the device does not take sessions now ({}); connect() again later".format(error))
-        finally:
-            theirs.close()
-    return ours
+        return procyon_door.stream(b"netconf")
+    except procyon_door.DoorError as error:
+        raise NetconfError(str(error))

@@ -183,6 +183,29 @@ fn a_keeper_that_dies_while_it_ends_everything_is_followed_by_one_that_goes_on_b
 }
 
 #[test]
+fn wards_that_are_renewed_are_started_again_at_once_and_it_is_no_failure() {
+    let mut scene = Scene::serving();
+    assert_eq!(scene.at(1.0, Input::Renew), [Action::Kill(KEEPER), Action::Terminate(AGENT)]);
+    assert_eq!(scene.at(1.1, Input::Ended { pid: KEEPER, status: KILLED }), [Action::Spawn(Ward::Keeper)]);
+    scene.at(1.1, Input::Spawned(Ward::Keeper, 201));
+    assert_eq!(
+        scene.at(1.2, Input::Ended { pid: AGENT, status: RawStatus::SUCCESS }),
+        [
+            Action::AgentEnded { status: RawStatus::SUCCESS, ordered: false, restarting: true },
+            Action::Spawn(Ward::Agent)
+        ],
+        "with its deposits"
+    );
+    scene.at(1.2, Input::Spawned(Ward::Agent, 101));
+    assert_eq!(scene.restart_after(1.3, KILLED), Some(0.0), "the first failure in a row");
+    let mut scene = Scene::serving();
+    scene.at(1.0, Input::Renew);
+    scene.at(1.0, Input::StopAgent);
+    let actions = scene.at(1.2, Input::Ended { pid: AGENT, status: RawStatus::SUCCESS });
+    assert!(actions.contains(&Action::Forget(Ward::Agent)), "an order to stop counts for more: {actions:?}");
+}
+
+#[test]
 fn what_is_no_ward_is_an_orphan() {
     let mut scene = Scene::serving();
     assert_eq!(scene.at(1.0, Input::Ended { pid: 999, status: KILLED }), [Action::Orphan { pid: 999, status: KILLED }]);

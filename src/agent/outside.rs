@@ -1,0 +1,57 @@
+//! What shells are lent that is no NETCONF, each under the access rules: consoles, the Linux of the host, files of servers.
+
+use std::sync::Arc;
+
+use tracing::info;
+
+use super::console::{Consoles, Sitter};
+use super::linux::Linux;
+use super::urls::Urls;
+use crate::northbound::Caller;
+use crate::northbound::handle::{Access, Handle};
+use crate::shell::driver::{Lent, Outside, Seat};
+use crate::shell::vocabulary::LINUX;
+
+/// What there is to lend.
+#[derive(Clone)]
+pub(super) struct Lender {
+    pub consoles: Consoles,
+    pub linux: Linux,
+    pub urls: Arc<Urls>,
+}
+
+/// It, for one session.
+pub(super) struct Lending {
+    pub lender: Lender,
+    pub northbound: Handle,
+    pub caller: Caller,
+}
+
+impl Outside for Lending {
+    fn console<'a>(&'a self, words: &'a str, seat: Seat<'a>) -> Lent<'a, ()> {
+        Box::pin(async move {
+            let Seat { input, output, window, .. } = seat;
+            let mut sitter = Sitter {
+                user: self.caller.user.clone(),
+                origin: self.caller.origin.clone(),
+                has_terminal: window.is_some(),
+                input,
+                output,
+            };
+            self.lender.consoles.carry_out(&mut sitter, words).await
+        })
+    }
+
+    fn linux<'a>(&'a self, command: Option<&'a str>, seat: Seat<'a>) -> Lent<'a, u32> {
+        Box::pin(async move {
+            let permitted = self.northbound.permits(&self.caller, LINUX, Access::Update).await;
+            permitted.map_err(|refusal| refusal.to_string())?;
+            info!(user = %self.caller.user, origin = %self.caller.origin, command, "runs Linux");
+            self.lender.linux.run(&self.caller.user, command, seat).await
+        })
+    }
+
+    fn fetch<'a>(&'a self, url: &'a str) -> Lent<'a, Vec<u8>> {
+        Box::pin(self.lender.urls.fetch(url))
+    }
+}
