@@ -118,6 +118,7 @@ fn spec(arguments: &Arguments, name: &str) -> anyhow::Result<ContainerSpec> {
     let unix = arguments.unix.as_deref().map(|path| Place::Unix {
         path: filled(path).into(),
         mode: SOCKET_MODE_DEFAULT,
+        owner: None,
         group: None,
     });
     let tcp = arguments.tcp.map(|address| Place::Tcp { address });
@@ -127,12 +128,12 @@ fn spec(arguments: &Arguments, name: &str) -> anyhow::Result<ContainerSpec> {
         replay_lines: arguments.replay,
         motd: arguments.motd.clone(),
         marks: arguments.marks,
-        ignored: Vec::new(),
         listeners: unix
             .into_iter()
             .chain(tcp)
             .map(|place| ListenerSpec { place, speaks, write: arguments.write, sources: Vec::new() })
             .collect(),
+        ..ConsoleSpec::default()
     };
     Ok(spec)
 }

@@ -9,7 +9,9 @@
 mod accounts;
 mod alarms;
 mod cli_text;
+mod conserver;
 mod console;
+mod consoles;
 mod doors;
 mod event_log;
 mod events;
@@ -209,7 +211,9 @@ async fn run(options: Options) -> anyhow::Result<()> {
 
     let accounts = SharedAccounts::new(ssh::Accounts::default());
     let (transports, transport_driver) = transport::driver::new(layout.keys());
+    let (console_provider, conserver_wanted) = consoles::ConsoleProvider::new(keeper_pid.clone());
     let providers: Vec<Box<dyn Provider>> = vec![
+        Box::new(console_provider),
         Box::new(transports),
         Box::new(accounts::AccountsProvider::new(accounts.clone())),
         Box::new(system.provider),
@@ -321,6 +325,14 @@ async fn run(options: Options) -> anyhow::Result<()> {
         local::listen(&shell_socket).with_context(|| format!("{} cannot be opened", shell_socket.display()))?;
     vitals.spawn("shell socket", shell_socket::serve(shell_listener, shells.clone(), stop.clone()));
     let limits = ssh_config.limits.clone();
+    let desk = conserver::Desk {
+        consoles: consoles.clone(),
+        accounts: accounts.clone(),
+        host: nix::unistd::gethostname()
+            .map_or_else(|_| "localhost".into(), |name| name.to_string_lossy().into_owned()),
+        checking: Arc::default(),
+    };
+    vitals.spawn("conserver's listener", conserver::serve(desk, conserver_wanted, stop.clone()));
     let services = Arc::new(services::Services {
         consoles,
         northbound: northbound.clone(),

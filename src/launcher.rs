@@ -323,10 +323,7 @@ fn connect(layout: &Layout) -> Result<Option<Control>, LaunchError> {
 
 /// Starts a custodian that outlives us, and connects to it.
 fn start_custodian(layout: &Layout) -> Result<Control, LaunchError> {
-    let program = own_program()?.with_file_name("procyon-keeper");
-    if !program.is_file() {
-        return Err(LaunchError::NoKeeperProgram { path: program });
-    }
+    let program = keeper_program()?;
     let log = layout.custodian_log();
     let failed = |what: String| move |error| LaunchError::System { what, error };
     if std::fs::metadata(&log).is_ok_and(|found| found.len() > CUSTODIAN_LOG_BYTES_MAX) {
@@ -367,6 +364,15 @@ fn start_custodian(layout: &Layout) -> Result<Control, LaunchError> {
         return Err(LaunchError::NoCustodian { log });
     }
     connect(layout)?.ok_or(LaunchError::NoCustodian { log })
+}
+
+/// The keeper's program, beside this one.
+///
+/// # Errors
+/// It is not there.
+pub fn keeper_program() -> Result<PathBuf, LaunchError> {
+    let program = own_program()?.with_file_name("procyon-keeper");
+    if program.is_file() { Ok(program) } else { Err(LaunchError::NoKeeperProgram { path: program }) }
 }
 
 fn own_program() -> Result<PathBuf, LaunchError> {

@@ -51,6 +51,8 @@ enum Command {
     Logs(LogsArguments),
     /// Read files of procServ, conserver or supervisord: print the containers that they describe, and what does not fit.
     Import(ImportArguments),
+    /// Write the file by which another program serves the consoles of this device.
+    Export(ExportArguments),
     /// Look at a script without running it (lint), or run it on a scratch device and show what it did (try).
     Script(ScriptArguments),
 }
@@ -153,6 +155,22 @@ struct LogsArguments {
 }
 
 #[derive(Args)]
+struct ExportArguments {
+    #[command(subcommand)]
+    what: Exported,
+}
+
+#[derive(Subcommand)]
+enum Exported {
+    /// conserver's procs.cf: a console for each listener, on standard output.
+    Conserver {
+        /// The root that is served.
+        #[arg(long, value_name = "DIR")]
+        root: PathBuf,
+    },
+}
+
+#[derive(Args)]
 struct ImportArguments {
     /// NAME.service, procServ.conf, conserver.cf, conserver.passwd, supervisord.conf.
     #[arg(required = true, value_name = "FILE")]
@@ -212,6 +230,10 @@ fn main() -> ExitCode {
         Command::Init(arguments) => make_root(arguments).map(|()| ExitCode::SUCCESS),
         Command::Agent(arguments) => run_agent(arguments),
         Command::Import(arguments) => moving::driver::import(&arguments.files).map(|()| ExitCode::SUCCESS),
+        Command::Export(ExportArguments { what: Exported::Conserver { root } }) => Layout::open(&root)
+            .map_err(Into::into)
+            .and_then(|layout| viewer::export_conserver(&layout))
+            .map(|()| ExitCode::SUCCESS),
         Command::Console(arguments) => show_console(arguments),
         Command::Logs(arguments) => show_logs(&arguments),
         Command::Shell(arguments) => run_shell(&arguments),

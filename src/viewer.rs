@@ -21,8 +21,11 @@ use crate::container::spec::ContainerName;
 use crate::keeper::client::Keeper;
 use crate::keeper::protocol::Entering;
 use crate::keeper::tape::{TAPE_BYTES_FIRST, TAPE_BYTES_MAX};
+use crate::moving::export;
 use crate::settings::Layout;
 
+/// Where conserver's client looks for its server, and finds ours if there is one.
+pub const CONSERVER_PORT: u16 = 782;
 /// How long the keeper has to greet.
 const KEEPER_TIME_MAX: Duration = Duration::from_secs(2);
 
@@ -211,6 +214,23 @@ pub fn run(layout: &Layout, asked: &Asked) -> anyhow::Result<()> {
     }
 }
 
+/// `procyon export conserver`: conserver's file of this device's consoles, on standard output.
+///
+/// # Errors
+/// No keeper on this root.
+pub fn export_conserver(layout: &Layout) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let socket = layout.keeper_socket();
+    let consoles = runtime.block_on(async {
+        let (keeper, _events) = Keeper::connect(socket.clone());
+        if keeper.pid(KEEPER_TIME_MAX).await.is_none() {
+            bail!("{}", no_keeper(&socket, layout.root()));
+        }
+        Ok(keeper.consoles().await?)
+    })?;
+    print(&export::procs_cf(&consoles))
+}
+
 /// The console of that name, or the only one whose name begins so.
 pub fn find<'n>(names: &'n [String], asked: &str) -> Result<&'n str, String> {
     // An app is called by its name alone; so is everything else while no app is called so.
@@ -244,7 +264,9 @@ pub fn defaults() -> String {
          replay: {REPLAY_LINES} lines, playback: {} lines\n\
          console memory: {} KiB each, up to {} KiB for a client that is behind\n\
          users of a console: {SEATS_MAX}\n\
-         server: run/keeper.sock below the root; no port is open unless one is configured\n",
+         server: run/keeper.sock below the root; no port is open unless one is configured\n\
+         listeners of a console: /procyon-container:containers/container/console; read-only, and for this host, unless told\n\
+         port for conserver's client: off; {CONSERVER_PORT} on 127.0.0.1 if told (/procyon-console:conserver-listener)\n",
         env!("CARGO_PKG_VERSION"),
         conserver::keys(escape::DEFAULT),
         conserver::PLAYBACK_LINES,

@@ -194,7 +194,7 @@ def test_a_kill_9_of_the_agent_touches_no_container_and_the_next_one_adopts_them
 @pytest.mark.parametrize(
     "entry, said",
     [
-        (container("bad"), "a container has a command or a template"),
+        (container("bad"), "a container has a command, something to connect to, or a template"),
         (container("bad", "sh 'open"), "the command of container bad: the quote ' is never closed"),
         (container("bad", "run %q"), "`%q` stands for nothing"),
         (container("bad", None, "<template>none</template>"), "none"),

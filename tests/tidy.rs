@@ -32,6 +32,7 @@ const EFFECTS_ALLOWED: &[(&str, &[&str], &str)] = &[
     ("src/keeper/exits.rs", &["std::fs"], "one file a container, read and written by the keeper's workers only"),
     ("src/keeper/gate.rs", &["std::fs"], "reads the very bytes that it compares and seals"),
     ("src/keeper/log.rs", &["std::fs"], "the log files of a run, written from the keeper's loop"),
+    ("src/keeper/sockets.rs", &["std::fs"], "socket files of consoles, made and removed on the keeper's workers"),
     ("src/keeper/run_ids.rs", &["std::fs"], "one counter file, written before an id is used"),
     ("src/launcher.rs", &["std::fs"], "starts the custodian: a part of the program, not of the library's decisions"),
     ("src/logbook/command.rs", &["tokio::"], "a command of its own: asks the keeper where logs are, and prints"),

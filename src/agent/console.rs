@@ -2,7 +2,7 @@
 //! typing to it is updating, the path `/procyon-console:consoles/console[name='NAME']`.
 
 use std::os::fd::OwnedFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, Interest};
@@ -128,7 +128,7 @@ impl Consoles {
         }
     }
 
-    async fn readable(&self, caller: &Caller) -> Result<Vec<Listed>, String> {
+    pub(super) async fn readable(&self, caller: &Caller) -> Result<Vec<Listed>, String> {
         let mut readable = Vec::new();
         for console in self.keeper.consoles().await.map_err(in_words)? {
             if self.northbound.permits(caller, &path(&console.name), Access::Read).await.is_ok() {
@@ -138,12 +138,12 @@ impl Consoles {
         Ok(readable)
     }
 
-    async fn find(&self, caller: &Caller, asked: &str) -> Result<ContainerName, String> {
+    pub(super) async fn find(&self, caller: &Caller, asked: &str) -> Result<ContainerName, String> {
         let names: Vec<String> = self.readable(caller).await?.into_iter().map(|console| console.name).collect();
         ContainerName::parse(viewer::find(&names, asked)?).map_err(|error| error.to_string())
     }
 
-    async fn may_write(&self, caller: &Caller, name: &ContainerName) -> Result<(), String> {
+    pub(super) async fn may_write(&self, caller: &Caller, name: &ContainerName) -> Result<(), String> {
         let path = path(name.as_str());
         self.northbound.permits(caller, &path, Access::Update).await.map_err(|refusal| refusal.to_string())
     }
@@ -167,28 +167,28 @@ impl Consoles {
                 Some(why) => return Err(format!("the console `{name}` has gone: {why}")),
                 None => {
                     entering = Entering { from: offset, quiet: true, ..entering };
-                    socket = self.resume(&name, &entering).await?;
+                    socket = resume(&self.keeper_socket, &name, &entering).await?;
                 }
             }
         }
     }
+}
 
-    /// A keeper that follows another needs a moment to take everything over.
-    async fn resume(&self, name: &ContainerName, entering: &Entering) -> Result<OwnedFd, String> {
-        let again = async {
-            loop {
-                let (keeper, _events) = Keeper::connect(self.keeper_socket.clone());
-                if keeper.pid(LOOK_AGAIN).await.is_some() {
-                    match keeper.console(name.clone(), entering.clone()).await {
-                        Err(KeeperRefusal::Lost | KeeperRefusal::NoAnswer { .. }) => {}
-                        answer => return answer.map_err(in_words),
-                    }
+/// A keeper that follows another needs a moment to take everything over.
+pub(super) async fn resume(path: &Path, name: &ContainerName, entering: &Entering) -> Result<OwnedFd, String> {
+    let again = async {
+        loop {
+            let (keeper, _events) = Keeper::connect(path.to_owned());
+            if keeper.pid(LOOK_AGAIN).await.is_some() {
+                match keeper.console(name.clone(), entering.clone()).await {
+                    Err(KeeperRefusal::Lost | KeeperRefusal::NoAnswer { .. }) => {}
+                    answer => return answer.map_err(in_words),
                 }
             }
-        };
-        let answer = tokio::time::timeout(AWAY_MAX, again).await;
-        answer.map_err(|_| "the keeper is gone and no other has followed it".to_owned())?
-    }
+        }
+    };
+    let answer = tokio::time::timeout(AWAY_MAX, again).await;
+    answer.map_err(|_| "the keeper is gone and no other has followed it".to_owned())?
 }
 
 /// Why it is over, or `None` where the keeper is gone without a word.

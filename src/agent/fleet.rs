@@ -11,6 +11,7 @@ use crate::fleet::driver::{Driver, Heard, JOURNAL_BYTES_MAX, MESSAGES_WAITING_MA
 use crate::fleet::provider::{Commits, Fleet};
 use crate::fleet::resolve::Places;
 use crate::keeper::client::Keeper;
+use crate::launcher;
 use crate::northbound::handle::Handle;
 use crate::settings::{Layout, Settings};
 use crate::store::driver::HostDisk;
@@ -38,6 +39,7 @@ pub(super) fn build(layout: &Layout, settings: &Settings) -> anyhow::Result<Cont
         logs: layout.logs().join("container"),
         work: layout.state().join("containers"),
         user: settings.python.account(),
+        connector: launcher::keeper_program()?,
         log_bytes_max: settings.limits.log_bytes,
         log_files_max: u8::try_from(settings.limits.log_files).unwrap_or(u8::MAX),
     };

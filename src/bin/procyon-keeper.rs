@@ -10,7 +10,7 @@ use anyhow::{Context, bail};
 use procyon::keeper::custodian::{self, Wards};
 use procyon::keeper::deposit::DepositClient;
 use procyon::keeper::deposits::{Deposit, Nobody};
-use procyon::keeper::{driver, procserv};
+use procyon::keeper::{attach, driver, procserv};
 use procyon::settings::Layout;
 
 const USAGE: &str = "procyon-keeper --keeper --root DIR [--deposit-fd N] | --custodian --root DIR";
@@ -23,6 +23,12 @@ fn main() -> ExitCode {
         let status = procserv::driver::main(arguments);
         return ExitCode::from(u8::try_from(status & 0xff).unwrap_or(1));
     }
+    if arguments.first().is_some_and(|first| first == attach::ARGUMENT) {
+        let Err(error) = attach::main(&arguments[1..]) else { return ExitCode::SUCCESS };
+        // To who watches the console, as a line of its own.
+        let _ = write!(std::io::stderr(), "\r\n[-- {error} --]\r\n");
+        return ExitCode::FAILURE;
+    }
     procyon::logging::start();
     match run(&arguments) {
         Ok(()) => ExitCode::SUCCESS,
@@ -34,7 +40,7 @@ fn main() -> ExitCode {
 }
 
 fn is_procserv(called_as: &OsStr, arguments: &[OsString]) -> bool {
-    let own = ["--custodian", "--keeper", "--version", "-V", custodian::ASK_VERSION];
+    let own = ["--custodian", "--keeper", attach::ARGUMENT, "--version", "-V", custodian::ASK_VERSION];
     Path::new(called_as).file_name() == Some(OsStr::new("procServ"))
         || arguments.first().is_none_or(|first| !own.iter().any(|own| first == own))
 }

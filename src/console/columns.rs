@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::roster::{Mode, Seat};
+use crate::container::console::Speaks;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Condition {
@@ -22,6 +23,16 @@ impl Condition {
     }
 }
 
+/// A listener as lists show it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Door {
+    /// `unix:PATH` or `tcp:ADDRESS:PORT`.
+    pub place: String,
+    pub speaks: Speaks,
+    /// Why it is not open.
+    pub problem: Option<String>,
+}
+
 /// One console as lists show it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Listed {
@@ -38,6 +49,7 @@ pub struct Listed {
     /// Restarted by itself when it ends.
     pub restarts: bool,
     pub one_writer: bool,
+    pub doors: Vec<Door>,
     /// Offsets of the first byte that is kept and of the next to come.
     pub first: u64,
     pub end: u64,
@@ -79,6 +91,17 @@ pub fn who(consoles: &[Listed], now_unix_s: u64) -> String {
         }
     }
     text
+}
+
+/// Who is on this console, as somebody on it is shown, with a star before themselves and when each came.
+pub fn here(console: &Listed, own: u32, now_unix_s: u64, date_of: impl Fn(u64) -> String) -> String {
+    let line = |seat: &Seat| {
+        let mode = if seat.mode == Mode::Write { "attach" } else { "spy" };
+        let star = if seat.id == own { '*' } else { ' ' };
+        let (idle, since) = (idle(seat, now_unix_s), date_of(seat.since_unix_s));
+        format!(" {:<32.32} {star} {mode:<7} {idle:>6} {since}\n", seat.who())
+    };
+    console.seats.iter().map(line).collect()
 }
 
 /// `console -x`: where the console is.
@@ -161,6 +184,7 @@ mod tests {
             log: "/logs/x".into(),
             restarts: true,
             one_writer: false,
+            doors: vec![],
             first: 0,
             end: 0,
         }
@@ -183,6 +207,11 @@ mod tests {
             who(&consoles, 130),
             " bob@localhost                      attach    0:00 e1\n \
              dan@localhost                      spy       0:00 dn\n"
+        );
+        let date = |_| "Sat Nov 21 13:33:15 2026".to_owned();
+        assert_eq!(
+            here(&consoles[0], 1, 130, date),
+            " bob@localhost                    * attach    0:00 Sat Nov 21 13:33:15 2026\n"
         );
         assert_eq!(
             places(&consoles[2..]),

@@ -10,6 +10,15 @@
 pub const DEFAULT: [u8; 2] = [0x05, b'c'];
 /// Of a message or a note; what is typed beyond is left out.
 pub const LINE_BYTES_MAX: usize = 512;
+/// That a replay may be told to show.
+pub const LINES_MAX: usize = 9999;
+
+/// What `r` shows, and what `p` does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Span {
+    Replay,
+    Playback,
+}
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Command {
@@ -27,13 +36,22 @@ pub enum Command {
     Info,
     Group,
     Version,
+    /// Whether the console is up; asked by conserver's client.
+    Condition,
+    /// Its server's version as a number; asked by the same.
+    VersionNumber,
     Motd,
     Replay,
     Playback,
+    /// How many lines a replay (or the longer playback) shows from now on.
+    AskLines(Span),
+    Lines(Span, usize),
     LastLine,
     Help,
     BreakList,
     Break(u8),
+    TaskList,
+    Task(u8),
     Suspend,
     FlowControl,
     ToggleLog,
@@ -69,6 +87,8 @@ enum State {
     Break,
     Key(Option<u8>),
     Octal(u8, u32),
+    Task,
+    Lines(Span, usize),
     Line { note: bool, bytes: Vec<u8> },
 }
 
@@ -117,9 +137,33 @@ impl Escape {
             State::Octal(digits, value) => match byte {
                 b'0'..=b'7' => {
                     let value = value * 8 + u32::from(byte - b'0');
-                    if digits == 2 { text(heard, &[low_byte(value)]) } else { State::Octal(digits + 1, value) }
+                    heard.push(Heard::Echo(vec![byte]));
+                    if digits == 2 {
+                        heard.push(Heard::Echo(b"]".to_vec()));
+                        text(heard, &[low_byte(value)])
+                    } else {
+                        State::Octal(digits + 1, value)
+                    }
                 }
-                _ => command(heard, Command::Unknown),
+                _ => {
+                    heard.push(Heard::Echo(b" aborted]\r\n".to_vec()));
+                    State::Text
+                }
+            },
+            State::Task => command(heard, if byte == b'?' { Command::TaskList } else { Command::Task(byte) }),
+            State::Lines(span, count) => match byte {
+                b'0'..=b'9' => {
+                    heard.push(Heard::Echo(vec![byte]));
+                    State::Lines(span, (count * 10 + usize::from(byte - b'0')).min(LINES_MAX))
+                }
+                b'\r' | b'\n' => {
+                    heard.push(Heard::Echo(b"]\r\n".to_vec()));
+                    if count > 0 { command(heard, Command::Lines(span, count)) } else { State::Text }
+                }
+                _ => {
+                    heard.push(Heard::Echo(b" aborted]\r\n".to_vec()));
+                    State::Text
+                }
             },
             State::Line { note, bytes } => line(note, bytes, byte, heard),
         };
@@ -140,6 +184,8 @@ impl Escape {
             b'i' => Command::Info,
             b'g' => Command::Group,
             b'v' => Command::Version,
+            b'=' => Command::Condition,
+            0xd6 => Command::VersionNumber,
             b'm' => Command::Motd,
             b'r' => Command::Replay,
             b'p' => Command::Playback,
@@ -157,7 +203,19 @@ impl Escape {
                 heard.push(Heard::Echo(b"[redef: ".to_vec()));
                 return State::Key(None);
             }
-            b'\\' => return State::Octal(0, 0),
+            b'\\' => {
+                heard.push(Heard::Echo(b"[quote \\".to_vec()));
+                return State::Octal(0, 0);
+            }
+            b'!' => {
+                heard.push(Heard::Echo(b"[task ".to_vec()));
+                return State::Task;
+            }
+            b'P' | b'R' => {
+                let span = if byte == b'P' { Span::Playback } else { Span::Replay };
+                command(heard, Command::AskLines(span));
+                return State::Lines(span, 0);
+            }
             b'b' | b'n' => {
                 let prompt: &[u8] = if byte == b'n' { b"[Enter note: " } else { b"[Enter message: " };
                 heard.push(Heard::Echo(prompt.to_vec()));
@@ -250,7 +308,15 @@ mod tests {
 
     #[test]
     fn octal_codes_breaks_and_messages() {
-        assert_eq!(Escape::default().hear(b"\x05c\\101b"), [typed(b"Ab")]);
+        let mut heard = Escape::default().hear(b"\x05c\\101b");
+        let echoed: Vec<u8> = heard
+            .iter()
+            .filter_map(|heard| if let Heard::Echo(echo) = heard { Some(echo.clone()) } else { None })
+            .flatten()
+            .collect();
+        assert_eq!(echoed, b"[quote \\101]");
+        heard.retain(|heard| !matches!(heard, Heard::Echo(_)));
+        assert_eq!(heard, [typed(b"Ab")]);
         assert_eq!(
             Escape::default().hear(b"\x05cl0"),
             [Heard::Echo(b"[halt ".to_vec()), Heard::Command(Command::Break(b'0'))]
@@ -258,6 +324,29 @@ mod tests {
         let mut heard = Escape::default().hear(b"\x05cbhellp\x08o\rx");
         heard.retain(|heard| !matches!(heard, Heard::Echo(_)));
         assert_eq!(heard, [Heard::Broadcast("hello".into()), typed(b"x")]);
+    }
+
+    #[test]
+    fn lines_of_a_replay_are_counted_and_tasks_are_asked_for() {
+        let heard = |bytes: &[u8]| {
+            let mut heard = Escape::default().hear(bytes);
+            heard.retain(|heard| !matches!(heard, Heard::Echo(_)));
+            heard
+        };
+        let commands = |commands: &[Command]| commands.iter().map(|each| Heard::Command(*each)).collect::<Vec<_>>();
+        assert_eq!(
+            heard(b"\x05cR12\r\x05cP5x"),
+            commands(&[
+                Command::AskLines(Span::Replay),
+                Command::Lines(Span::Replay, 12),
+                Command::AskLines(Span::Playback)
+            ])
+        );
+        let Some(Heard::Command(Command::Lines(_, count))) = heard(b"\x05cP99999999\r").pop() else {
+            panic!("no count")
+        };
+        assert_eq!(count, LINES_MAX);
+        assert_eq!(heard(b"\x05c!?\x05c!a"), commands(&[Command::TaskList, Command::Task(b'a')]));
     }
 
     #[test]

@@ -11,6 +11,7 @@
 //! One ring serves all: a client that sleeps costs an offset, and is told how much it has lost when the ring has moved on.
 //! Everything here is pure. Must not know: sockets, processes, who asks.
 
+pub mod breaks;
 pub mod columns;
 pub mod conserver;
 pub mod escape;
@@ -22,3 +23,4 @@ pub mod roster;
 pub mod stamps;
 pub mod telnet;
 pub mod texts;
+pub mod wire;

@@ -147,6 +147,32 @@ impl Roster {
         }
     }
 
+    /// Another rule from now on; who may not type any more by it, the first to have come excepted.
+    pub fn set_rule(&mut self, rule: Rule) -> Vec<u32> {
+        self.rule = rule;
+        if rule == Rule::Shared {
+            return Vec::new();
+        }
+        let writers = self.seats.iter_mut().filter(|seat| seat.mode == Mode::Write).skip(1);
+        writers
+            .map(|seat| {
+                seat.mode = Mode::Spy;
+                seat.id
+            })
+            .collect()
+    }
+
+    /// Another right from now on; whether somebody who typed may not any more.
+    pub fn set_right(&mut self, id: u32, may_write: bool) -> bool {
+        let Some(seat) = self.seats.iter_mut().find(|seat| seat.id == id) else { return false };
+        seat.may_write = may_write;
+        let typed = seat.mode == Mode::Write;
+        if !may_write {
+            seat.mode = Mode::Spy;
+        }
+        typed && !may_write
+    }
+
     pub fn leave(&mut self, id: u32) -> Option<Seat> {
         let at = self.seats.iter().position(|seat| seat.id == id)?;
         Some(self.seats.remove(at))
@@ -200,6 +226,21 @@ mod tests {
         assert_eq!(roster.counts(), (2, 1));
         assert_eq!(roster.wish(1, Wish::Spy).answer, "[spying]\r\n");
         assert!(!roster.writes(1));
+    }
+
+    #[test]
+    fn a_rule_or_a_right_that_changes_holds_for_those_who_are_there() {
+        let mut roster = Roster::new(Rule::Shared);
+        for (id, user) in [(1, "alice"), (2, "bob"), (3, "carol")] {
+            roster.enter(seat(id, user, true), Wish::Attach).unwrap();
+        }
+        assert_eq!(roster.set_rule(Rule::OneWriter), [2, 3]);
+        assert_eq!((roster.writes(1), roster.writes(2)), (true, false));
+        assert!(roster.set_right(1, false));
+        assert!(!roster.set_right(1, false), "it is told once");
+        assert_eq!(roster.wish(1, Wish::Force).answer, "[read-only]\r\n");
+        assert_eq!(roster.wish(2, Wish::Attach).answer, "[attached]\r\n");
+        assert_eq!(roster.set_rule(Rule::Shared), [] as [u32; 0]);
     }
 
     #[test]

@@ -7,13 +7,18 @@ const WONT: u8 = 252;
 const WILL: u8 = 251;
 const SB: u8 = 250;
 const SE: u8 = 240;
+const BRK: u8 = 243;
 const ECHO: u8 = 1;
+const SUPPRESS_GO_AHEAD: u8 = 3;
 const LINEMODE: u8 = 34;
 /// Answers to one client; a peer that asks more is a peer that plays.
 const ANSWERS_MAX: u32 = 256;
 
 /// `WILL ECHO`, `DO LINEMODE`: the client neither echoes nor keeps lines back.
 pub const REQUESTS: [u8; 6] = [IAC, WILL, ECHO, IAC, DO, LINEMODE];
+
+/// What a client sends for a break.
+pub const BREAK: [u8; 2] = [IAC, BRK];
 
 /// Doubles each 0xff.
 pub fn escape(bytes: &[u8], into: &mut Vec<u8>) {
@@ -30,6 +35,7 @@ pub fn escape(bytes: &[u8], into: &mut Vec<u8>) {
 pub struct Receiver {
     state: State,
     answers: u32,
+    is_client: bool,
 }
 
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -44,6 +50,11 @@ enum State {
 }
 
 impl Receiver {
+    /// For the side that has connected: it lets the other side echo.
+    pub fn of_a_client() -> Self {
+        Self { is_client: true, ..Self::default() }
+    }
+
     /// What was typed; answers to the client are added to `answers`.
     pub fn receive(&mut self, bytes: &[u8], answers: &mut Vec<u8>) -> Vec<u8> {
         let mut typed = Vec::with_capacity(bytes.len());
@@ -76,6 +87,10 @@ impl Receiver {
     /// What we asked for needs no answer; what the client wants beyond that is declined.
     fn answer(&mut self, verb: u8, option: u8, answers: &mut Vec<u8>) {
         let refusal = match (verb, option) {
+            (WILL, ECHO | SUPPRESS_GO_AHEAD) if self.is_client => DO,
+            (DO, SUPPRESS_GO_AHEAD) if self.is_client => WILL,
+            (DO, _) if self.is_client => WONT,
+            (WILL, _) if self.is_client => DONT,
             (DO, ECHO) | (WILL, LINEMODE) => return,
             (DO, _) => WONT,
             (WILL, _) => DONT,
@@ -111,6 +126,14 @@ mod tests {
         let (typed, answers) = receive(&[b"\xff\xfd\x01\xff\xfb\x22\xff\xfd\x03\xff\xfb\x1f\xff\xfe\x03"]);
         assert!(typed.is_empty());
         assert_eq!(answers, b"\xff\xfc\x03\xff\xfe\x1f");
+    }
+
+    #[test]
+    fn a_client_lets_the_server_echo_and_keeps_to_characters() {
+        let (mut receiver, mut answers) = (Receiver::of_a_client(), Vec::new());
+        let shown = receiver.receive(&[&REQUESTS[..], b"\xff\xfb\x03\xff\xfd\x03hi"].concat(), &mut answers);
+        assert_eq!(shown, b"hi");
+        assert_eq!(answers, b"\xff\xfd\x01\xff\xfc\x22\xff\xfd\x03\xff\xfb\x03");
     }
 
     #[test]

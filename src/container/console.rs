@@ -26,7 +26,31 @@ pub struct ConsoleSpec {
     pub marks: bool,
     /// Bytes that never reach the program.
     pub ignored: Vec<u8>,
+    pub keys: ActingKeys,
+    /// By their letters.
+    pub breaks: Vec<(u8, Vec<Sent>)>,
     pub listeners: Vec<ListenerSpec>,
+}
+
+/// Keys that act at listeners in procServ's manner; `None` switches one off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ActingKeys {
+    pub kill: Option<u8>,
+    pub toggle: Option<u8>,
+    pub logout: Option<u8>,
+}
+
+impl Default for ActingKeys {
+    fn default() -> Self {
+        Self { kill: Some(0x18), toggle: Some(0x14), logout: None }
+    }
+}
+
+/// A piece of what a break sequence sends.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Sent {
+    Bytes(Vec<u8>),
+    Break,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,8 +65,19 @@ pub struct ListenerSpec {
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Place {
-    Unix { path: PathBuf, mode: u32, group: Option<String> },
+    Unix { path: PathBuf, mode: u32, owner: Option<String>, group: Option<String> },
     Tcp { address: SocketAddr },
+}
+
+impl Place {
+    /// Two sockets cannot be there.
+    pub fn is_at(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Unix { path: one, .. }, Self::Unix { path: two, .. }) => one == two,
+            (Self::Tcp { address: one }, Self::Tcp { address: two }) => one == two,
+            _ => false,
+        }
+    }
 }
 
 impl fmt::Display for Place {
@@ -61,6 +96,8 @@ pub enum Speaks {
     ProcServ,
     /// Nothing but what the program prints and is typed to it.
     Raw,
+    /// procServ's short banner, then what the program prints; nothing is heard.
+    Log,
 }
 
 /// Addresses that begin with the same bits.
@@ -107,6 +144,8 @@ pub enum InvalidConsole {
     RelativePath { path: PathBuf },
     #[error("the console's message of the day is too long, or holds control characters")]
     Motd,
+    #[error("two listeners of the console are at `{place}`")]
+    Twice { place: Place },
 }
 
 impl ConsoleSpec {
@@ -119,7 +158,11 @@ impl ConsoleSpec {
         if self.motd.len() > MOTD_BYTES_MAX || self.motd.chars().any(char::is_control) {
             return Err(InvalidConsole::Motd);
         }
-        for listener in &self.listeners {
+        let port_0 = |place: &Place| matches!(place, Place::Tcp { address } if address.port() == 0);
+        for (at, listener) in self.listeners.iter().enumerate() {
+            if !port_0(&listener.place) && self.listeners[..at].iter().any(|other| other.place.is_at(&listener.place)) {
+                return Err(InvalidConsole::Twice { place: listener.place.clone() });
+            }
             match &listener.place {
                 Place::Tcp { address } if !address.ip().is_loopback() && listener.sources.is_empty() => {
                     return Err(InvalidConsole::Open { place: listener.place.clone() });
@@ -168,6 +211,14 @@ mod tests {
             Err("the console's `tcp:0.0.0.0:2000` lets in other hosts: name those that may come as its sources".into())
         );
         assert_eq!(check(tcp("0.0.0.0:2000", &["10.0.0.0/8"])), Ok(()));
+    }
+
+    #[test]
+    fn two_listeners_are_never_at_one_place() {
+        let twice = ConsoleSpec { listeners: vec![tcp("[::1]:7", &[]), tcp("[::1]:7", &[])], ..ConsoleSpec::default() };
+        assert!(matches!(twice.check(), Err(InvalidConsole::Twice { .. })));
+        let any = ConsoleSpec { listeners: vec![tcp("[::1]:0", &[]), tcp("[::1]:0", &[])], ..ConsoleSpec::default() };
+        assert_eq!(any.check(), Ok(()));
     }
 
     #[test]

@@ -13,6 +13,7 @@
 //! Everything here is pure: inputs and the time come in, actions go out. Must not know: descriptors, files, sockets,
 //! who asks.
 
+pub mod access;
 pub mod checkpoint;
 pub mod console;
 pub mod ending;

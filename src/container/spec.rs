@@ -10,6 +10,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use super::access::ConsoleAccess;
 use super::console::{ConsoleSpec, InvalidConsole};
 use super::permit::{LIMIT_MAX, Permit};
 use super::provision::{Provision, plain};
@@ -314,25 +315,6 @@ pub enum Survivors {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Who {
-    User(String),
-    Group(String),
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub enum AccessLevel {
-    None,
-    Read,
-    Write,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ConsoleAccess {
-    pub who: Who,
-    pub level: AccessLevel,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ContainerSpec {
     pub name: ContainerName,
     pub program: Program,
@@ -361,6 +343,7 @@ pub struct ContainerSpec {
     pub strict: bool,
     /// Containers that this one needs: at a shutdown it ends before them.
     pub after: Vec<ContainerName>,
+    /// Of those whom the host vouches for; where the list is empty, the listener decides.
     pub access: Vec<ConsoleAccess>,
     pub console: ConsoleSpec,
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::console::{Connect, Console};
 use crate::container::provision::{Readiness, WhenMissing};
 use crate::container::rules::StartLimit;
 use crate::container::spec::Survivors;
@@ -64,6 +65,7 @@ pub struct Definition {
     pub documentation: Vec<String>,
     pub groups: Vec<String>,
     pub command: Option<String>,
+    pub connect: Option<Connect>,
     pub working_directory: Option<String>,
     pub environment: BTreeMap<String, String>,
     pub user: Option<String>,
@@ -90,6 +92,7 @@ pub struct Definition {
     pub watchdog: Option<Duration>,
     pub terminal: Option<Terminal>,
     pub log: Log,
+    pub console: Console,
     pub after: Vec<String>,
     pub before: Vec<String>,
     pub start_at_boot: Option<bool>,
@@ -127,6 +130,7 @@ impl Definition {
             documentation: texts(element, "documentation"),
             groups: texts(element, "group"),
             command: text(element, "command"),
+            connect: element.child("connect").map(Connect::from_element),
             working_directory: text(element, "working-directory"),
             environment: element
                 .children_named("environment")
@@ -178,6 +182,7 @@ impl Definition {
                 columns: number(terminal.text_of("columns")),
             }),
             log: element.child("log").map(log).unwrap_or_default(),
+            console: element.child("console").map(Console::from_element).unwrap_or_default(),
             after: texts(element, "after"),
             before: texts(element, "before"),
             start_at_boot: number(element.text_of("start-at-boot")),
@@ -201,7 +206,9 @@ impl Definition {
             description: own.description.or_else(|| below.description.clone()),
             documentation: list(own.documentation, &below.documentation),
             groups: list(own.groups, &below.groups),
-            command: own.command.or_else(|| below.command.clone()),
+            // What runs is said in one place: a container's own word, whichever it is, takes that of its template away.
+            command: own.command.clone().or_else(|| below.command.clone().filter(|_| own.connect.is_none())),
+            connect: own.connect.or_else(|| below.connect.clone().filter(|_| own.command.is_none())),
             working_directory: own.working_directory.or_else(|| below.working_directory.clone()),
             environment: merged(&below.environment, own.environment),
             user: own.user.or_else(|| below.user.clone()),
@@ -227,6 +234,7 @@ impl Definition {
             watchdog: own.watchdog.or(below.watchdog),
             terminal: own.terminal.or(below.terminal),
             log: own.log.over(&below.log),
+            console: own.console.over(&below.console),
             after: list(own.after, &below.after),
             before: list(own.before, &below.before),
             start_at_boot: own.start_at_boot.or(below.start_at_boot),
@@ -256,19 +264,19 @@ fn merged<V: Clone>(below: &BTreeMap<String, V>, own: BTreeMap<String, V>) -> BT
     all
 }
 
-fn text(element: &Element, leaf: &str) -> Option<String> {
+pub(super) fn text(element: &Element, leaf: &str) -> Option<String> {
     element.text_of(leaf).map(str::to_owned)
 }
 
-fn texts(element: &Element, leaf: &str) -> Vec<String> {
+pub(super) fn texts(element: &Element, leaf: &str) -> Vec<String> {
     element.children_named(leaf).filter_map(|entry| entry.text.clone()).collect()
 }
 
-fn number<N: std::str::FromStr>(text: Option<&str>) -> Option<N> {
+pub(super) fn number<N: std::str::FromStr>(text: Option<&str>) -> Option<N> {
     text?.parse().ok()
 }
 
-fn octal(text: &str) -> Option<u32> {
+pub(super) fn octal(text: &str) -> Option<u32> {
     u32::from_str_radix(text, 8).ok()
 }
 

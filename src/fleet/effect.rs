@@ -83,7 +83,7 @@ const PREPARED_WITH: [Part; 3] = [
     ("required-path", |one, other| one.provision.required != other.provision.required),
 ];
 
-const LIVE: [Part; 6] = [
+const LIVE: [Part; 8] = [
     ("log", |one, other| one.logs != other.logs),
     ("restart", |one, other| {
         (one.restart, one.holdoff, &one.rules.delays, one.rules.start_limit)
@@ -92,6 +92,8 @@ const LIVE: [Part; 6] = [
     ("stop", |one, other| (one.stop_signal, one.rules.stop_timeout) != (other.stop_signal, other.rules.stop_timeout)),
     ("readiness", |one, other| one.provision.ready_timeout != other.provision.ready_timeout),
     ("after", |one, other| one.after != other.after),
+    ("console", |one, other| one.console != other.console),
+    ("access", |one, other| one.access != other.access),
     ("survivors", |one, other| one.survivors != other.survivors),
 ];
 
@@ -110,7 +112,14 @@ mod tests {
     fn made(change: impl FnOnce(&mut Definition)) -> Resolved {
         let mut definition = Definition { command: Some("run".into()), ..Definition::default() };
         change(&mut definition);
-        let places = Places { logs: "/l".into(), work: "/w".into(), user: None, log_bytes_max: 1, log_files_max: 1 };
+        let places = Places {
+            logs: "/l".into(),
+            work: "/w".into(),
+            user: None,
+            connector: "/k".into(),
+            log_bytes_max: 1,
+            log_files_max: 1,
+        };
         resolve(&Entry { name: "x".into(), definition, ..Entry::default() }, None, &places).unwrap()
     }
 

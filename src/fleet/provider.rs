@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, mpsc, oneshot};
 
+use super::access::{self, identifies};
 use super::definition::signal_number;
 use super::driver::{Ask, Message, Roll};
 use super::effect::{Effect, effect};
@@ -16,10 +17,13 @@ use super::touched::{Known, ROOT, Touched};
 use super::view::LastCheck;
 use crate::keeper::protocol::{Asker, Verb};
 use crate::northbound::filter::{Content, Selection};
+use crate::northbound::nacm::Nacm;
 use crate::northbound::provider::{Call, Later, Proposal, Provider, StateQuery};
 use crate::northbound::{Kind, Refusal};
 use crate::yang::value::Element;
 
+/// Who may use a console is compiled into its definition.
+const NACM_ROOT: &str = "/ietf-netconf-acm:nacm";
 const STATE: &str = "/procyon-container:containers-state";
 const CALLS: [&str; 5] = [
     "/procyon-container:start",
@@ -64,6 +68,8 @@ pub struct Fleet {
     commits: Arc<Commits>,
     known: Known,
     resolved: BTreeMap<String, Arc<Resolved>>,
+    /// The access rules in force.
+    rules: Nacm,
     /// What the last look at a configuration found, for those who ask what it would do.
     checked: Mutex<Arc<LastCheck>>,
 }
@@ -71,11 +77,15 @@ pub struct Fleet {
 impl Fleet {
     pub fn new(driver: mpsc::Sender<Message>, places: Places, commits: Arc<Commits>) -> Self {
         let (known, resolved, checked) = (Known::default(), BTreeMap::new(), Mutex::default());
-        Self { driver, places, commits, known, resolved, checked }
+        let rules = Nacm::default();
+        Self { driver, places, commits, known, resolved, rules, checked }
     }
 
     fn read(&self, proposal: &Proposal<'_>) -> (Touched, Configured, Vec<Refusal>) {
-        let touched = Touched::of(proposal, &self.known);
+        let new_rules = rules_of(proposal);
+        let rules = new_rules.as_ref().unwrap_or(&self.rules);
+        let concerned = self.resolved.iter().filter(|(_, resolved)| new_rules.is_some() && identifies(&resolved.spec));
+        let touched = Touched::of(proposal, &self.known, concerned.map(|(name, _)| name));
         let mut configured = Configured::new();
         let mut refusals = Vec::new();
         for (name, entry) in &touched.containers {
@@ -85,7 +95,10 @@ impl Fleet {
             };
             let template = entry.template.as_deref().and_then(|template| self.known.template(&touched, template));
             match resolve(entry, template, &self.places) {
-                Ok(resolved) => drop(configured.insert(name.clone(), Some(Arc::new(resolved)))),
+                Ok(mut resolved) => {
+                    resolved.spec.access = access::of(&resolved.spec, rules);
+                    configured.insert(name.clone(), Some(Arc::new(resolved)));
+                }
                 Err(refusal) => refusals.push(refusal),
             }
         }
@@ -134,6 +147,10 @@ impl Provider for Fleet {
         &[ROOT]
     }
 
+    fn watched_roots(&self) -> &'static [&'static str] {
+        &[NACM_ROOT]
+    }
+
     fn state_roots(&self) -> &'static [&'static str] {
         &[STATE]
     }
@@ -169,6 +186,9 @@ impl Provider for Fleet {
     fn apply(&mut self, proposal: &Proposal<'_>) {
         let (touched, configured, _) = self.read(proposal);
         self.known.take_in(&touched);
+        if let Some(rules) = rules_of(proposal) {
+            self.rules = rules;
+        }
         for (name, new) in &configured {
             match new {
                 Some(new) => self.resolved.insert(name.clone(), Arc::clone(new)),
@@ -218,6 +238,12 @@ impl Provider for Fleet {
             Ok(outcomes.into_iter().map(|(name, outcome)| told(&name, &outcome)).collect())
         })
     }
+}
+
+/// The access rules, if the proposal has others.
+fn rules_of(proposal: &Proposal<'_>) -> Option<Nacm> {
+    let concerned = proposal.changes.iter().any(|change| change.path.starts_with(NACM_ROOT));
+    concerned.then(|| Nacm::from_element(proposal.config.subtree(NACM_ROOT).as_ref()))
 }
 
 fn verb_of(call: &Call) -> Result<Verb, Refusal> {

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::console::Connect;
 use super::definition::{Definition, Entry, OnChange, Policy, Syslog};
 use super::template::Instance;
 use crate::container::provision::{Folder, Provision, Readiness, RequiredPath, Resources, WhenMissing, Window};
@@ -12,6 +13,7 @@ use crate::container::spec::{
     ContainerName, ContainerSpec, Floor, Forward, ForwardTo, LogSpec, Program, RestartPolicy, Rlimits, Terminal,
 };
 use crate::container::words;
+use crate::keeper::attach;
 use crate::northbound::{Kind, Refusal};
 
 pub const STOP_TIMEOUT_DEFAULT: Duration = Duration::from_secs(10);
@@ -30,6 +32,8 @@ pub struct Places {
     /// And a private one below this.
     pub work: PathBuf,
     pub user: Option<String>,
+    /// The keeper's program, which also connects to the consoles of others.
+    pub connector: PathBuf,
     pub log_bytes_max: u64,
     pub log_files_max: u8,
 }
@@ -64,7 +68,10 @@ pub fn resolve(entry: &Entry, template: Option<&Definition>, places: &Places) ->
     };
     let filler = Filler { name: &entry.name, instance: Instance::of(&entry.name, entry.instance.as_deref()) };
     let name = filler.container(&entry.name, "name")?;
-    let argv = filler.command(&definition)?;
+    let argv = match &definition.connect {
+        Some(connect) => filler.connector(connect, places)?,
+        None => filler.command(&definition)?,
+    };
     let cwd = match &definition.working_directory {
         Some(folder) => filler.path(folder, "working-directory")?,
         None => places.work.join(&entry.name),
@@ -90,9 +97,19 @@ pub fn resolve(entry: &Entry, template: Option<&Definition>, places: &Places) ->
     if let Some(signal) = definition.stop_signal {
         spec.stop_signal = signal;
     }
-    spec.terminal = if definition.terminal.is_some() { Terminal::Pty } else { Terminal::Pipes };
+    let has_terminal = definition.terminal.is_some() || definition.connect.is_some();
+    spec.terminal = if has_terminal { Terminal::Pty } else { Terminal::Pipes };
     spec.survivors = definition.survivors.unwrap_or_default();
     spec.provision = filler.provision(&definition)?;
+    if definition.connect.is_some() {
+        // Ready is connected.
+        spec.provision.readiness = Readiness::Newline { number: attach::READY_NUMBER };
+    }
+    spec.console = definition.console.resolve(
+        has_terminal,
+        |path| filler.path(path, "console"),
+        |why, node| filler.refused(Kind::InvalidValue, why, Some(&format!("console/{node}"))),
+    )?;
     for other in &definition.after {
         spec.after.push(filler.container(other, "after")?);
     }
@@ -158,6 +175,15 @@ impl Filler<'_> {
             self.refused(Kind::InvalidValue, format!("the command of container {}: {open}", self.name), Some("command"))
         })?;
         words.iter().map(|word| self.text(word, "command")).collect()
+    }
+
+    fn connector(&self, connect: &Connect, places: &Places) -> Result<Vec<String>, Refusal> {
+        let arguments = connect.arguments(
+            |text| self.text(text, "connect"),
+            |why, node| self.refused(Kind::InvalidValue, format!("container {}: {why}", self.name), Some(node)),
+        )?;
+        let program = places.connector.to_string_lossy().into_owned();
+        Ok(std::iter::once(program).chain(arguments).collect())
     }
 
     fn provision(&self, definition: &Definition) -> Result<Provision, Refusal> {
@@ -264,7 +290,14 @@ mod tests {
 
     fn places() -> Places {
         let user = Some("nobody".to_owned());
-        Places { logs: "/logs".into(), work: "/work".into(), user, log_bytes_max: 1000, log_files_max: 3 }
+        Places {
+            logs: "/logs".into(),
+            work: "/work".into(),
+            user,
+            connector: "/bin/keeper".into(),
+            log_bytes_max: 1000,
+            log_files_max: 3,
+        }
     }
 
     fn entry(name: &str, command: &str) -> Entry {

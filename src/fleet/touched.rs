@@ -23,8 +23,9 @@ pub struct Touched {
 }
 
 impl Touched {
-    pub fn of(proposal: &Proposal<'_>, known: &Known) -> Self {
-        let mut containers = BTreeSet::new();
+    /// `besides`: containers that the proposal concerns though it does not name them.
+    pub fn of<'n>(proposal: &Proposal<'_>, known: &Known, besides: impl Iterator<Item = &'n String>) -> Self {
+        let mut containers: BTreeSet<String> = besides.cloned().collect();
         let mut templates = BTreeSet::new();
         let mut is_all = false;
         for change in proposal.changes {

@@ -9,7 +9,7 @@ use super::tape::{Origin, Tape};
 use crate::console::keys::{Keys, Program};
 use crate::console::roster::{Roster, Rule};
 use crate::console::texts::{Facts, RestartMode, Wording};
-use crate::container::console::ConsoleSpec;
+use crate::container::console::{ActingKeys, ConsoleSpec, ListenerSpec};
 use crate::container::spec::{ContainerSpec, Program as Runs};
 
 /// What waits for a program that does not read; more is lost, and said to be.
@@ -26,7 +26,9 @@ pub struct Console {
     pub tape: Option<Tape>,
     pub roster: Roster,
     pub viewers: Vec<u32>,
-    pub listeners: Vec<OwnedFd>,
+    pub listeners: Vec<Listener>,
+    /// When those that could not be opened are tried again.
+    pub try_again: Option<Instant>,
     /// Typed, and not taken by the program yet.
     pub input: VecDeque<u8>,
     pub input_lost: bool,
@@ -39,6 +41,23 @@ pub struct Console {
     pub terminal_awaited: bool,
 }
 
+/// A listener as it is wanted, and as it is.
+#[derive(Debug)]
+pub struct Listener {
+    pub spec: ListenerSpec,
+    pub socket: Option<OwnedFd>,
+    /// By which the loop knows it, while it is open.
+    pub door: u32,
+    /// Why it is not open.
+    pub problem: Option<String>,
+}
+
+impl Listener {
+    pub fn closed(spec: ListenerSpec) -> Self {
+        Self { spec, socket: None, door: 0, problem: None }
+    }
+}
+
 impl Console {
     pub fn new(spec: &ConsoleSpec) -> Self {
         let rule = if spec.one_writer { Rule::OneWriter } else { Rule::Shared };
@@ -46,7 +65,8 @@ impl Console {
             tape: None,
             roster: Roster::new(rule),
             viewers: Vec::new(),
-            listeners: Vec::new(),
+            listeners: spec.listeners.iter().cloned().map(Listener::closed).collect(),
+            try_again: None,
             input: VecDeque::new(),
             input_lost: false,
             mode: RestartMode::On,
@@ -115,7 +135,8 @@ pub fn begin<F: Files>(tape: &mut Tape, origin: Origin, log: &mut LogFile<F>) {
 }
 
 pub fn keys(spec: &ConsoleSpec) -> Keys {
-    Keys { ignored: spec.ignored.clone(), ..Keys::default() }
+    let ActingKeys { kill, toggle, logout } = spec.keys;
+    Keys { kill, toggle, logout, ignored: spec.ignored.clone() }
 }
 
 /// What procServ's texts speak of.

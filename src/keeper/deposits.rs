@@ -147,6 +147,8 @@ pub struct Record {
     pub output_bytes: u64,
     pub input_bytes: u64,
     pub asked: Option<Asker>,
+    /// Which listeners of its console are open; their descriptors come in this order.
+    pub open_listeners: Vec<u8>,
     pub by_permit: bool,
     /// Process id and start time of the daemon that the start command has left.
     pub daemon: Option<(i32, u64)>,

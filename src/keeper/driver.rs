@@ -176,8 +176,10 @@ struct Driver {
     timers: BTreeSet<(Instant, u32)>,
     links: BTreeMap<u32, Link>,
     viewers: BTreeMap<u32, Viewer>,
-    /// Listeners of consoles: whose, and which of them.
-    doors: BTreeMap<u32, (u32, usize)>,
+    /// Listeners of consoles: whose.
+    doors: BTreeMap<u32, u32>,
+    /// Connections to consoles whose accounts are being looked up.
+    knocks: usize,
     forwarder: Forwarder,
     /// What all tapes take.
     tapes_bytes: usize,
@@ -267,6 +269,7 @@ impl Driver {
             viewers: BTreeMap::new(),
             doors: BTreeMap::new(),
             forwarder: Forwarder::new(host),
+            knocks: 0,
             tapes_bytes: 0,
             tickets: BTreeMap::new(),
             next_id: 0,
@@ -382,6 +385,7 @@ impl Driver {
             self.look_again_if_due(slot, now);
             self.checks_due(slot, now);
             self.not_ready_in_time(slot, now);
+            self.try_doors_again_if_due(slot, now);
             self.helper_late(slot, now);
             self.farewell_late(slot, now);
             self.seek_again_if_due(slot, now);

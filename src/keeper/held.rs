@@ -218,7 +218,7 @@ impl Held {
         let sought = self.sought.filter(|_| !self.is_seeking).map(|(again, _)| again);
         let farewell = self.farewell.and_then(Farewell::until);
         let of_start = [self.check_by, self.check_again, look_again, ready_by];
-        [self.machine.deadline(), self.kill_again, helper, sought, farewell, self.come_back_at]
+        [self.machine.deadline(), self.kill_again, helper, sought, farewell, self.come_back_at, self.console.try_again]
             .into_iter()
             .chain(of_start)
             .flatten()
@@ -348,7 +348,8 @@ impl Held {
     pub fn record(&self, moment: Moment) -> (Record, Vec<BorrowedFd<'_>>) {
         let run = self.run.as_ref();
         let tape = self.console.tape.as_ref().and_then(Tape::fd).map(|fd| (Role::Tape, fd));
-        let listeners = self.console.listeners.iter().map(|fd| (Role::ConsoleListener, fd.as_fd()));
+        let open = self.console.listeners.iter().filter_map(|listener| listener.socket.as_ref());
+        let listeners = open.map(|socket| (Role::ConsoleListener, socket.as_fd()));
         let fds: Vec<(Role, BorrowedFd<'_>)> = [
             Some((Role::OutputRead, self.output.read.as_fd())),
             Some((Role::OutputWrite, self.output.write.as_fd())),
@@ -390,6 +391,11 @@ impl Held {
             input_bytes: self.input_bytes,
             asked: self.asked.clone(),
             last: self.last,
+            open_listeners: (0_u8..)
+                .zip(&self.console.listeners)
+                .filter(|(_, listener)| listener.socket.is_some())
+                .map(|(at, _)| at)
+                .collect(),
             by_permit: self.by_permit,
             daemon: self.daemon.as_ref().map(|daemon| (daemon.pid, daemon.start)),
             roles: fds.iter().map(|(role, _)| *role).collect(),
@@ -435,7 +441,12 @@ impl Held {
             held.console.adopt(tape, unlogged.was_watched, moment.now);
             held.complete_the_log(&unlogged, moment.unix_ms);
         }
-        held.console.listeners = std::iter::from_fn(|| take(Role::ConsoleListener)).collect();
+        for at in record.open_listeners {
+            let socket = take(Role::ConsoleListener)?;
+            if let Some(listener) = held.console.listeners.get_mut(usize::from(at)) {
+                listener.socket = Some(socket);
+            }
+        }
         if let Some(facts) = record.run {
             held.run = Some(Run {
                 run: facts.run,

@@ -11,6 +11,7 @@
 //! The driver is the only one that acts; [`protocol`] is what crosses the socket, [`gate`] and [`launch`] decide what
 //! bytes run and how. Must not know: XML, YANG, TLS, an async runtime (except [`client`], which is the agent's side).
 
+pub mod attach;
 pub mod client;
 pub mod console;
 pub mod custodian;
@@ -30,6 +31,7 @@ pub mod procserv;
 pub mod protocol;
 pub mod refusal;
 pub mod run_ids;
+pub mod sockets;
 pub mod survivors;
 pub mod tape;
 pub mod viewer;

@@ -7,7 +7,9 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use nix::errno::Errno;
 use nix::sys::socket::{MsgFlags, send, sendmsg};
 
+use super::sockets::Guest;
 use super::tape::Memory;
+use crate::console::conserver::{PLAYBACK_LINES, REPLAY_LINES};
 use crate::console::escape::Escape;
 use crate::console::outbox::Outbox;
 use crate::console::packet::{BODY_BYTES_MAX, Packet};
@@ -42,6 +44,10 @@ pub struct Viewer {
     pub who: String,
     /// Takes nothing at the moment; epoll tells when it does.
     pub blocked: bool,
+    /// Lines that a replay shows, and a playback.
+    pub lines: (usize, usize),
+    /// By which listener it came, and as whom.
+    pub guest: Option<(u32, Guest)>,
     to_do: VecDeque<u8>,
 }
 
@@ -55,7 +61,17 @@ pub enum Flushed {
 
 impl Viewer {
     pub fn new(slot: u32, socket: OwnedFd, manner: Manner, outbox: Outbox, who: String) -> Self {
-        Self { slot, socket, manner, outbox, who, blocked: false, to_do: VecDeque::new() }
+        Self {
+            slot,
+            socket,
+            manner,
+            outbox,
+            who,
+            blocked: false,
+            lines: (REPLAY_LINES, PLAYBACK_LINES),
+            guest: None,
+            to_do: VecDeque::new(),
+        }
     }
 
     /// Tells the client's program to do something.

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -17,6 +17,8 @@ use super::gate::{self, Frozen, Verdict};
 use super::log;
 use super::protocol::{Answer, COMMAND_BYTES_MAX, MEMBERS_MAX, Member};
 use super::refusal::KeeperRefusal;
+use super::sockets::{self, Guest, Tried};
+use crate::container::console::{ListenerSpec, Place};
 use crate::container::machine::ExitStatus;
 use crate::container::spec::{ContainerSpec, Sha256};
 use crate::logs::driver::pack_aside;
@@ -70,6 +72,17 @@ pub enum Job {
         ticket: u64,
         trees: Vec<Tree>,
     },
+    /// Takes listeners away and opens others.
+    Listen {
+        slot: u32,
+        leaving: Vec<(Place, OwnedFd)>,
+        wanted: Vec<ListenerSpec>,
+    },
+    /// Who is at the other end of a Unix socket.
+    Identify {
+        door: u32,
+        socket: OwnedFd,
+    },
     KillTree {
         slot: u32,
         serial: u64,
@@ -92,6 +105,17 @@ pub enum Outcome {
     Frozen {
         ticket: u64,
         frozen: Result<Option<Frozen>, KeeperRefusal>,
+        /// Listeners of its console.
+        tried: Vec<Tried>,
+    },
+    Listening {
+        slot: u32,
+        tried: Vec<Tried>,
+    },
+    Identified {
+        door: u32,
+        socket: OwnedFd,
+        guest: Option<Guest>,
     },
     Checked {
         slot: u32,
@@ -324,7 +348,16 @@ struct Kill {
 
 fn read_files(job: Job) -> Outcome {
     match job {
-        Job::Freeze { ticket, spec } => Outcome::Frozen { ticket, frozen: gate::freeze(&spec) },
+        Job::Freeze { ticket, spec } => {
+            let frozen = gate::freeze(&spec);
+            let wanted = if frozen.is_ok() { spec.console.listeners.clone() } else { Vec::new() };
+            Outcome::Frozen { ticket, frozen, tried: sockets::exchange(Vec::new(), wanted) }
+        }
+        Job::Listen { slot, leaving, wanted } => Outcome::Listening { slot, tried: sockets::exchange(leaving, wanted) },
+        Job::Identify { door, socket } => {
+            let guest = Guest::local(&socket);
+            Outcome::Identified { door, socket, guest }
+        }
         Job::Check { slot, attempt, spec, expected } => {
             Outcome::Checked { slot, attempt, verdict: gate::check(&spec, expected) }
         }

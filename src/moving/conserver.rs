@@ -1,6 +1,6 @@
-//! conserver's files: consoles that run a command become containers.
+//! conserver's files: consoles that run a command become containers, those of other programs are connected to.
 
-use super::draft::{Candidate, Draft};
+use super::draft::{Candidate, Connect, Console, Draft};
 use super::procserv::doubled;
 
 /// `keyword name { key value; ... }`
@@ -41,27 +41,52 @@ pub fn read(file: &str, text: &str, candidate: &mut Candidate) {
 
 fn console(file: &str, block: &Block, candidate: &mut Candidate) {
     let value = |key: &str| block.statements.iter().find(|statement| statement.key == key).map(|found| &found.value);
+    let console = Console { one_writer: true, motd: value("motd").cloned(), ..Console::default() };
+    let mut draft = Draft { console, ..Draft::default() };
     match value("type").map(String::as_str) {
-        Some("exec") => {}
-        Some(kind @ ("uds" | "host" | "device" | "ipmi")) => {
-            let why = format!("a console of type {kind} belongs to another program, which runs on");
-            return candidate.leave(file, block.line, said(block), why);
+        Some("exec") => {
+            let Some(command) = value("exec") else {
+                return candidate.leave(file, block.line, said(block), "it has no command");
+            };
+            // conserver runs it so; a shell it is there, and stays here.
+            draft.command = ["/bin/sh", "-ce", &doubled(command)].map(str::to_owned).to_vec();
+            draft.has_terminal = true;
+        }
+        Some("uds") => {
+            let Some(path) = value("uds") else {
+                return candidate.leave(file, block.line, said(block), "it has no socket");
+            };
+            draft.connect = Some(Connect::Unix(doubled(path)));
+        }
+        Some("host") => {
+            let number = |key: &str| value(key).and_then(|text| text.parse::<u32>().ok());
+            let (base, step) = (number("portbase").unwrap_or(0), number("portinc").unwrap_or(1));
+            let port = number("port").and_then(|port| u16::try_from(base + step.saturating_mul(port)).ok());
+            let Some(port) = port.filter(|port| *port > 0) else {
+                return candidate.leave(file, block.line, said(block), "it has no port, or one that is not a number");
+            };
+            let host = value("host").cloned().unwrap_or_else(|| "localhost".to_owned());
+            let is_telnet = value("protocol").is_none_or(|protocol| protocol == "telnet");
+            draft.connect = Some(Connect::Host { host: doubled(&host), port: port.to_string(), is_telnet });
+        }
+        Some(kind @ ("device" | "ipmi" | "noop")) => {
+            return candidate.leave(
+                file,
+                block.line,
+                said(block),
+                format!("there is nothing like a console of type {kind} here"),
+            );
         }
         _ => return candidate.leave(file, block.line, said(block), "its type stands elsewhere, or is not known"),
     }
-    let Some(command) = value("exec") else {
-        return candidate.leave(file, block.line, said(block), "it has no command");
-    };
-    // conserver runs it so; a shell it is there, and stays here.
-    let command = ["/bin/sh", "-ce", &doubled(command)].map(str::to_owned).to_vec();
-    let mut draft = Draft { command, has_terminal: true, ..Draft::default() };
+    const TAKEN: [&str; 9] = ["type", "exec", "execrunas", "uds", "host", "port", "portbase", "portinc", "motd"];
     if let Some(account) = value("execrunas") {
         let (user, group) = account.split_once(':').map_or((account.as_str(), ""), |(user, group)| (user, group));
         draft.user = Some(user.to_owned()).filter(|user| !user.is_empty());
         draft.group = Some(group.to_owned()).filter(|group| !group.is_empty());
     }
     for statement in &block.statements {
-        if !["type", "exec", "execrunas"].contains(&statement.key.as_str()) {
+        if !TAKEN.contains(&statement.key.as_str()) && statement.key != "protocol" {
             leave_general(file, statement, candidate);
         }
     }

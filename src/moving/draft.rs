@@ -13,6 +13,7 @@ pub struct Draft {
     pub documentation: Vec<String>,
     pub groups: BTreeSet<String>,
     pub command: Vec<String>,
+    pub connect: Option<Connect>,
     pub working_directory: Option<String>,
     pub environment: BTreeMap<String, String>,
     pub user: Option<String>,
@@ -31,9 +32,44 @@ pub struct Draft {
     pub max_retries: Option<u32>,
     pub holdoff: Option<String>,
     pub has_terminal: bool,
+    pub console: Console,
     pub after: BTreeSet<String>,
     pub start_at_boot: Option<bool>,
     pub template: Option<String>,
+}
+
+/// Somebody else's console.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Connect {
+    Unix(String),
+    Host { host: String, port: String, is_telnet: bool },
+}
+
+/// How its console is served.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Console {
+    pub one_writer: bool,
+    pub motd: Option<String>,
+    pub ignored: Option<String>,
+    /// `None` leaves the house's.
+    pub kill: Option<String>,
+    pub toggle: Option<String>,
+    pub logout: Option<String>,
+    pub listeners: Vec<Listener>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listener {
+    pub name: String,
+    pub place: Place,
+    /// It only shows.
+    pub is_log: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Place {
+    Unix { path: String, owner: Option<String>, group: Option<String>, mode: Option<String> },
+    Tcp { port: String },
 }
 
 /// Where something stands that did not fit, and why.
@@ -55,6 +91,33 @@ pub struct Candidate {
 impl Candidate {
     pub fn leave(&mut self, file: &str, line: usize, what: impl Into<String>, why: impl Into<String>) {
         self.left.push(Left { file: file.to_owned(), line, what: what.into(), why: why.into() });
+    }
+
+    /// What one file says of another: a console at the very socket of a template's listener is an instance of the template.
+    pub fn settle(&mut self) {
+        let sockets: Vec<(String, String)> = self
+            .templates
+            .iter()
+            .flat_map(|(name, draft)| draft.console.listeners.iter().map(move |listener| (name, listener)))
+            .filter_map(|(name, listener)| match &listener.place {
+                Place::Unix { path, .. } => Some((name.clone(), path.clone())),
+                Place::Tcp { .. } => None,
+            })
+            .collect();
+        let consoles = std::mem::take(&mut self.containers);
+        for (name, draft) in consoles {
+            let found = sockets.iter().find_map(|(template, path)| match &draft.connect {
+                Some(Connect::Unix(at)) => instance_of(path, at).map(|instance| (template.clone(), instance)),
+                _ => None,
+            });
+            match found {
+                Some((template, instance)) => {
+                    let draft = Draft { template: Some(template.clone()), ..Draft::default() };
+                    self.containers.insert(format!("{template}@{instance}"), draft);
+                }
+                None => drop(self.containers.insert(name, draft)),
+            }
+        }
     }
 
     /// The content of an `edit-config` on the candidate.
@@ -82,6 +145,18 @@ impl Draft {
         self.groups.iter().for_each(|group| xml.leaf("group", group));
         if !self.command.is_empty() {
             xml.leaf("command", &words::join(&self.command));
+        }
+        if let Some(connect) = &self.connect {
+            xml.open("connect");
+            match connect {
+                Connect::Unix(path) => xml.leaf("unix", path),
+                Connect::Host { host, port, is_telnet } => {
+                    xml.leaf("host", host);
+                    xml.leaf("port", port);
+                    xml.leaf("speaks", if *is_telnet { "telnet" } else { "raw" });
+                }
+            }
+            xml.close("connect");
         }
         xml.leaf_if("working-directory", self.working_directory.as_ref());
         for (name, value) in &self.environment {
@@ -111,9 +186,60 @@ impl Draft {
         if self.has_terminal {
             xml.line("<terminal/>");
         }
+        self.console.print(xml);
         self.after.iter().for_each(|name| xml.leaf("after", name));
         xml.leaf_if("start-at-boot", self.start_at_boot.map(|starts| starts.to_string()).as_ref());
     }
+}
+
+impl Console {
+    fn print(&self, xml: &mut Xml) {
+        if *self == Self::default() {
+            return;
+        }
+        xml.open("console");
+        if self.one_writer {
+            xml.leaf("writers", "one");
+        }
+        xml.leaf_if("message-of-the-day", self.motd.as_ref());
+        xml.leaf_if("ignored-keys", self.ignored.as_ref());
+        xml.leaf_if("kill-key", self.kill.as_ref());
+        xml.leaf_if("toggle-key", self.toggle.as_ref());
+        xml.leaf_if("logout-key", self.logout.as_ref());
+        for listener in &self.listeners {
+            xml.open("listener");
+            xml.leaf("name", &listener.name);
+            match &listener.place {
+                Place::Unix { path, owner, group, mode } => xml.within(
+                    "unix",
+                    &[
+                        ("path", Some(path)),
+                        ("owner", owner.as_ref()),
+                        ("group", group.as_ref()),
+                        ("mode", mode.as_ref()),
+                    ],
+                ),
+                Place::Tcp { port } => xml.within("tcp", &[("port", Some(port))]),
+            }
+            if listener.is_log {
+                xml.leaf("speaks", "log")
+            } else {
+                xml.leaf("write", "true")
+            }
+            xml.close("listener");
+        }
+        xml.close("console");
+    }
+}
+
+/// What `%i` stands for where a path of a template is this very path.
+fn instance_of(pattern: &str, path: &str) -> Option<String> {
+    let (before, after) = pattern.split_once("%i")?;
+    let rest = path.strip_prefix(before)?;
+    let end = rest.find('/').unwrap_or(rest.len());
+    let instance = &rest[..end];
+    let same = pattern.replace("%i", instance) == path && rest[end..].starts_with(after.split("%i").next()?);
+    (same && !instance.is_empty()).then(|| instance.to_owned())
 }
 
 #[derive(Default)]

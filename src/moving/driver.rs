@@ -27,6 +27,7 @@ pub fn import(files: &[PathBuf]) -> anyhow::Result<()> {
         let text = fs::read_to_string(path).with_context(|| format!("`{said}` cannot be read"))?;
         read(path, &text, &mut candidate)?;
     }
+    candidate.settle();
     std::io::stdout().write_all(candidate.to_xml().as_bytes())?;
     let mut rest = std::io::stderr();
     for left in &candidate.left {

@@ -3,10 +3,12 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use super::draft::{Candidate, Draft};
+use super::draft::{Candidate, Console, Draft, Listener, Place};
 use super::ini::{self, GoesOn, Item};
+use crate::console::keys::Keys;
 use crate::console::texts::RestartMode;
 use crate::container::words;
+use crate::keeper::procserv::endpoint::{self, Endpoint, Reach};
 use crate::keeper::procserv::options::{self, Asked, Environment, Options};
 
 /// Takes in what procServ was told, all words behind its name.
@@ -36,20 +38,59 @@ pub fn take(file: &str, line: usize, arguments: Vec<String>, draft: &mut Draft, 
     if options.wait {
         draft.start_at_boot = Some(false);
     }
+    draft.console = console(&options);
     leave(file, line, &options, candidate);
+}
+
+fn console(options: &Options) -> Console {
+    let endpoints = options.endpoints.iter().map(|endpoint| (endpoint, false));
+    let ports = endpoints.chain(options.log_port.iter().map(|endpoint| (endpoint, true)));
+    let listeners = ports.enumerate().filter_map(|(at, (endpoint, is_log))| {
+        let place = match Endpoint::parse(endpoint, Reach::ThisHost).ok()? {
+            Endpoint::Tcp { address } => Place::Tcp { port: address.port().to_string() },
+            Endpoint::Unix { path, user, group, mode } => Place::Unix {
+                path: path.display().to_string(),
+                owner: user,
+                group,
+                mode: (mode != endpoint::MODE_DEFAULT).then(|| format!("{mode:03o}")),
+            },
+            Endpoint::Abstract { .. } => return None,
+        };
+        let name = match (is_log, at) {
+            (true, _) => "log".to_owned(),
+            (false, 0) => "control".to_owned(),
+            (false, at) => format!("control-{}", at + 1),
+        };
+        Some(Listener { name, place, is_log })
+    });
+    let house = Keys::default();
+    let shown_key = |key: Option<u8>| key.map(shown).unwrap_or_default();
+    let ignored: String = options.keys.ignored.iter().map(|key| shown(*key)).collect();
+    Console {
+        ignored: Some(ignored).filter(|keys| !keys.is_empty()),
+        kill: (options.keys.kill != house.kill).then(|| shown_key(options.keys.kill)),
+        toggle: (options.keys.toggle != house.toggle).then(|| shown_key(options.keys.toggle)),
+        logout: options.keys.logout.map(shown),
+        listeners: listeners.collect(),
+        ..Console::default()
+    }
 }
 
 /// What has its place elsewhere.
 fn leave(file: &str, line: usize, options: &Options, candidate: &mut Candidate) {
     let mut left = |what: String, why: &str| candidate.leave(file, line, what, why);
     for endpoint in &options.endpoints {
-        left(
-            format!("--port={endpoint}"),
-            "`procyon console NAME` needs no endpoint; other clients want a console listener",
-        );
+        match Endpoint::parse(endpoint, Reach::ThisHost) {
+            Ok(Endpoint::Abstract { .. }) => {
+                left(format!("--port={endpoint}"), "a listener is a port or a socket in the file system");
+            }
+            Err(wrong) => left(format!("--port={endpoint}"), &wrong.to_string()),
+            Ok(Endpoint::Tcp { .. } | Endpoint::Unix { .. }) => {}
+        }
     }
-    if let Some(endpoint) = &options.log_port {
-        left(format!("--logport={endpoint}"), "viewers attach read-only by `procyon console -s NAME`");
+    if let Some(endpoint) = options.log_port.as_ref().filter(|_| !options.restrict) {
+        let why = "only this host may connect: for others give the listener an address, and their networks as sources";
+        left(format!("--logport={endpoint}"), why);
     }
     if let Some(path) = path_text(options.log_file.as_ref()) {
         left(
@@ -61,13 +102,6 @@ fn leave(file: &str, line: usize, options: &Options, candidate: &mut Candidate) 
         if let Some(path) = path_text(path.as_ref()) {
             left(format!("--{option}={path}"), "containers-state tells process and console");
         }
-    }
-    if !options.keys.ignored.is_empty() {
-        let keys: String = options.keys.ignored.iter().map(|key| shown(*key)).collect();
-        left(format!("--ignore={keys}"), "keys that are kept from the program belong to the console");
-    }
-    if let Some(key) = options.keys.logout {
-        left(format!("--logoutcmd={}", shown(key)), "a client leaves by ^Ec. or by ending itself");
     }
 }
 
@@ -113,7 +147,11 @@ fn take_conf(draft: &mut Draft, item: &Item) -> Result<(), String> {
         "user" => draft.user = Some(value),
         "group" => draft.group = Some(value),
         "port" if value == "0" => {}
-        "port" => return Err("other clients than `procyon console` want a console listener".to_owned()),
+        "port" if value.parse::<u16>().is_ok() => {
+            let place = Place::Tcp { port: value };
+            draft.console.listeners = vec![Listener { name: "control".to_owned(), place, is_log: false }];
+        }
+        "port" => return Err("no port".to_owned()),
         "instance" => {}
         "environment" => {
             for word in words::split(&value).map_err(|open| open.to_string())? {

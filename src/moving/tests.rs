@@ -76,14 +76,22 @@ fn the_template_of_the_guide_becomes_a_template() {
           <holdoff>15</holdoff>
         </restart>
         <terminal/>
+        <console>
+          <ignored-keys>^C^D</ignored-keys>
+          <logout-key>^Q</logout-key>
+          <listener>
+            <name>control</name>
+            <unix>
+              <path>/var/run/procServ/%i/control</path>
+            </unix>
+            <write>true</write>
+          </listener>
+        </console>
         <start-at-boot>true</start-at-boot>
       </template>
     </containers>
-    ioc@.service:18: --port=unix:/var/run/procServ/%i/control: `procyon console NAME` needs no endpoint; other clients want a console listener
     ioc@.service:18: --logfile=/var/log/procServ/%i/out.log: every container has its log in a folder of its own; `procyon console` and the state name it
     ioc@.service:18: --info-file=/var/run/procServ/%i/info: containers-state tells process and console
-    ioc@.service:18: --ignore=^C^D: keys that are kept from the program belong to the console
-    ioc@.service:18: --logoutcmd=^Q: a client leaves by ^Ec. or by ending itself
     ioc@.service:1: instances: the file does not say which: add containers such as `ioc@NAME` with this template
     "#);
 }
@@ -142,12 +150,20 @@ WantedBy=multi-user.target
           <holdoff>15</holdoff>
         </restart>
         <terminal/>
+        <console>
+          <ignored-keys>^C^D</ignored-keys>
+          <listener>
+            <name>control</name>
+            <tcp>
+              <port>2000</port>
+            </tcp>
+            <write>true</write>
+          </listener>
+        </console>
         <start-at-boot>true</start-at-boot>
       </container>
     </containers>
-    test-ioc.service:7: --port=2000: `procyon console NAME` needs no endpoint; other clients want a console listener
     test-ioc.service:7: --logfile=/home/iocuser/test-ioc.log: every container has its log in a folder of its own; `procyon console` and the state name it
-    test-ioc.service:7: --ignore=^C^D: keys that are kept from the program belong to the console
     "#);
 }
 
@@ -165,12 +181,112 @@ fn conservers_files_of_the_guide_are_accounted_for() {
     conserver::read_passwords("conserver.passwd", "*any*:\n", &mut candidate);
     insta::assert_snapshot!(shown(&candidate), @r#"
     <containers xmlns="urn:procyon:container">
+      <container>
+        <name>test-ioc</name>
+        <connect>
+          <unix>/var/run/procServ/test-ioc/control</unix>
+        </connect>
+        <console>
+          <writers>one</writers>
+        </console>
+      </container>
     </containers>
     conserver.cf:11: #include /etc/conserver/procs.cf: name /etc/conserver/procs.cf as well
     conserver.cf:4: rw *: who may use consoles is said by access rules (NACM)
     conserver.cf:13: access *: who may use consoles is said by access rules (NACM)
-    procs.cf:1: console test-ioc: a console of type uds belongs to another program, which runs on
     conserver.passwd:1: *any*:...: nobody comes in without being known: give people accounts (ietf-system) and groups (NACM)
+    "#);
+}
+
+#[test]
+fn a_console_at_a_templates_socket_is_an_instance_of_the_template() {
+    let mut candidate = Candidate::default();
+    conserver::read(
+        "procs.cf",
+        "console test-ioc { type uds; uds /var/run/procServ/test-ioc/control; }\nconsole other { type uds; uds /x; }\n",
+        &mut candidate,
+    );
+    unit::read("ioc@.service", IOC, &mut candidate);
+    candidate.settle();
+    let names: Vec<&str> = candidate.containers.keys().map(String::as_str).collect();
+    assert_eq!(names, ["ioc@test-ioc", "other"]);
+    assert_eq!(candidate.containers["ioc@test-ioc"].template.as_deref(), Some("ioc"));
+}
+
+#[test]
+fn consoles_of_other_programs_are_connected_to() {
+    let mut candidate = Candidate::default();
+    let text = "console rack { type host; host lantronix; port 3; portbase 10000; portinc 10; protocol raw; motd \"slow\"; }\n\
+                console tty { type device; device /dev/ttyS0; }\nconsole none { type host; host x; }\n";
+    conserver::read("c.cf", text, &mut candidate);
+    insta::assert_snapshot!(shown(&candidate), @r#"
+    <containers xmlns="urn:procyon:container">
+      <container>
+        <name>rack</name>
+        <connect>
+          <host>lantronix</host>
+          <port>10030</port>
+          <speaks>raw</speaks>
+        </connect>
+        <console>
+          <writers>one</writers>
+          <message-of-the-day>slow</message-of-the-day>
+        </console>
+      </container>
+    </containers>
+    c.cf:2: console tty: there is nothing like a console of type device here
+    c.cf:3: console none: it has no port, or one that is not a number
+    "#);
+}
+
+#[test]
+fn every_endpoint_of_procserv_is_a_listener() {
+    let mut candidate = Candidate::default();
+    let text = "[Service]\nExecStart=/usr/bin/procServ -f -k ^K -x \"\" -l 2001 -P unix:ioc:iocs:0660:/run/a -P 2000 -P unix:@x /bin/x\n";
+    unit::read("a.service", text, &mut candidate);
+    insta::assert_snapshot!(shown(&candidate), @r#"
+    <containers xmlns="urn:procyon:container">
+      <container>
+        <name>a</name>
+        <command>/bin/x</command>
+        <stop>
+          <signal>KILL</signal>
+        </stop>
+        <restart>
+          <holdoff>15</holdoff>
+        </restart>
+        <terminal/>
+        <console>
+          <kill-key>^K</kill-key>
+          <listener>
+            <name>control</name>
+            <unix>
+              <path>/run/a</path>
+              <owner>ioc</owner>
+              <group>iocs</group>
+              <mode>660</mode>
+            </unix>
+            <write>true</write>
+          </listener>
+          <listener>
+            <name>control-2</name>
+            <tcp>
+              <port>2000</port>
+            </tcp>
+            <write>true</write>
+          </listener>
+          <listener>
+            <name>log</name>
+            <tcp>
+              <port>2001</port>
+            </tcp>
+            <speaks>log</speaks>
+          </listener>
+        </console>
+      </container>
+    </containers>
+    a.service:2: --port=unix:@x: a listener is a port or a socket in the file system
+    a.service:2: --logport=2001: only this host may connect: for others give the listener an address, and their networks as sources
     "#);
 }
 
@@ -186,6 +302,9 @@ fn a_console_that_runs_a_command_becomes_a_container() {
         <command>/bin/sh -ce 'top -d 100%%'</command>
         <user>nobody</user>
         <terminal/>
+        <console>
+          <writers>one</writers>
+        </console>
       </container>
     </containers>
     c.cf:2: end of the file: something before it is not closed
@@ -226,9 +345,17 @@ fn instances_of_manage_procs_become_containers() {
           <holdoff>15</holdoff>
         </restart>
         <terminal/>
+        <console>
+          <listener>
+            <name>control</name>
+            <tcp>
+              <port>2002</port>
+            </tcp>
+            <write>true</write>
+          </listener>
+        </console>
       </container>
     </containers>
-    procServ.conf:10: [ioc2] port = 2002: other clients than `procyon console` want a console listener
     procServ.conf:11: [ioc2] colour = red: there is nothing like it here
     "#);
 }

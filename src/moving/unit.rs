@@ -19,7 +19,7 @@ pub fn read(file: &str, text: &str, candidate: &mut Candidate) {
     let mut unit = Unit { file, candidate, draft: Draft::default() };
     items.iter().for_each(|item| unit.take(item));
     let draft = unit.draft;
-    if draft.command.is_empty() {
+    if draft.command.is_empty() && draft.connect.is_none() {
         return candidate.leave(file, 1, name, "left out altogether: nothing in it says what to run");
     }
     match name.split_once('@') {

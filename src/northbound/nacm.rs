@@ -9,6 +9,7 @@
 //! Pure: rules and paths in, a decision out. Must not know: trees, sessions, messages. Whether a node is marked
 //! `nacm:default-deny-all` or `-write` (itself or an ancestor) is told by the caller, who knows the schema.
 
+pub mod audience;
 pub mod path;
 
 use std::collections::BTreeSet;

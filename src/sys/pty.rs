@@ -5,6 +5,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl, open};
 use nix::pty::{grantpt, posix_openpt, ptsname_r, unlockpt};
 use nix::sys::stat::Mode;
+use nix::sys::termios::{InputFlags, SetArg, tcgetattr, tcsetattr};
 
 /// A new terminal: our end (non-blocking) and the path of the child's end.
 pub fn open_master() -> nix::Result<(OwnedFd, String)> {
@@ -35,6 +36,14 @@ pub fn set_window(terminal: &impl AsFd, rows: u16, columns: u16) -> nix::Result<
 /// The path of the child's end, from our end.
 pub fn slave_path(master: &OwnedFd) -> nix::Result<String> {
     pty_number(master).map(|number| format!("/dev/pts/{number}"))
+}
+
+/// Switches output flow control by ^S and ^Q; whether it is on now.
+pub fn toggle_flow_control(terminal: &impl AsFd) -> nix::Result<bool> {
+    let mut settings = tcgetattr(terminal)?;
+    settings.input_flags.toggle(InputFlags::IXON);
+    tcsetattr(terminal, SetArg::TCSANOW, &settings)?;
+    Ok(settings.input_flags.contains(InputFlags::IXON))
 }
 
 /// Interrupts what is in the foreground of the terminal.

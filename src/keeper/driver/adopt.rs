@@ -57,6 +57,7 @@ impl Driver {
 
     /// Puts one restored container back to work.
     fn take_up(&mut self, slot: u32) {
+        self.open_doors(slot);
         let Some(held) = self.held.get_mut(&slot) else { return };
         let name = held.spec.name.clone();
         let mark = launch::mark(&self.root, &name);

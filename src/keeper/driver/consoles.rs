@@ -9,7 +9,7 @@ use nix::unistd::read;
 use tracing::info;
 
 use super::{Driver, Source, moment};
-use crate::console::columns::{Condition, Listed};
+use crate::console::columns::{Condition, Door, Listed};
 use crate::console::conserver;
 use crate::console::escape::Escape;
 use crate::console::outbox::Outbox;
@@ -20,6 +20,7 @@ use crate::keeper::console::{begin, log_what_came};
 use crate::keeper::held::Held;
 use crate::keeper::protocol::{Answer, Entering, PAGE_BYTES_MAX, encode};
 use crate::keeper::refusal::KeeperRefusal;
+use crate::keeper::sockets::place_of;
 use crate::keeper::tape::Origin;
 use crate::keeper::viewer::{Manner, Viewer};
 use crate::sys::spawn::set_nonblocking;
@@ -27,7 +28,7 @@ use crate::sys::{fdpass, local_time, pty};
 
 const TYPED_BYTES_MAX: usize = 4096;
 /// As `ctime` writes it.
-const DATE: &str = "%a %b %e %H:%M:%S %Y";
+pub(super) const DATE: &str = "%a %b %e %H:%M:%S %Y";
 
 impl Driver {
     /// A seat in conserver's manner; the client's end of its packet socket.
@@ -347,6 +348,19 @@ fn listed(held: &Held, host: &str) -> Listed {
         log: held.output_log.path().display().to_string(),
         restarts: held.spec.restart != RestartPolicy::Never,
         one_writer: held.spec.console.one_writer,
+        doors: held
+            .console
+            .listeners
+            .iter()
+            .map(|listener| {
+                let place = listener.socket.as_ref().map(|socket| place_of(&listener.spec, socket));
+                Door {
+                    place: place.unwrap_or_else(|| listener.spec.place.to_string()),
+                    speaks: listener.spec.speaks,
+                    problem: listener.problem.clone(),
+                }
+            })
+            .collect(),
         first,
         end,
     }

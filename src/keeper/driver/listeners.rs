@@ -1,61 +1,242 @@
 //! The doors of consoles: sockets that telnet, socat and conserver connect to.
+//!
+//! ```text
+//!  wanted --worker--> open --changed or removed--> taken away
+//!    ^  `--refused--> closed, with the reason --a while later--> tried again
+//! ```
 
-use std::net::SocketAddr;
-use std::os::fd::{AsFd as _, AsRawFd, OwnedFd};
-use std::os::unix::fs::{PermissionsExt, chown};
-use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::Path;
-use std::{fs, io};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use nix::sys::epoll::EpollFlags;
-use nix::sys::socket::{Backlog, SockFlag, accept4, getpeername, getsockopt, listen, setsockopt, sockopt};
-use nix::sys::stat::{Mode, umask};
-use nix::unistd::{Group, Uid, User};
+use nix::sys::socket::{SockFlag, accept4, setsockopt, sockopt};
 use tracing::{info, warn};
 
-use super::{Driver, Source};
+use super::{Driver, Source, moment};
 use crate::console::outbox::Outbox;
-use crate::console::roster::Wish;
+use crate::console::roster::{Rule, Wish};
 use crate::console::telnet::{REQUESTS, Receiver};
-use crate::container::console::{ConsoleSpec, ListenerSpec, Place, Speaks};
-use crate::container::spec::{AccessLevel, ConsoleAccess, Who};
+use crate::container::access::AccessLevel;
+use crate::container::console::{ListenerSpec, Place, Speaks};
+use crate::container::spec::Terminal;
+use crate::keeper::console::Listener;
 use crate::keeper::held::Held;
 use crate::keeper::protocol::Entering;
 use crate::keeper::refusal::KeeperRefusal;
+use crate::keeper::sockets::{self, Guest, Tried};
 use crate::keeper::viewer::Manner;
+use crate::keeper::worker::Job;
 use crate::sys::process;
 
-const CONNECTIONS_WAITING_MAX: i32 = 64;
+/// A listener that could not be opened is tried again.
+const TRY_AGAIN: Duration = Duration::from_secs(5);
+/// Connections whose account is being looked up; a further one is turned away.
+const KNOCKS_MAX: usize = 64;
 
 impl Driver {
-    pub(super) fn watch_doors(&mut self, slot: u32) {
-        let count = self.held.get(&slot).map_or(0, |held| held.console.listeners.len());
-        for at in 0..count {
-            let id = self.fresh_id();
-            let listener = &self.held[&slot].console.listeners[at];
-            match self.watch(listener, Source::Door(id), EpollFlags::EPOLLIN) {
-                Ok(()) => drop(self.doors.insert(id, (slot, at))),
-                Err(error) => warn!(%error, "a console's listener cannot be watched"),
+    /// Watches what is open, and has the rest opened.
+    pub(super) fn open_doors(&mut self, slot: u32) {
+        let Some(held) = self.held.get(&slot) else { return };
+        let (open, closed): (Vec<_>, Vec<_>) =
+            (0..held.console.listeners.len()).partition(|at| held.console.listeners[*at].socket.is_some());
+        for at in open {
+            self.watch_door(slot, at);
+        }
+        let Some(held) = self.held.get(&slot) else { return };
+        let wanted: Vec<ListenerSpec> = closed.iter().map(|at| held.console.listeners[*at].spec.clone()).collect();
+        if !wanted.is_empty() {
+            self.workers.give(Job::Listen { slot, leaving: Vec::new(), wanted });
+        }
+    }
+
+    fn watch_door(&mut self, slot: u32, at: usize) {
+        let fresh = self.fresh_id();
+        let Some(listener) = self.held.get_mut(&slot).and_then(|held| held.console.listeners.get_mut(at)) else {
+            return;
+        };
+        let Some(socket) = &listener.socket else { return };
+        // One that is opened anew goes on under its number: those who came by it still have.
+        let id = if listener.door == 0 { fresh } else { listener.door };
+        let watched =
+            self.epoll.add(socket, nix::sys::epoll::EpollEvent::new(EpollFlags::EPOLLIN, Source::Door(id).number()));
+        match watched {
+            Ok(()) => {
+                listener.door = id;
+                self.doors.insert(id, slot);
+            }
+            Err(error) => warn!(%error, "a console's listener cannot be watched"),
+        }
+    }
+
+    /// The worker has tried them.
+    pub(super) fn doors_were_tried(&mut self, slot: u32, tried: Vec<Tried>) {
+        let mut superfluous = Vec::new();
+        let mut opened = false;
+        for Tried { spec, socket } in tried {
+            let held = self.held.get_mut(&slot);
+            let name = held.as_ref().map(|held| held.spec.name.clone());
+            let at = held.and_then(|held| {
+                held.console
+                    .listeners
+                    .iter()
+                    .position(|one| one.spec == spec && one.socket.is_none())
+                    .map(|at| (held, at))
+            });
+            match (at, socket) {
+                (Some((held, at)), Ok(socket)) => {
+                    let listener = &mut held.console.listeners[at];
+                    listener.problem = None;
+                    listener.socket = Some(socket);
+                    opened = true;
+                    self.watch_door(slot, at);
+                }
+                (Some((held, at)), Err(problem)) => {
+                    if held.console.listeners[at].problem.as_ref() != Some(&problem) {
+                        warn!(name = ?name, place = %spec.place, problem, "a console's listener cannot be opened");
+                    }
+                    held.console.listeners[at].problem = Some(problem);
+                    held.console.try_again = moment().now.checked_add(TRY_AGAIN);
+                }
+                // The definition has changed meanwhile.
+                (None, Ok(socket)) => superfluous.push((spec.place, socket)),
+                (None, Err(_)) => {}
+            }
+        }
+        if !superfluous.is_empty() {
+            self.workers.give(Job::Listen { slot, leaving: superfluous, wanted: Vec::new() });
+        }
+        if opened {
+            self.deposit(slot);
+        }
+        self.set_timer(slot);
+    }
+
+    pub(super) fn try_doors_again_if_due(&mut self, slot: u32, now: Instant) {
+        let Some(held) = self.held.get_mut(&slot) else { return };
+        if held.console.try_again.is_none_or(|at| at > now) {
+            return;
+        }
+        held.console.try_again = None;
+        let closed = held.console.listeners.iter().filter(|listener| listener.socket.is_none());
+        let wanted = closed.map(|listener| listener.spec.clone()).collect();
+        self.workers.give(Job::Listen { slot, leaving: Vec::new(), wanted });
+    }
+
+    /// Another definition of the console, or of who may use it, holds at once. What stays as it was is not touched.
+    pub(super) fn console_changed(&mut self, slot: u32) {
+        let Some(held) = self.held.get_mut(&slot) else { return };
+        let spec = Arc::clone(&held.spec);
+        let mut before = std::mem::take(&mut held.console.listeners);
+        for wanted in &spec.console.listeners {
+            let same = before.iter().position(|listener| listener.spec.place == wanted.place);
+            let mut listener = same.map_or_else(|| Listener::closed(wanted.clone()), |at| before.remove(at));
+            // The socket with another owner or mode: opened anew, and those who came by it stay.
+            let moved = before.iter().find(|other| same.is_none() && other.spec.place.is_at(&wanted.place));
+            listener.door = moved.map_or(listener.door, |moved| moved.door);
+            listener.spec = wanted.clone();
+            held.console.listeners.push(listener);
+        }
+        let rule = if spec.console.one_writer { Rule::OneWriter } else { Rule::Shared };
+        let demoted = held.console.roster.set_rule(rule);
+        let closed = held.console.listeners.iter().filter(|listener| listener.socket.is_none());
+        let wanted: Vec<ListenerSpec> = closed.map(|listener| listener.spec.clone()).collect();
+        let mut leaving = Vec::new();
+        for listener in before {
+            self.doors.remove(&listener.door);
+            if let Some(socket) = listener.socket {
+                let _ = self.epoll.delete(&socket);
+                leaving.push((listener.spec.place, socket));
+            }
+        }
+        if !(leaving.is_empty() && wanted.is_empty()) {
+            self.workers.give(Job::Listen { slot, leaving, wanted });
+        }
+        for id in demoted {
+            self.words(id, "\r\n[forced to `spy' mode: this console has one writer now]\r\n");
+            self.flush_viewer(id);
+        }
+        self.judge_guests_anew(slot);
+    }
+
+    /// Who has lost the right to be here, or to type, loses it now.
+    fn judge_guests_anew(&mut self, slot: u32) {
+        let Some(held) = self.held.get(&slot) else { return };
+        let levels: Vec<(u32, AccessLevel)> = held
+            .console
+            .viewers
+            .iter()
+            .filter_map(|id| {
+                let (door, guest) = self.viewers.get(id)?.guest.as_ref()?;
+                let listener = held.console.listeners.iter().find(|listener| listener.door == *door);
+                let level = listener.map(|listener| guest.level(&listener.spec, &held.spec.access));
+                Some((*id, level.unwrap_or(AccessLevel::None)))
+            })
+            .collect();
+        for (id, level) in levels {
+            if level == AccessLevel::None {
+                info!(
+                    who = self.viewers.get(&id).map(|viewer| viewer.who.as_str()),
+                    "may not be at the console any more"
+                );
+                self.words(id, "\r\n[access is withdrawn]\r\n");
+                self.flush_viewer(id);
+                self.end_viewer(id, "");
+                continue;
+            }
+            let Some(held) = self.held.get_mut(&slot) else { return };
+            let had = held.console.roster.seat(id).is_some_and(|seat| seat.may_write);
+            let has = level == AccessLevel::Write && held.spec.terminal == Terminal::Pty;
+            if held.console.roster.set_right(id, has) {
+                self.words(id, "\r\n[read-only from now on]\r\n");
+                self.flush_viewer(id);
+            } else if has && !had {
+                let outcome = held.console.roster.wish(id, Wish::Attach);
+                self.tell_outcome(slot, id, &outcome, true);
             }
         }
     }
 
     pub(super) fn somebody_knocks(&mut self, door: u32) {
-        let Some((slot, at)) = self.doors.get(&door).copied() else { return };
-        let Some(held) = self.held.get(&slot) else { return };
-        let (Some(listener), Some(spec)) = (held.console.listeners.get(at), held.spec.console.listeners.get(at)) else {
-            return;
-        };
-        let spec = spec.clone();
+        let Some(slot) = self.doors.get(&door).copied() else { return };
+        let Some(listener) = self.listener(slot, door) else { return };
+        let Some(socket) = &listener.socket else { return };
         let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
-        let Ok(raw) = accept4(listener.as_raw_fd(), flags) else { return };
+        let Ok(raw) = accept4(socket.as_raw_fd(), flags) else { return };
         let socket = process::owned(raw);
-        let Some((user, host, may_write)) = guest(&socket, &spec, &held.spec.access) else {
+        match &listener.spec.place {
+            Place::Tcp { .. } => {
+                let guest = Guest::remote(&socket);
+                self.guest_is_known(door, socket, guest);
+            }
+            Place::Unix { .. } if self.knocks < KNOCKS_MAX => {
+                self.knocks += 1;
+                self.workers.give(Job::Identify { door, socket });
+            }
+            Place::Unix { .. } => {
+                warn!(knocks = self.knocks, "a connection to a console is not taken: too many at once")
+            }
+        }
+    }
+
+    pub(super) fn guest_was_looked_up(&mut self, door: u32, socket: OwnedFd, guest: Option<Guest>) {
+        self.knocks = self.knocks.saturating_sub(1);
+        self.guest_is_known(door, socket, guest);
+    }
+
+    fn guest_is_known(&mut self, door: u32, socket: OwnedFd, guest: Option<Guest>) {
+        let Some(slot) = self.doors.get(&door).copied() else { return };
+        let (Some(listener), Some(held)) = (self.listener(slot, door), self.held.get(&slot)) else { return };
+        let spec = listener.spec.clone();
+        let level = guest.as_ref().map_or(AccessLevel::None, |guest| guest.level(&spec, &held.spec.access));
+        let Some(guest) = guest.filter(|_| level != AccessLevel::None) else {
             info!(name = %held.spec.name, place = %spec.place, "a connection to the console was turned away");
             return;
         };
         // Of no use on a Unix socket, and refused there by nobody.
         let _ = setsockopt(&socket, sockopt::KeepAlive, &true);
+        let (user, host) = guest.shown();
+        let may_write = level == AccessLevel::Write && spec.speaks != Speaks::Log;
         let entering = Entering {
             user,
             host,
@@ -67,8 +248,14 @@ impl Driver {
             quiet: true,
         };
         self.make_tape(slot);
-        if let Err(refusal) = self.welcome(slot, socket, spec.speaks, &entering) {
-            info!(place = %spec.place, %refusal, "a connection to the console was turned away");
+        match self.welcome(slot, socket, spec.speaks, &entering) {
+            Ok(id) => {
+                if let Some(viewer) = self.viewers.get_mut(&id) {
+                    viewer.guest = Some((door, guest));
+                }
+                self.flush_viewer(id);
+            }
+            Err(refusal) => info!(place = %spec.place, %refusal, "a connection to the console was turned away"),
         }
     }
 
@@ -78,7 +265,7 @@ impl Driver {
         socket: OwnedFd,
         speaks: Speaks,
         entering: &Entering,
-    ) -> Result<(), KeeperRefusal> {
+    ) -> Result<u32, KeeperRefusal> {
         let Some(held) = self.held.get(&slot) else { return Err(KeeperRefusal::Lost) };
         let Some(tape) = &held.console.tape else { return Err(KeeperRefusal::Lost) };
         let from = tape.ring().lines_back(usize::from(held.spec.console.replay_lines));
@@ -89,14 +276,20 @@ impl Driver {
                 words.extend_from_slice(&REQUESTS);
                 (Manner::Keys(Receiver::default()), Outbox::new(words, from))
             }
+            Speaks::Log => {
+                let words = self.banner(slot, false).unwrap_or_default().into_bytes();
+                (Manner::Stream, Outbox::new(words, from))
+            }
         };
-        let id = self.sit(slot, socket, manner, outbox, entering)?;
-        self.flush_viewer(id);
-        Ok(())
+        self.sit(slot, socket, manner, outbox, entering)
+    }
+
+    fn listener(&self, slot: u32, door: u32) -> Option<&Listener> {
+        self.held.get(&slot)?.console.listeners.iter().find(|listener| listener.door == door)
     }
 
     /// Everybody is let go, and nobody comes in any more.
-    pub(super) fn close_console(&mut self, held: &Held) {
+    pub(super) fn close_console(&mut self, held: &mut Held) {
         for id in &held.console.viewers {
             if let Some(mut viewer) = self.viewers.remove(id) {
                 if let Some(tape) = &held.console.tape {
@@ -106,142 +299,16 @@ impl Driver {
                 let _ = self.epoll.delete(&viewer.socket);
             }
         }
-        self.doors.retain(|_, (slot, _)| self.held.contains_key(slot));
-        for (listener, spec) in held.console.listeners.iter().zip(&held.spec.console.listeners) {
-            let _ = self.epoll.delete(listener);
-            if let Place::Unix { path, .. } = &spec.place {
-                // Somebody may have removed it already.
-                let _ = fs::remove_file(path);
+        let mut leaving = Vec::new();
+        for listener in std::mem::take(&mut held.console.listeners) {
+            self.doors.remove(&listener.door);
+            if let Some(socket) = listener.socket {
+                let _ = self.epoll.delete(&socket);
+                leaving.push((listener.spec.place, socket));
             }
         }
+        // Here and now: who defines it anew finds the place free, and the keeper may be about to end.
+        sockets::exchange(leaving, Vec::new());
         self.forget_tape(held.console.tape.as_ref().map_or(0, crate::keeper::tape::Tape::capacity));
-    }
-}
-
-/// Who it is and what it may; `None` if it is not let in.
-fn guest(socket: &OwnedFd, spec: &ListenerSpec, access: &[ConsoleAccess]) -> Option<(String, String, bool)> {
-    match &spec.place {
-        Place::Tcp { .. } => {
-            let peer = peer_address(socket)?;
-            spec.admits(peer.ip()).then(|| ("telnet".to_owned(), peer.ip().to_canonical().to_string(), spec.write))
-        }
-        Place::Unix { .. } => {
-            let peer = getsockopt(socket, sockopt::PeerCredentials).ok()?;
-            let account = User::from_uid(Uid::from_raw(peer.uid())).ok().flatten();
-            let name = account.map_or_else(|| format!("uid {}", peer.uid()), |account| account.name);
-            let groups: Vec<String> = Group::from_gid(nix::unistd::Gid::from_raw(peer.gid()))
-                .ok()
-                .flatten()
-                .map(|group| group.name)
-                .into_iter()
-                .collect();
-            let level = level(access, &name, &groups, spec.write);
-            (level != AccessLevel::None).then(|| (name, "local".to_owned(), level == AccessLevel::Write))
-        }
-    }
-}
-
-/// What the access list says of somebody; where it says nothing of anybody, the listener itself decides.
-fn level(access: &[ConsoleAccess], user: &str, groups: &[String], write: bool) -> AccessLevel {
-    if access.is_empty() {
-        return if write { AccessLevel::Write } else { AccessLevel::Read };
-    }
-    let matches = |entry: &&ConsoleAccess| match &entry.who {
-        Who::User(name) => name == user,
-        Who::Group(name) => groups.contains(name),
-    };
-    access.iter().find(matches).map_or(AccessLevel::None, |entry| entry.level)
-}
-
-fn peer_address(socket: &OwnedFd) -> Option<SocketAddr> {
-    let address: nix::sys::socket::SockaddrStorage = getpeername(socket.as_raw_fd()).ok()?;
-    if let Some(four) = address.as_sockaddr_in() {
-        return Some(SocketAddr::new(four.ip().into(), four.port()));
-    }
-    address.as_sockaddr_in6().map(|six| SocketAddr::new(six.ip().into(), six.port()))
-}
-
-/// The listeners of a console, all or none.
-pub(super) fn open(spec: &ConsoleSpec) -> Result<Vec<OwnedFd>, KeeperRefusal> {
-    spec.listeners.iter().map(open_one).collect()
-}
-
-fn open_one(spec: &ListenerSpec) -> Result<OwnedFd, KeeperRefusal> {
-    let refused = |error: io::Error| KeeperRefusal::System {
-        what: format!("opening the console's `{}`", spec.place),
-        reason: error.to_string(),
-    };
-    let fd: OwnedFd = match &spec.place {
-        Place::Tcp { address } => std::net::TcpListener::bind(address).map_err(refused)?.into(),
-        Place::Unix { path, mode, group } => open_unix(path, *mode, group.as_deref()).map_err(refused)?.into(),
-    };
-    let backlog = Backlog::new(CONNECTIONS_WAITING_MAX).map_err(|error| refused(error.into()))?;
-    listen(&fd.as_fd(), backlog).map_err(|error| refused(error.into()))?;
-    crate::sys::spawn::set_nonblocking(&fd).map_err(|error| refused(error.into()))?;
-    Ok(fd)
-}
-
-/// The socket file of a dead server is replaced, that of a living one is respected.
-fn open_unix(path: &Path, mode: u32, group: Option<&str>) -> io::Result<UnixListener> {
-    let gid = match group {
-        None => None,
-        Some(name) => {
-            let group = Group::from_name(name).map_err(io::Error::from)?;
-            Some(group.ok_or_else(|| io::Error::other(format!("there is no group `{name}` on this host")))?.gid)
-        }
-    };
-    if UnixStream::connect(path).is_ok() {
-        return Err(io::ErrorKind::AddrInUse.into());
-    }
-    match fs::symlink_metadata(path) {
-        Ok(facts) if !std::os::unix::fs::FileTypeExt::is_socket(&facts.file_type()) => {
-            return Err(io::Error::other("there is a file of that name that is no socket"));
-        }
-        Ok(_) => fs::remove_file(path)?,
-        Err(_) => {}
-    }
-    // Nobody else gets in between the bind and the change of its mode.
-    let before = umask(Mode::from_bits_truncate(0o177));
-    let bound = UnixListener::bind(path);
-    umask(before);
-    let listener = bound?;
-    if let Some(gid) = gid {
-        chown(path, None, Some(gid.as_raw()))?;
-    }
-    fs::set_permissions(path, fs::Permissions::from_mode(mode & 0o777))?;
-    Ok(listener)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_access_list_decides_where_there_is_one() {
-        let list = [
-            ConsoleAccess { who: Who::User("alice".into()), level: AccessLevel::Write },
-            ConsoleAccess { who: Who::Group("ops".into()), level: AccessLevel::Read },
-        ];
-        let ops = ["ops".to_owned()];
-        assert_eq!(level(&list, "alice", &[], false), AccessLevel::Write);
-        assert_eq!(level(&list, "bob", &ops, true), AccessLevel::Read);
-        assert_eq!(level(&list, "eve", &[], true), AccessLevel::None);
-        assert_eq!(level(&[], "eve", &[], false), AccessLevel::Read);
-        assert_eq!(level(&[], "eve", &[], true), AccessLevel::Write);
-    }
-
-    #[test]
-    fn a_socket_has_its_mode_and_a_living_one_is_not_taken_away() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("x.sock");
-        let first = open_unix(&path, 0o660, None).unwrap();
-        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o660);
-        assert_eq!(open_unix(&path, 0o660, None).unwrap_err().kind(), io::ErrorKind::AddrInUse);
-        drop(first);
-        drop(open_unix(&path, 0o600, None).unwrap());
-        fs::remove_file(&path).unwrap();
-        fs::write(&path, "precious").unwrap();
-        assert!(open_unix(&path, 0o600, None).unwrap_err().to_string().contains("no socket"));
-        assert!(open_unix(&folder.path().join("y"), 0o600, Some("no-such-group")).is_err());
     }
 }

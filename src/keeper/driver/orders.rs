@@ -7,7 +7,7 @@ use std::time::Duration;
 use nix::sys::epoll::EpollFlags;
 use tracing::info;
 
-use super::{CONTAINERS_MAX, Driver, Source, listeners, moment, runs};
+use super::{CONTAINERS_MAX, Driver, Source, moment, runs};
 use crate::container::machine::{Input, Machine};
 use crate::container::spec::{ContainerName, ContainerSpec, Sha256};
 use crate::keeper::gate::Frozen;
@@ -17,6 +17,7 @@ use crate::keeper::protocol::{
     SPEC_BYTES_MAX, Stream, TAIL_BYTES_MAX, Verb, encode,
 };
 use crate::keeper::refusal::KeeperRefusal;
+use crate::keeper::sockets::{self, Tried};
 use crate::keeper::tape::Tape;
 use crate::keeper::worker::Job;
 use crate::sys::tree::Tree;
@@ -211,9 +212,17 @@ impl Driver {
         Ok(())
     }
 
-    pub(super) fn frozen(&mut self, ticket: u64, frozen: Result<Option<Frozen>, KeeperRefusal>) {
+    pub(super) fn frozen(&mut self, ticket: u64, frozen: Result<Option<Frozen>, KeeperRefusal>, tried: Vec<Tried>) {
         let Some(Ticket { link, id, spec: Some(spec) }) = self.tickets.remove(&ticket) else { return };
+        let name = spec.name.clone();
         let result = frozen.and_then(|frozen| self.hold(spec, frozen));
+        if result.is_ok() {
+            let slot = self.slots.get(&name).copied().unwrap_or_default();
+            self.doors_were_tried(slot, tried);
+        } else {
+            let open = tried.into_iter().filter_map(|tried| Some((tried.spec.place, tried.socket.ok()?)));
+            sockets::exchange(open.collect(), Vec::new());
+        }
         self.answer(link, id, result.map(|()| Answer::Done), vec![]);
     }
 
@@ -228,9 +237,7 @@ impl Driver {
                 .map_err(|error| KeeperRefusal::System { what: "making pipes".into(), reason: error.to_string() })
         };
         let machine = Machine::new(spec.restart, spec.holdoff).with_rules(spec.rules.clone());
-        let listeners = listeners::open(&spec.console)?;
         let mut held = Held::new(spec, machine, frozen, (pipe()?, pipe()?));
-        held.console.listeners = listeners;
         held.defined_unix_ms = moment().unix_ms;
         info!(name = %held.spec.name, "defined");
         let slot = self.take_in_container(held)?;
@@ -249,7 +256,6 @@ impl Driver {
         self.slots.insert(held.spec.name.clone(), slot);
         self.tapes_bytes += held.console.tape.as_ref().map_or(0, Tape::capacity);
         self.held.insert(slot, held);
-        self.watch_doors(slot);
         Ok(slot)
     }
 
@@ -360,8 +366,12 @@ impl Driver {
         held.output_log.set_limits(&spec.logs);
         held.errors_log.set_limits(&spec.logs);
         let (policy, rules, holdoff) = (spec.restart, spec.rules.clone(), spec.holdoff);
+        let other_console = held.spec.console != spec.console || held.spec.access != spec.access;
         held.spec = Arc::new(spec);
         info!(name = %held.spec.name, outdated = !same_start, "definition changed");
+        if other_console {
+            self.console_changed(slot);
+        }
         self.give(slot, Input::Rules { policy, rules, holdoff });
         // The deposit holds the definition, whether the report shows the change or not.
         self.deposit(slot);

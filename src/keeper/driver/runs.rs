@@ -101,7 +101,9 @@ impl Driver {
         match outcome {
             Outcome::Checked { slot, attempt, verdict } => self.looked(slot, attempt, verdict),
             Outcome::TreeKilled { slot, serial, nothing_left } => self.tree_killed(slot, serial, nothing_left),
-            Outcome::Frozen { ticket, frozen } => self.frozen(ticket, frozen),
+            Outcome::Frozen { ticket, frozen, tried } => self.frozen(ticket, frozen, tried),
+            Outcome::Listening { slot, tried } => self.doors_were_tried(slot, tried),
+            Outcome::Identified { door, socket, guest } => self.guest_was_looked_up(door, socket, guest),
             Outcome::Read { ticket, answer } => self.read_came(ticket, answer),
             Outcome::Recorded { count } => self.unrecorded = self.unrecorded.saturating_sub(count),
             Outcome::Account { slot, serial, account } => self.account_found(slot, serial, account),
@@ -383,7 +385,7 @@ impl Driver {
     fn forget(&mut self, slot: u32) {
         self.drain(slot);
         self.publish(slot);
-        let Some(held) = self.held.remove(&slot) else { return };
+        let Some(mut held) = self.held.remove(&slot) else { return };
         let name = held.spec.name.clone();
         self.slots.remove(&name);
         if let Some(timer) = held.timer {
@@ -395,7 +397,7 @@ impl Driver {
         if let Some(daemon) = &held.daemon {
             let _ = self.epoll.delete(&daemon.pidfd);
         }
-        self.close_console(&held);
+        self.close_console(&mut held);
         if let Ok(groups) = &self.groups {
             groups.remove(name.as_str());
         }

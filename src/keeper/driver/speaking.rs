@@ -3,17 +3,19 @@
 
 use tracing::info;
 
-use super::consoles::unix_seconds;
+use super::consoles::{DATE, unix_seconds};
 use super::{Driver, moment};
-use crate::console::columns;
 use crate::console::conserver::{self, PLAYBACK_LINES, REPLAY_LINES};
-use crate::console::escape::{Command, Heard};
+use crate::console::escape::{Command, Heard, Span};
 use crate::console::keys::Typed;
 use crate::console::roster::Wish;
 use crate::console::texts::{Child, Facts, Others, RestartMode, Wording};
+use crate::console::{breaks, columns};
+use crate::container::console::Sent;
 use crate::container::machine::{ExitStatus, Input};
 use crate::container::spec::{RestartPolicy, Terminal};
 use crate::keeper::console::{facts, keys};
+use crate::keeper::protocol::Asker;
 use crate::sys::{local_time, pty, spawn};
 
 /// What a client's program does for `z` and for `;`.
@@ -55,7 +57,12 @@ impl Driver {
             Command::Force => self.wish(id, slot, Wish::Force),
             Command::Spy => self.wish(id, slot, Wish::Spy),
             Command::Help => self.words(id, &conserver::help()),
-            Command::Who => self.show_list(id, slot, "who", columns::who),
+            Command::Who => {
+                let Some(listed) = self.listed(slot) else { return };
+                let date = |unix_s: u64| local_time::format(i64::try_from(unix_s).unwrap_or(i64::MAX), DATE);
+                let here = columns::here(&listed, id, moment().unix_ms / 1000, date).replace('\n', "\r\n");
+                self.words(id, &format!("[who {}]\r\n{here}", listed.shown()));
+            }
             Command::Hosts => self.list_all(id, "hosts"),
             Command::Group => self.show_list(id, slot, "group", columns::who),
             Command::Examine => self.show_list(id, slot, "examine", |listed, _| columns::places(listed)),
@@ -64,24 +71,59 @@ impl Driver {
                 let version = env!("CARGO_PKG_VERSION");
                 self.words(id, &format!("[version `procyon {version}']\r\n"));
             }
+            Command::Condition => {
+                let condition = self.listed(slot).map_or("down", |listed| listed.condition.word());
+                self.words(id, &format!("[{condition}]\r\n"));
+            }
+            Command::VersionNumber => self.words(id, conserver::VERSION_NUMBER),
             Command::Motd => {
                 let motd =
                     self.held.get(&slot).map_or_else(String::new, |held| conserver::motd(&held.spec.console.motd));
-                self.words(id, if motd.is_empty() { "[motd]\r\n" } else { &motd });
+                self.words(id, if motd.is_empty() { "[-- MOTD --]\r\n" } else { &motd });
             }
-            Command::Replay => self.replay(id, slot, "replay", REPLAY_LINES),
-            Command::Playback => self.replay(id, slot, "playback", PLAYBACK_LINES),
-            Command::LastLine => self.replay(id, slot, "last", 1),
-            Command::Down => self.ask_for(id, slot, "line down", |driver| driver.give(slot, Input::Stop)),
+            Command::Replay => {
+                let lines = self.viewers.get(&id).map_or(REPLAY_LINES, |viewer| viewer.lines.0);
+                self.replay(id, slot, "replay", lines);
+            }
+            Command::Playback => {
+                let lines = self.viewers.get(&id).map_or(PLAYBACK_LINES, |viewer| viewer.lines.1);
+                self.replay(id, slot, "playback", lines);
+            }
+            Command::AskLines(span) => {
+                let (replay, playback) = self.viewers.get(&id).map_or((0, 0), |viewer| viewer.lines);
+                match span {
+                    Span::Replay => self.words(id, &format!("[set replay ({replay}): ")),
+                    Span::Playback => self.words(id, &format!("[set playback ({playback}): ")),
+                }
+            }
+            Command::Lines(span, count) => {
+                if let Some(viewer) = self.viewers.get_mut(&id) {
+                    match span {
+                        Span::Replay => viewer.lines.0 = count,
+                        Span::Playback => viewer.lines.1 = count,
+                    }
+                }
+            }
+            Command::LastLine => self.replay(id, slot, "^R", 1),
+            Command::TaskList => self.words(id, "list]\r\n"),
+            Command::Task(b'\r' | b'\n') => self.words(id, "aborted]\r\n"),
+            Command::Task(_) => self.words(id, "undefined]\r\n"),
+            Command::Down => self.ask_for(id, slot, "line down", |driver| {
+                driver.asked_by(id, slot);
+                driver.give(slot, Input::Stop);
+            }),
             Command::Open => self.ask_for(id, slot, "up", |driver| driver.give(slot, Input::Start)),
             Command::Break(which @ (b'0'..=b'9' | b'a'..=b'z')) => self.send_break(id, slot, which),
-            Command::BreakList => self.words(id, "list]\r\n 0 interrupt to the foreground of the terminal\r\n"),
+            Command::BreakList => {
+                let list = self.break_list(slot);
+                self.words(id, &list);
+            }
             Command::EscapeIs(escape) => self.words(id, &format!("{} ok]\r\n", conserver::keys(escape))),
             Command::Suspend => self.have_done(id, SUSPEND),
             Command::GoTo => self.have_done(id, GO_TO),
-            Command::FlowControl => self.words(id, "[flow control: the terminal's own]\r\n"),
+            Command::FlowControl => self.toggle_flow_control(id, slot),
             Command::ToggleLog => self.words(id, "[logging is always on]\r\n"),
-            Command::Abort => {}
+            Command::Abort => self.words(id, "[ignored]\r\n"),
             Command::Break(_) => self.words(id, "aborted]\r\n"),
             Command::Unknown => self.words(id, conserver::UNKNOWN),
         }
@@ -142,13 +184,61 @@ impl Driver {
             return self.words(id, "read-only]\r\n");
         }
         let Some(held) = self.held.get(&slot) else { return };
-        let terminal = held.run.as_ref().and_then(|run| run.terminal.as_ref());
-        // A pseudo terminal has no line to break: what a break does on a real one, interrupt the foreground, it does here.
-        let sent = which == b'0' && terminal.is_some_and(|terminal| pty::interrupt(terminal).is_ok());
+        let configured = held.spec.console.breaks.iter().find(|(letter, _)| *letter == which);
+        let sequence = configured.map(|(_, pieces)| pieces.clone()).or_else(|| (which == b'0').then(breaks::plain));
+        let Some(sequence) = sequence else { return self.words(id, "undefined]\r\n") };
+        let mut sent = true;
+        for piece in &sequence {
+            match piece {
+                Sent::Bytes(bytes) => self.type_in(slot, bytes),
+                // A pseudo terminal has no line to break: what a break does on a real one, interrupt the foreground, it
+                // does here.
+                Sent::Break => {
+                    let run = self.held.get(&slot).and_then(|held| held.run.as_ref());
+                    sent &= run.and_then(|run| run.terminal.as_ref()).is_some_and(|fd| pty::interrupt(fd).is_ok());
+                }
+            }
+        }
         self.words(id, if sent { "sent]\r\n" } else { "not sent]\r\n" });
         if sent {
-            let who = self.who(id);
-            self.mark(slot, &format!("break #0 sent by {who}"));
+            let (who, shown) = (self.who(id), breaks::shown(&sequence));
+            self.mark(slot, &format!("break #{} sent by {who} -- `{shown}'", char::from(which)));
+        }
+    }
+
+    /// Whether ^S and ^Q stop and resume what the terminal shows.
+    fn toggle_flow_control(&mut self, id: u32, slot: u32) {
+        if !self.writes(slot, id) {
+            return self.words(id, "[read-only]\r\n");
+        }
+        let terminal = self.held.get(&slot).and_then(|held| held.run.as_ref()?.terminal.as_ref());
+        let toggled = terminal.and_then(|terminal| pty::toggle_flow_control(terminal).ok());
+        self.words(
+            id,
+            match toggled {
+                Some(true) => "[ixon ON]\r\n",
+                Some(false) => "[ixon OFF]\r\n",
+                None => "[no terminal]\r\n",
+            },
+        );
+    }
+
+    fn break_list(&self, slot: u32) -> String {
+        let configured = self.held.get(&slot).map(|held| held.spec.console.breaks.clone()).unwrap_or_default();
+        let mut all = std::collections::BTreeMap::from([(b'0', breaks::plain())]);
+        all.extend(configured);
+        let line =
+            |(name, pieces): (&u8, &Vec<Sent>)| format!(" {} - `{}'\r\n", char::from(*name), breaks::shown(pieces));
+        format!("list]\r\n{}", all.iter().map(line).collect::<String>())
+    }
+
+    /// The record of the end that follows says who has asked for it, and from where.
+    fn asked_by(&mut self, id: u32, slot: u32) {
+        let Some(held) = self.held.get_mut(&slot) else { return };
+        let Some(seat) = held.console.roster.seat(id) else { return };
+        let by = Asker { who: seat.user.clone(), from: format!("console, {}", seat.host) };
+        if held.machine.process().is_some() {
+            held.asked = Some(by);
         }
     }
 
@@ -187,6 +277,7 @@ impl Driver {
 
     fn kill_key(&mut self, id: u32, slot: u32) {
         self.pressed(id, slot, "kill");
+        self.asked_by(id, slot);
         let Some(held) = self.held.get_mut(&slot) else { return };
         held.console.killed_at = Some(moment().now);
         if let Some((pid, _)) = held.machine.process() {
@@ -222,6 +313,7 @@ impl Driver {
     /// The keeper goes on for the others: to quit is to stay stopped, and to be let go.
     fn quit_key(&mut self, id: u32, slot: u32) {
         self.pressed(id, slot, "quit");
+        self.asked_by(id, slot);
         let who = self.who(id);
         self.say_to_all(slot, &format!("\r\n@@@ Stopped by {who}\r\n"));
         self.give(slot, Input::Stop);
