@@ -17,7 +17,7 @@ use crate::container::spec::{ContainerName, Floor};
 use crate::keeper::client::Keeper;
 use crate::keeper::protocol::ContainerState;
 use crate::keeper::refusal::KeeperRefusal;
-use crate::logs::driver::{Place, Reader, added, last_account};
+use crate::logs::driver::{Reader, added, last_account};
 use crate::logs::lines::{Lines, merged};
 
 /// What one log may have added between two looks; the rest comes with the next.
@@ -143,7 +143,7 @@ pub fn since(sources: &[Source], question: &Question, cursor: &mut Cursor, now: 
     let mut told = Vec::new();
     for source in sources {
         for stream in question.streams() {
-            let place = cursor.entry((source.name.clone(), stream)).or_insert(Place::default());
+            let place = cursor.entry((source.name.clone(), stream)).or_default();
             let (bytes, end) =
                 added(source.file(stream), *place, ADDED_BYTES_MAX).map_err(|error| named(source, &error))?;
             *place = end;

@@ -20,7 +20,7 @@ fn log(folder: &Path, seconds: u64, aside_after: u64) -> PathBuf {
             writeln!(file, "{second} {line} {}", "x".repeat(100 - 14)).unwrap();
         }
         let is_last = second + 1 == BEGIN + seconds;
-        if (second + 1 - BEGIN) % aside_after == 0 || is_last {
+        if (second + 1 - BEGIN).is_multiple_of(aside_after) || is_last {
             let name = if is_last { "stdout.log".to_owned() } else { names::aside("stdout.log", second * 1000 + 999) };
             fs::write(folder.join(&name), &file).unwrap();
             fs::write(folder.join(names::times_of(&name)), &times).unwrap();

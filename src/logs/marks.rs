@@ -230,7 +230,7 @@ mod tests {
     fn runs_say_what_an_account_has_printed() {
         let marks = marks("t 100 0\nr 100 0 1 1001\nr 105 40 2 1002\nr 106 80 3 1001\n");
         assert_eq!(marks.of_runs(&(10..90), |run| run.uid == 1001), [10..40, 80..90]);
-        assert_eq!(marks.of_runs(&(10..90), |run| run.run == 2), [40..80]);
+        assert_eq!(marks.of_runs(&(10..90), |run| run.run == 2), vec![40..80]);
         assert_eq!(marks.of_runs(&(0..90), |run| run.uid == 7), []);
     }
 

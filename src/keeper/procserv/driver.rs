@@ -74,7 +74,7 @@ struct Listener {
 }
 
 enum Log {
-    File(LogFile),
+    File(Box<LogFile>),
     StandardOutput,
 }
 

@@ -144,7 +144,7 @@ proptest! {
         let subject = nacm.subject("ann", &[], false);
         let naive = pruned_naively(&nacm, &subject, &data);
         let masks = Masks::default();
-        match Reader::new(&nacm, subject.clone(), &masks) {
+        match Reader::new(&nacm, subject, &masks) {
             None => prop_assert_eq!(text(&naive), text(&data), "nothing is said to be hidden"),
             Some(reader) => {
                 let sees = |node: Node<'_>| reader.sees(node);

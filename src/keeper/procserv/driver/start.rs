@@ -257,7 +257,7 @@ fn open_log(options: &Options) -> (Option<Log>, Option<(String, bool)>) {
     if !opened {
         complain(&format!("unable to open log file {shown}"));
     }
-    (Some(Log::File(log)), Some((shown, opened)))
+    (Some(Log::File(Box::new(log))), Some((shown, opened)))
 }
 
 fn write_pid_file(options: &Options, pid: i32) {
