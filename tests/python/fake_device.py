@@ -62,8 +62,8 @@ class FakeDevice:
                 descriptors = array.array("i")
                 descriptors.frombytes(value)
                 session = threading.Thread(target=self.serve, args=(socket.socket(fileno=descriptors[0]),), daemon=True)
-                self.sessions.append(session)
                 session.start()
+                self.sessions.append(session)
 
     def serve(self, stream):
         stream.settimeout(WAIT_SECONDS_MAX)
