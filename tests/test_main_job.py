@@ -39,7 +39,7 @@ def test_the_main_job(box, session, server, name):
     assert state["checksum"].lower() == boxes.sha256(source)
     assert state["executable"] == name and state["run-args"] == "world --loud"
     assert state["log-location"] == "/harddisk:/mirror/script-mgmt/logs/{}_process_{}".format(name, app)
-    assert box.wait_log(name, app, "hello").startswith("hello ['world', '--loud']")
+    assert box.wait_log(name, app, "hello ['world', '--loud']").startswith("hello")
 
     pid = box.wait_pid(name)
     os.kill(pid, signal.SIGKILL)
