@@ -195,7 +195,7 @@ async fn run(options: Options) -> anyhow::Result<()> {
 
     let (teller, happenings) = events::teller();
     let (wants_notifications, wanted) = watch::channel(false);
-    tasks.spawn(events::listen_to_lines(system.lines.subscribe(), teller.clone()));
+    tasks.spawn(until(stop.clone(), events::listen_to_lines(system.lines.subscribe(), teller.clone())));
     let (event_manager, event_driver) = eem::driver::open(eem::driver::Parts {
         happenings,
         runner: events::runner(requests.clone(), scripts.clone()),
