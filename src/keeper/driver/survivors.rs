@@ -15,6 +15,9 @@ use crate::sys::{fdpass, memfd};
 
 /// Between the stop signal and the kill.
 const END_GRACE: Duration = Duration::from_secs(10);
+/// At the end of the house: so often is looked whether what was killed is gone, each time after twice the time; 2 s in all.
+const END_ROUNDS_MAX: u32 = 11;
+const END_WAIT_FIRST: Duration = Duration::from_millis(1);
 
 impl Driver {
     /// Only a keeper that has inherited nothing looks: what a predecessor has left by the custodian is known.
@@ -57,9 +60,17 @@ impl Driver {
             known: None,
         };
         let trees: Vec<Tree> = self.survivors.keys().map(of).collect();
-        if !trees.is_empty() {
-            tree::kill(&trees.iter().collect::<Vec<_>>());
+        let trees: Vec<&Tree> = trees.iter().collect();
+        let mut wait = END_WAIT_FIRST;
+        for _ in 0..END_ROUNDS_MAX {
+            if tree::kill(&trees).iter().all(|found| *found == 0) {
+                return;
+            }
+            // A killed process needs a moment to end, and this loop serves nobody any more.
+            std::thread::sleep(wait);
+            wait *= 2;
         }
+        warn!("something that has outlived its keeper does not end although it was killed");
     }
 
     /// A run without streams. What it would be given is made, so that it is as any other.
