@@ -112,14 +112,7 @@ mod tests {
     fn made(change: impl FnOnce(&mut Definition)) -> Resolved {
         let mut definition = Definition { command: Some("run".into()), ..Definition::default() };
         change(&mut definition);
-        let places = Places {
-            logs: "/l".into(),
-            work: "/w".into(),
-            user: None,
-            connector: "/k".into(),
-            log_bytes_max: 1,
-            log_files_max: 1,
-        };
+        let places = Places::anywhere();
         resolve(&Entry { name: "x".into(), definition, ..Entry::default() }, None, &places).unwrap()
     }
 

@@ -12,14 +12,7 @@ impl Configuration for Tree {
 
 fn fleet() -> (Fleet, Arc<Commits>) {
     let commits = Arc::new(Commits::default());
-    let places = Places {
-        logs: "/l".into(),
-        work: "/w".into(),
-        user: None,
-        connector: "/k".into(),
-        log_bytes_max: 1,
-        log_files_max: 1,
-    };
+    let places = Places::anywhere();
     (Fleet::new(mpsc::channel(1).0, places, Arc::clone(&commits)), commits)
 }
 

@@ -38,6 +38,21 @@ pub struct Places {
     pub log_files_max: u8,
 }
 
+#[cfg(test)]
+impl Places {
+    /// Places that no test looks at.
+    pub(super) fn anywhere() -> Self {
+        Self {
+            logs: "/l".into(),
+            work: "/w".into(),
+            user: None,
+            connector: "/k".into(),
+            log_bytes_max: 1,
+            log_files_max: 1,
+        }
+    }
+}
+
 /// A container that can be given to the keeper, and what is ours to know of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Resolved {

@@ -15,14 +15,7 @@ use crate::keeper::protocol::{Asker, ContainerState, Phase, Reason, Verb};
 fn made(name: &str, change: impl FnOnce(&mut Definition)) -> (String, Option<Arc<Resolved>>) {
     let mut definition = Definition { command: Some("run".into()), ..Definition::default() };
     change(&mut definition);
-    let places = Places {
-        logs: "/l".into(),
-        work: "/w".into(),
-        user: None,
-        connector: "/k".into(),
-        log_bytes_max: 1,
-        log_files_max: 1,
-    };
+    let places = Places::anywhere();
     let entry = Entry { name: name.into(), definition, ..Entry::default() };
     (name.into(), Some(Arc::new(resolve(&entry, None, &places).unwrap())))
 }
