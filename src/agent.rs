@@ -47,7 +47,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
 use self::vitals::Vitals;
 
@@ -379,6 +379,9 @@ async fn run(options: Options) -> anyhow::Result<()> {
     deposit::drop_listeners_left(&mut deposits, &mut deposit);
 
     let keeper = keeper_pid.pid(KEEPER_TIME_MAX).await;
+    if let Err(error) = memory::forget_code_of_start() {
+        debug!(%error, "the code of the start stays in memory");
+    }
     announce(&addresses, &socket, keeper)?;
     if let Some(client) = deposit {
         if let Err(error) = client.ready() {

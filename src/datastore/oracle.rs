@@ -233,7 +233,11 @@ fn expression(dice: &mut Dice, here: &[String], all: &[(Vec<String>, Kind)]) -> 
     if to.len() < 2 {
         return "true()".to_owned();
     }
-    let path = path_to(dice, here, to);
+    let mut path = path_to(dice, here, to);
+    if dice.one_in(8) && to.len() > 2 && path.ends_with(to[to.len() - 1].as_str()) {
+        path.truncate(path.len() - to[to.len() - 1].len());
+        path.push('*');
+    }
     let is_leaf = matches!(kind, Kind::Leaf | Kind::LeafList { .. });
     match dice.roll(if is_leaf { 8 } else { 4 }) {
         0 => format!("not({path})"),

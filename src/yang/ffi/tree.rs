@@ -14,7 +14,7 @@ use libyang5_sys as sys;
 
 use super::context::{Context, Fault};
 use super::node::{Children, Node, find, print_node};
-use super::schema::{NodeKind, SchemaNode, c_text};
+use super::schema::{ModuleRef, NodeKind, SchemaNode, c_text};
 use super::tail::Tail;
 use crate::yang::schema::Schema;
 use crate::yang::xml;
@@ -145,8 +145,21 @@ impl Tree {
         let code = unsafe {
             sys::lyd_new_implicit_all(&raw mut self.first, self.context(), sys::LYD_IMPLICIT_NO_STATE, ptr::null_mut())
         };
+        self.drop_undecided(code);
+    }
+
+    /// The same below the top nodes of one module, whichever module the nodes there are of.
+    pub fn add_defaults_of(&mut self, module: ModuleRef) {
+        let options = sys::LYD_IMPLICIT_NO_STATE;
+        // SAFETY: as in `validate`; the module is of the context that all trees share.
+        let code =
+            unsafe { sys::lyd_new_implicit_module(&raw mut self.first, module.0.as_ptr(), options, ptr::null_mut()) };
+        self.drop_undecided(code);
+    }
+
+    /// A `when` that cannot be decided yet: validation will say so where it matters.
+    fn drop_undecided(&self, code: sys::LY_ERR::Type) {
         if code != 0 {
-            // A `when` that cannot be decided yet: validation will say so where it matters.
             self.faults();
         }
     }
