@@ -554,6 +554,7 @@ fn script_places(layout: &Layout, settings: &Settings) -> scripts::Places {
         interpreter: settings.python.interpreter.clone(),
         library: settings.python.package.clone(),
         user: settings.python.account(),
+        writable: settings.python.writable.clone(),
         node: format!("RP/{}", settings.node),
         log_bytes_max: settings.limits.log_bytes,
         log_files_max: u8::try_from(settings.limits.log_files).unwrap_or(u8::MAX),

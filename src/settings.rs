@@ -11,6 +11,7 @@
 //! interpreter = "/usr/bin/python3"    # what runs process scripts
 //! package = "/usr/share/procyon/python"  # folder of the on-box library
 //! user = "nobody"                     # whom scripts run as when the agent is root
+//! writable = ["/tmp", "/var/tmp"]     # where scripts may write beside their own folders
 //!
 //! [fetch]
 //! certificates = "/etc/site-ca.pem"   # a further authority for https://
@@ -92,6 +93,9 @@ pub struct Python {
     pub package: PathBuf,
     /// The account of the host that scripts run as when the agent is root. Default `nobody`; empty is the agent's own.
     pub user: String,
+    /// Folders below which scripts may write beside their own working folder, where the kernel can keep them from the rest.
+    /// Default `/tmp` and `/var/tmp`; `/` is wherever their account may.
+    pub writable: Vec<PathBuf>,
 }
 
 /// Fetching scripts from servers.
@@ -196,6 +200,7 @@ impl Default for Python {
             interpreter: PathBuf::from("/usr/bin/python3"),
             package: share("PROCYON_PYTHON", "python", "scripts/python"),
             user: "nobody".to_owned(),
+            writable: vec![PathBuf::from("/tmp"), PathBuf::from("/var/tmp")],
         }
     }
 }
@@ -323,12 +328,14 @@ impl Settings {
         if self.xmlrpc.listen.is_some() && self.xmlrpc.user.is_empty() {
             return refuse("xmlrpc.user", "where XML-RPC listens, the user whose rights its calls have is named");
         }
-        for (key, value) in [
+        let single = [
             ("python.interpreter", &self.python.interpreter),
             ("python.package", &self.python.package),
             ("yang.folder", &self.yang.folder),
             ("host_figures", &self.host_figures),
-        ] {
+        ];
+        let writable = self.python.writable.iter().map(|folder| ("python.writable", folder));
+        for (key, value) in single.into_iter().chain(writable) {
             if !value.is_absolute() {
                 return refuse(key, "an absolute path is wanted (it begins with /)");
             }
@@ -360,7 +367,7 @@ impl Limits {
 }
 
 /// Every key there is, by its whole name. A test holds it equal to the types.
-const KEYS: [&str; 36] = [
+const KEYS: [&str; 37] = [
     "listen_ssh",
     "node",
     "candidate",
@@ -371,6 +378,7 @@ const KEYS: [&str; 36] = [
     "python.interpreter",
     "python.package",
     "python.user",
+    "python.writable",
     "fetch",
     "fetch.certificates",
     "yang",

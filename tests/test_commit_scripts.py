@@ -420,6 +420,41 @@ def test_what_scripts_refuse_is_the_error_of_the_validation(box, session, script
     assert execution(session, "last-validation")["callback"]["validation-errors"] == "1"
 
 
+NAMING = HEAD + """
+def check(root):
+    name = root.get_node("/um-hostname-cfg:hostname/system-network-name")
+    if name is not None and name.value == "as-typed":
+        name.set("as-amended")
+
+register_validate_callback(["/um-hostname-cfg:hostname/*"], check)
+"""
+
+
+def shell(box, *lines):
+    words = [word for line in lines for word in ("-c", line)]
+    return box.command("shell", "--root", box.root, *words, check=False).stdout
+
+
+def test_the_command_line_shows_what_scripts_amend(box, session, scripts, name):
+    scripts.config(name, NAMING)
+    would = shell(box, "configure", "hostname as-typed", "validate config-scripts", "show configuration", "abort")
+    assert "% Policy modifications would be made" in would and "/Cisco-IOS-XR-um-hostname-cfg:hostname/system-network-name" in would
+    assert "hostname as-typed" in would and "as-amended" not in would, would
+    applied = shell(
+        box, "configure", "hostname as-typed", "validate config-scripts apply-policy-modifications", "show configuration", "abort"
+    )
+    assert (
+        "% Policy modifications were made to target configuration, please issue 'show configuration' from this session to"
+        " view the resulting configuration\n" in applied
+    ), applied
+    assert "hostname as-amended" in applied and "hostname as-typed" not in applied
+    committed = shell(box, "configure", "hostname as-typed", "commit", "end")
+    told = committed.partition("% Policy modifications were made to target configuration, and committed with it:\n")[2]
+    assert told.splitlines()[:1] == ["hostname as-amended"], committed
+    plain = shell(box, "configure", "hostname plainly", "commit", "end")
+    assert "Policy" not in plain, plain
+
+
 def test_an_exception_is_taken_apart_in_the_routers_tree(box, session, scripts, name):
     scripts.config(name, AMENDING.replace("one.set_node(", "one.no_such("))
     with pytest.raises(RPCError):

@@ -96,6 +96,24 @@ def test_a_line_of_the_system_log_runs_a_script_that_knows_it(box, session, name
     assert int(state["event-trigger-name"]["event-triggered-count"]) >= 1
 
 
+def test_the_command_line_shows_triggers_actions_and_policy_maps(box, session, name):
+    policy = Policy(box, session, name, "<timer><watchdog><value>86400</value></watchdog></timer>", more="<occurrence>2</occurrence>")
+    shell = lambda line: box.command("shell", "--root", box.root, "-c", line).stdout
+    rows = {
+        "policy-map": (policy.name, "active", "0", "1", "1"),
+        "action": (policy.name, policy.script, "admin", "0", "-"),
+        "event-trigger": (policy.name, "timer", "active", "0", "1"),
+    }
+    for what, row in rows.items():
+        assert re.search(r"^{}\s*$".format(r"\s+".join(map(re.escape, row))), shell("show event manager " + what), re.M), what
+        one = shell("show event manager {} {}".format(what, policy.name))
+        assert re.search(r"name\s+: {}$".format(re.escape(policy.name)), one, re.M) and "Triggered count" in one
+        assert shell("show event manager {} detail".format(what)).count("Triggered count") >= 1
+        assert "% There is no" in shell("show event manager {} absent".format(what))
+    assert re.search(r"^Occurrence\s+: 2$", shell("show event manager event-trigger " + policy.name), re.M)
+    assert re.search(r"^Script name\s+: {}$".format(re.escape(policy.script)), shell("show event manager action " + policy.name), re.M)
+
+
 def test_a_file_that_is_written_runs_a_script(box, session, name, tmp_path):
     path = str(tmp_path / "watched")
     policy = Policy(box, session, name, '<file xmlns="urn:procyon:eem"><path>{}</path></file>'.format(path))

@@ -145,7 +145,11 @@ impl Registration {
 
 fn resources_of(configured: Option<&Element>) -> Resources {
     let number = |leaf: &str| configured?.text_of(leaf)?.parse::<u64>().ok();
-    Resources { memory_bytes: number("memory"), processes: number("processes") }
+    Resources {
+        memory_bytes: number("memory"),
+        processes: number("processes"),
+        cpu_percent: number("cpu").and_then(|percent| u32::try_from(percent).ok()),
+    }
 }
 
 #[cfg(test)]

@@ -63,6 +63,8 @@ pub struct Window {
 pub struct Resources {
     pub memory_bytes: Option<u64>,
     pub processes: Option<u64>,
+    /// Of one processor: 200 is two of them.
+    pub cpu_percent: Option<u32>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]

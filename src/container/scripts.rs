@@ -22,6 +22,8 @@ pub struct Places {
     pub library: PathBuf,
     /// The account of the host that runs scripts; `None` is the agent's own.
     pub user: Option<String>,
+    /// Where scripts may write beside their working folder.
+    pub writable: Vec<PathBuf>,
     /// The node that log lines name: `RP/0/RP0/CPU0`.
     pub node: String,
     /// A log file of this size is put aside, and so many of those are kept.
@@ -67,6 +69,7 @@ impl Places {
         let mut spec = ContainerSpec::new(name, program, self.work.join(work), logs);
         spec.env = vec![("PROCYON_NODE".to_owned(), self.node.clone())];
         spec.user = self.user.clone();
+        spec.writable = Some(self.writable.iter().chain([&spec.cwd]).cloned().collect());
         spec.rlimits.address_space_bytes = Some(self.memory_bytes_max);
         spec
     }

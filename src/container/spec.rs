@@ -327,6 +327,9 @@ pub struct ContainerSpec {
     pub umask: u32,
     pub rlimits: Rlimits,
     pub no_new_privs: bool,
+    /// Below these it may write, and nowhere else, where the kernel can keep it from that; nor does it signal what is not of
+    /// its own then. `None` is wherever its account may.
+    pub writable: Option<Vec<PathBuf>>,
     pub restart: RestartPolicy,
     /// Least time from one start to the next automatic one.
     pub holdoff: Duration,
@@ -386,6 +389,7 @@ impl ContainerSpec {
             umask: 0o022,
             rlimits: Rlimits::default(),
             no_new_privs: true,
+            writable: None,
             restart: RestartPolicy::default(),
             holdoff: Duration::ZERO,
             rules: Rules::default(),
@@ -426,6 +430,7 @@ impl ContainerSpec {
             && self.umask == other.umask
             && self.rlimits == other.rlimits
             && self.no_new_privs == other.no_new_privs
+            && self.writable == other.writable
             && self.terminal == other.terminal
             && self.logs.dir == other.logs.dir
             && provision == other.provision
@@ -451,6 +456,7 @@ impl ContainerSpec {
         {
             plain(what, path)?;
         }
+        self.writable.iter().flatten().try_for_each(|folder| plain("a writable folder", folder))?;
         self.logs.output.as_ref().map_or(Ok(()), |output| plain("the log file", output))?;
         self.provision.check()?;
         self.permit.iter().try_for_each(Permit::check)?;

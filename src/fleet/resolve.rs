@@ -229,7 +229,11 @@ impl Filler<'_> {
             readiness: definition.readiness.unwrap_or(Readiness::WhenRunning),
             ready_timeout: definition.ready_timeout,
             watchdog: definition.watchdog,
-            resources: Resources { memory_bytes: definition.memory, processes: definition.processes },
+            resources: Resources {
+                memory_bytes: definition.memory,
+                processes: definition.processes,
+                cpu_percent: None,
+            },
         })
     }
 

@@ -104,6 +104,8 @@ pub fn host(abilities: &Abilities) -> Element {
     children.extend(Element::leaf_if("why-not", abilities.no_groups.as_ref()));
     children.push(Element::leaf("limits-memory", abilities.can_limit_memory));
     children.push(Element::leaf("limits-processes", abilities.can_limit_processes));
+    children.push(Element::leaf("limits-processor", abilities.can_limit_cpu));
+    children.push(Element::leaf("confines-scripts", abilities.can_confine));
     Element::node("host", children)
 }
 

@@ -50,7 +50,7 @@ use crate::container::provision::READY_NUMBERS;
 use crate::container::spec::{ContainerName, ContainerSpec, Floor, Sha256};
 use crate::sys::cgroup::Groups;
 use crate::sys::low::LowNumbers;
-use crate::sys::{memfd, process};
+use crate::sys::{confinement, memfd, process};
 
 /// Each container holds about ten descriptors.
 pub const CONTAINERS_MAX: usize = 4096;
@@ -245,6 +245,9 @@ impl Driver {
                 "each container has a control group"
             ),
             Err(why) => info!(why, "containers have no control groups: their processes are known by their environment"),
+        }
+        if !confinement::is_there() {
+            warn!("this kernel confines no programs (landlock): scripts may write wherever their account may");
         }
         let host =
             nix::unistd::gethostname().map_or_else(|_| "localhost".into(), |name| name.to_string_lossy().into_owned());

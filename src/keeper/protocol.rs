@@ -17,7 +17,7 @@ use crate::container::spec::{ContainerName, ContainerSpec, Floor, LogSpec, Resta
 use crate::sys::fdpass::FRAME_BYTES_MAX;
 use crate::sys::process::Usage;
 
-pub const VERSION: u16 = 3;
+pub const VERSION: u16 = 4;
 /// So that a stray client is told from an agent.
 pub const MAGIC: u32 = 0x5072_6f43;
 
@@ -197,6 +197,9 @@ pub struct Abilities {
     pub no_groups: Option<String>,
     pub can_limit_memory: bool,
     pub can_limit_processes: bool,
+    pub can_limit_cpu: bool,
+    /// Scripts are kept from writing where they are not meant to.
+    pub can_confine: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -17,6 +17,7 @@ mod files;
 mod output;
 mod outside;
 mod runs;
+mod scripts;
 mod terminal;
 
 use std::future::Future;

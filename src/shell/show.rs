@@ -3,6 +3,7 @@
 pub mod alarms;
 pub mod apps;
 pub mod commits;
+pub mod events;
 pub mod host;
 pub mod processes;
 pub mod runs;
@@ -19,6 +20,7 @@ pub fn filter(verb: Verb, matched: &Matched) -> Option<String> {
         Verb::ShowScripts => scripts::filter(matched),
         Verb::ShowRuns => runs::filter(matched),
         Verb::ShowAlarms => alarms::ALARMS.to_owned(),
+        Verb::ShowEvents => events::EVENTS.to_owned(),
         Verb::ShowApps => apps::filter(None),
         Verb::ShowApp | Verb::ShowAppLogs => apps::filter(matched.get("APP")),
         Verb::ShowProcess => processes::filter(matched.get("NAME")),
@@ -38,6 +40,7 @@ pub fn render(verb: Verb, matched: &Matched, grammar: &Grammar, items: &[Item]) 
         Verb::ShowScripts => scripts::render(matched, grammar, items),
         Verb::ShowRuns => runs::render(matched, grammar, items),
         Verb::ShowAlarms => alarms::render(matched, grammar, items),
+        Verb::ShowEvents => events::render(matched, grammar, items),
         Verb::ShowApps => apps::table(grammar, items),
         Verb::ShowApp => apps::info(matched.get("APP").unwrap_or(""), grammar, items),
         Verb::ShowProcess => processes::table(grammar, items),

@@ -13,6 +13,7 @@ pub enum Verb {
     ShowScripts,
     ShowRuns,
     ShowAlarms,
+    ShowEvents,
     ShowApps,
     ShowApp,
     ShowAppLogs,
@@ -54,6 +55,7 @@ pub enum Verb {
     ShowTargetDiff,
     Commit,
     Validate,
+    ValidateScripts,
     Abort,
     Clear,
     End,
@@ -95,6 +97,7 @@ pub const FILES: &str = "/procyon-files:harddisk";
 /// The handle of the host's Linux.
 pub const LINUX: &str = "/procyon-shell:linux";
 const SCRIPTS: &str = "/Cisco-IOS-XR-infra-script-mgmt-oper:script";
+const EVENTS: &str = "/Cisco-IOS-XR-ha-eem-policy-oper:eem";
 const APPS: &str = "/Cisco-IOS-XR-appmgr-oper:appmgr";
 
 impl Command {
@@ -131,6 +134,9 @@ pub const COMMANDS: &[Command] = &[
         Verb::ShowRuns,
     ).reads(SCRIPTS),
     both("show alarms [ brief | detail ] [ system ] [ active | history ]", Verb::ShowAlarms).reads("/ietf-alarms:alarms"),
+    both("show event manager policy-map [ all | detail | EVENT-NAME ]", Verb::ShowEvents).reads(EVENTS),
+    both("show event manager action [ all | detail | EVENT-NAME ]", Verb::ShowEvents).reads(EVENTS),
+    both("show event manager event-trigger [ all | detail | EVENT-NAME ]", Verb::ShowEvents).reads(EVENTS),
     both("show appmgr process-script-table", Verb::ShowApps).reads(APPS),
     both("show appmgr process-script APP info", Verb::ShowApp).reads(APPS),
     both("show appmgr process-script APP logs { output | errors } < last COUNT | follow >", Verb::ShowAppLogs).reads(FILES),
@@ -199,6 +205,8 @@ pub const COMMANDS: &[Command] = &[
         Verb::Commit,
     ).calls("/ietf-netconf:commit"),
     config("validate", Verb::Validate),
+    config("validate config-scripts [ apply-policy-modifications ]", Verb::ValidateScripts)
+        .calls("/procyon-history:validate-config-scripts"),
     config("abort", Verb::Abort),
     config("clear", Verb::Clear),
     config("end", Verb::End),

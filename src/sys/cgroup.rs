@@ -12,12 +12,16 @@ const OWN: &str = "/proc/self/cgroup";
 /// Where this process goes when its own group must hand controllers down: a group with processes of its own may not.
 const OWN_LEAF: &str = "procyon-keeper";
 
+/// A share of the processor is given anew this often, as the kernel has it by default.
+const CPU_PERIOD_MICROSECONDS: u64 = 100_000;
+
 /// The group below which this keeper makes those of its containers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Groups {
     base: PathBuf,
     pub can_limit_memory: bool,
     pub can_limit_processes: bool,
+    pub can_limit_cpu: bool,
 }
 
 /// What a group may use; `None` is no limit.
@@ -25,6 +29,8 @@ pub struct Groups {
 pub struct GroupLimits {
     pub memory_bytes: Option<u64>,
     pub processes: Option<u64>,
+    /// Of one processor.
+    pub cpu_percent: Option<u32>,
 }
 
 impl Groups {
@@ -43,13 +49,14 @@ impl Groups {
             }
             _ => {}
         }
-        let mut groups = Self { base, can_limit_memory: false, can_limit_processes: false };
+        let mut groups = Self { base, can_limit_memory: false, can_limit_processes: false, can_limit_cpu: false };
         // A group that does not let processes in is of no use.
         groups.procs_of("probe", GroupLimits::default()).map_err(|error| format!("no group can be made: {error}"))?;
         groups.remove("probe");
         hand_down(&above);
         groups.can_limit_memory = enable(&above, "memory") && enable(&groups.base, "memory");
         groups.can_limit_processes = enable(&above, "pids") && enable(&groups.base, "pids");
+        groups.can_limit_cpu = enable(&above, "cpu") && enable(&groups.base, "cpu");
         Ok(groups)
     }
 
@@ -72,6 +79,10 @@ impl Groups {
         }
         if self.can_limit_processes {
             fs::write(path.join("pids.max"), text(limits.processes))?;
+        }
+        if self.can_limit_cpu {
+            let quota = limits.cpu_percent.map(|percent| u64::from(percent) * CPU_PERIOD_MICROSECONDS / 100);
+            fs::write(path.join("cpu.max"), format!("{} {CPU_PERIOD_MICROSECONDS}", text(quota)))?;
         }
         OpenOptions::new().write(true).open(path.join("cgroup.procs")).map(Into::into)
     }

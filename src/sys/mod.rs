@@ -5,6 +5,7 @@
 
 pub mod beneath;
 pub mod cgroup;
+pub mod confinement;
 pub mod daemon;
 pub mod fdpass;
 pub mod inherited;

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 
 use nix::errno::Errno;
 
+use super::confinement::Confinement;
 use super::low::LOW_NUMBERS;
 use super::vfork;
 
@@ -58,6 +59,8 @@ pub struct Launch {
     pub nice: Option<i32>,
     pub limits: Vec<Limit>,
     pub no_new_privs: bool,
+    /// Rules that the program takes upon itself; they need `no_new_privs`.
+    pub confinement: Option<Confinement>,
 }
 
 /// Starts it; the process id of the new session's leader. An error is the exec's own (`ENOENT`, `EACCES`, ...).
@@ -76,7 +79,8 @@ pub fn spawn(launch: Launch) -> io::Result<i32> {
         None => std::fs::File::open("/dev/null")?.into(),
     };
     let streams = [stdin.as_raw_fd(), launch.stdout.as_raw_fd(), launch.stderr.as_raw_fd()];
-    let given = streams.iter().chain(&launch.inherited).chain(&launch.record).chain(&launch.cgroup);
+    let rules = launch.confinement.as_ref().map(Confinement::descriptor);
+    let given = streams.iter().chain(&launch.inherited).chain(&launch.record).chain(&launch.cgroup).chain(&rules);
     let given = given.chain(launch.placed.as_ref().map(|(from, _)| from));
     let few = given.clone().all(|fd| *fd < LOW_NUMBERS);
     // One that is where another is to be put would be lost.
@@ -96,6 +100,7 @@ pub fn spawn(launch: Launch) -> io::Result<i32> {
         umask: launch.umask,
         limits: launch.limits,
         no_new_privs: launch.no_new_privs,
+        rules,
     };
     if streams_are_apart {
         return vfork::start(&image, streams, few, &|| inside.enter());
@@ -121,6 +126,7 @@ struct Inside {
     umask: u32,
     limits: Vec<Limit>,
     no_new_privs: bool,
+    rules: Option<RawFd>,
 }
 
 impl Inside {
@@ -183,6 +189,9 @@ impl Inside {
             }
             if self.no_new_privs {
                 check(libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))?;
+            }
+            if let Some(rules) = self.rules {
+                check_long(libc::syscall(libc::SYS_landlock_restrict_self, rules, 0))?;
             }
         }
         Ok(())
@@ -271,6 +280,7 @@ mod tests {
             nice: None,
             limits: vec![Limit { resource: libc::RLIMIT_CORE, value: 0, soft_only: false }],
             no_new_privs: true,
+            confinement: None,
         })
         .unwrap();
         let mut text = String::new();

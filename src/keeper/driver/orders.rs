@@ -21,7 +21,7 @@ use crate::keeper::sockets::{self, Tried};
 use crate::keeper::tape::Tape;
 use crate::keeper::worker::Job;
 use crate::sys::tree::Tree;
-use crate::sys::{memfd, spawn};
+use crate::sys::{confinement, memfd, spawn};
 
 /// Orders that wait for a worker, of all agents.
 const TICKETS_MAX: usize = 512;
@@ -158,6 +158,8 @@ impl Driver {
                     no_groups: groups.err().cloned(),
                     can_limit_memory: groups.is_ok_and(|groups| groups.can_limit_memory),
                     can_limit_processes: groups.is_ok_and(|groups| groups.can_limit_processes),
+                    can_limit_cpu: groups.is_ok_and(|groups| groups.can_limit_cpu),
+                    can_confine: confinement::is_there(),
                 };
                 Ok(Some((Answer::Abilities(abilities), vec![])))
             }

@@ -174,6 +174,7 @@ impl Driver {
             nice: None,
             limits: launch::limits(&held.spec.rlimits),
             no_new_privs: held.spec.no_new_privs,
+            confinement: None,
         };
         spawn::spawn(launch).map_err(|error| error.to_string())
     }

@@ -11,7 +11,7 @@ use tracing::{debug, info, warn};
 use super::{Driver, Source, moment};
 use crate::container::machine::{Action, ExitStatus, Input, RunId, State};
 use crate::container::provision::Readiness;
-use crate::container::spec::{ContainerSpec, Rlimits, Terminal};
+use crate::container::spec::{ContainerSpec, Program, Rlimits, Terminal};
 use crate::keeper::deposits::{self, LastRun};
 use crate::keeper::gate::Verdict;
 use crate::keeper::held::{Held, Pipe, Run};
@@ -20,6 +20,7 @@ use crate::keeper::protocol::{Answer, Event, Exited, encode};
 use crate::keeper::refusal::KeeperRefusal;
 use crate::keeper::worker::{Job, Outcome};
 use crate::sys::cgroup::GroupLimits;
+use crate::sys::confinement::Confinement;
 use crate::sys::low::high;
 use crate::sys::process::{self, Usage};
 use crate::sys::spawn::{self, Account, Launch};
@@ -205,7 +206,10 @@ impl Driver {
         let (ready_pipe, ready_end) = self.prepare_readiness(slot).map_err(text)?.unzip();
         let ready_pipe = ready_pipe.map(high);
         let group = self.enter_group(slot);
-        let can_limit = self.groups.as_ref().is_ok_and(|groups| groups.can_limit_processes);
+        let counted = Counted {
+            processes: group.is_some() && self.groups.as_ref().is_ok_and(|groups| groups.can_limit_processes),
+            memory: group.is_some() && self.groups.as_ref().is_ok_and(|groups| groups.can_limit_memory),
+        };
         let Some(held) = self.held.get_mut(&slot) else { return Err("the container is gone".into()) };
         let (ours, door) = fdpass::pair().map_err(text)?;
         let ours = high(ours);
@@ -220,6 +224,9 @@ impl Driver {
                 spawn::give_to(fd, account).map_err(text)?;
             }
         }
+        let writable = held.spec.writable.as_deref();
+        let confined = writable.map(Confinement::to).transpose();
+        let confinement = confined.map_err(|error| format!("it cannot be confined: {error}"))?.flatten();
         let record_end = record.try_clone().map_err(|error| error.to_string())?;
         let raw = |fd: &Option<OwnedFd>| fd.as_ref().map(AsRawFd::as_raw_fd);
         let inherited = Inherited {
@@ -249,8 +256,9 @@ impl Driver {
             account: held.account.clone(),
             umask: held.spec.umask,
             nice: held.spec.provision.nice,
-            limits: launch::limits(&limited(&held.spec, held.account.as_ref(), group.is_some() && can_limit)),
+            limits: launch::limits(&limited(&held.spec, held.account.as_ref(), counted)),
             no_new_privs: held.spec.no_new_privs,
+            confinement,
         };
         held.run = Some(Run {
             run,
@@ -344,7 +352,11 @@ impl Driver {
     pub(super) fn enter_group(&self, slot: u32) -> Option<OwnedFd> {
         let (groups, held) = (self.groups.as_ref().ok()?, self.held.get(&slot)?);
         let wanted = held.spec.provision.resources;
-        let limits = GroupLimits { memory_bytes: wanted.memory_bytes, processes: wanted.processes };
+        let limits = GroupLimits {
+            memory_bytes: wanted.memory_bytes,
+            processes: wanted.processes,
+            cpu_percent: wanted.cpu_percent,
+        };
         match groups.procs_of(held.spec.name.as_str(), limits) {
             Ok(procs) => Some(procs),
             Err(error) => {
@@ -488,12 +500,24 @@ fn placed(readiness: Readiness, end: Option<&OwnedFd>) -> Option<(RawFd, RawFd)>
     }
 }
 
-/// Where no group counts processes, the account's own limit does, unless the account is root, who has none.
-fn limited(spec: &ContainerSpec, account: Option<&Account>, group_counts: bool) -> Rlimits {
+/// What the container's group keeps within limits.
+#[derive(Debug, Clone, Copy)]
+struct Counted {
+    processes: bool,
+    memory: bool,
+}
+
+/// Where no group counts processes, the account's own limit does, unless the account is root, who has none. The address
+/// space takes the place of memory for scripts only: many a program reserves more than it ever uses.
+fn limited(spec: &ContainerSpec, account: Option<&Account>, counted: Counted) -> Rlimits {
     let uid = account.map_or_else(|| nix::unistd::geteuid().as_raw(), |account| account.uid);
     let mut rlimits = spec.rlimits.clone();
-    if !group_counts && uid != 0 {
-        rlimits.processes = rlimits.processes.or(spec.provision.resources.processes);
+    let resources = spec.provision.resources;
+    if !counted.memory && matches!(spec.program, Program::Script { .. }) {
+        rlimits.address_space_bytes = rlimits.address_space_bytes.or(resources.memory_bytes);
+    }
+    if !counted.processes && uid != 0 {
+        rlimits.processes = rlimits.processes.or(resources.processes);
     }
     rlimits
 }

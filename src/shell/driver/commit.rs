@@ -69,6 +69,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Shell<S> {
 
     async fn carry_out(&mut self, options: &str, is_confirmed: bool) -> Done {
         let before = self.newest_commit().await?;
+        let typed = self.before_amendments().await?;
         match self.ask_to_the_end(&format!("<commit>{options}</commit>")).await {
             Ok(_) => {}
             Err(AskError::Refused(mut errors)) if errors.last().is_some_and(RpcError::is_of_the_rest) => {
@@ -91,6 +92,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Shell<S> {
         let was_unconfirmed = std::mem::replace(&mut self.is_unconfirmed, is_confirmed);
         if after.is_some() && after == before.map(|(id, ..)| id) && !was_unconfirmed {
             self.out.print("% No configuration changes to commit.\n").await?;
+        } else if let Some(typed) = typed {
+            self.tell_amendments(&typed).await?;
         }
         self.with_config(|config| {
             config.is_dirty = false;

@@ -77,6 +77,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Shell<S> {
             Verb::ShowFailed => self.show_failed(piped).await,
             Verb::Commit => self.commit(matched, line, tokens).await,
             Verb::Validate => self.validate().await,
+            Verb::ValidateScripts => self.validate_scripts(&matched).await,
             Verb::Abort => self.leave_config(true).await,
             Verb::Clear => {
                 self.ask("<discard-changes/>").await?;

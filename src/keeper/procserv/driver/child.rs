@@ -107,6 +107,7 @@ impl Server {
             nice: None,
             limits: core.into_iter().collect(),
             no_new_privs: false,
+            confinement: None,
         };
         let pid = spawn::spawn(launch).map_err(|error| start::reason(&error))?;
         self.next_run = self.next_run.wrapping_add(1);
