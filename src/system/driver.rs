@@ -19,6 +19,7 @@ use super::provider::{MEMORY, MONITORING, SYSLOG, SYSTEM_STATE, SYSTEM_TIME, Sys
 use super::record::{History, Record, Severity};
 use super::users::UserEntry;
 use super::{clock, memory};
+use crate::sys::tree;
 use crate::yang::value::Element;
 
 /// Questions and log lines that wait for the task. A line that finds it full is counted as lost.
@@ -165,7 +166,7 @@ impl Worker {
     }
 
     fn figure(&self, name: &str) -> Option<String> {
-        fs::read_to_string(self.settings.figures.join(name)).ok()
+        String::from_utf8(tree::read_whole(self.settings.figures.join(name)).ok()?).ok()
     }
 
     async fn sample(&mut self) {
