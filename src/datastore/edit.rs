@@ -14,7 +14,8 @@ mod place;
 
 use crate::northbound::{DefaultOperation, ErrorOption, Fragment, Kind, Refusal};
 use crate::yang::build::{DEFAULTS_NAMESPACE, REFUSALS_MAX, unknown_attribute};
-use crate::yang::schema::{ModuleRef, NodeKind, SchemaNode};
+use crate::yang::fragment::Tops;
+use crate::yang::schema::{NodeKind, SchemaNode};
 use crate::yang::tree::{At, Node, Tree};
 use crate::yang::xml::{self, XmlElement};
 
@@ -100,31 +101,16 @@ impl Edit {
             editor.siblings(None, &self.elements, operation);
         }
         let refusals = editor.refusals;
-        if operation == Operation::Replace {
-            tree.add_defaults();
-        } else {
-            self.add_defaults(tree);
-        }
-        if refusals.is_empty() { Ok(()) } else { Err(refusals) }
-    }
-}
-
-impl Edit {
-    /// Those of the modules that it edits; what depends on them elsewhere comes with validation.
-    fn add_defaults(&self, tree: &mut Tree) {
-        let edited: Vec<ModuleRef> = self
-            .elements
-            .iter()
-            .filter_map(|element| tree.node_meant(None, element).ok())
-            .map(SchemaNode::module)
-            .collect();
-        let mut done = Vec::new();
-        for module in edited {
-            if !done.contains(&module.name()) {
-                tree.add_defaults_of(module);
-                done.push(module.name());
+        // What depends on them elsewhere comes with validation.
+        match operation {
+            Operation::Replace => tree.add_defaults(),
+            _ => {
+                let edited = self.elements.iter().filter_map(|element| tree.node_meant(None, element).ok());
+                let edited = Tops::of(edited);
+                tree.add_defaults_of(&edited);
             }
         }
+        if refusals.is_empty() { Ok(()) } else { Err(refusals) }
     }
 }
 

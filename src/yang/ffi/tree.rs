@@ -140,6 +140,15 @@ impl Tree {
         self.checked(code)
     }
 
+    /// The same for one module's top nodes and all below them.
+    pub(in crate::yang) fn validate_module(&mut self, module: ModuleRef) -> Result<(), Vec<Fault>> {
+        let options = sys::LYD_VALIDATE_NO_STATE | sys::LYD_VALIDATE_MULTI_ERROR;
+        let module = module.0.as_ptr();
+        // SAFETY: as in `validate`; the module is of the context that all trees share.
+        let code = unsafe { sys::lyd_validate_module(&raw mut self.first, module, options, ptr::null_mut()) };
+        self.checked(code)
+    }
+
     pub fn add_defaults(&mut self) {
         // SAFETY: as in `validate`.
         let code = unsafe {
@@ -148,8 +157,8 @@ impl Tree {
         self.drop_undecided(code);
     }
 
-    /// The same below the top nodes of one module, whichever module the nodes there are of.
-    pub fn add_defaults_of(&mut self, module: ModuleRef) {
+    /// The same for one module's top nodes and all below them.
+    pub(in crate::yang) fn add_defaults_of_module(&mut self, module: ModuleRef) {
         let options = sys::LYD_IMPLICIT_NO_STATE;
         // SAFETY: as in `validate`; the module is of the context that all trees share.
         let code =
