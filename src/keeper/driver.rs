@@ -5,6 +5,7 @@
 //! agents and viewers are served through bounded queues.
 
 mod adopt;
+mod breaking;
 mod consoles;
 mod daemons;
 mod ending;
@@ -15,6 +16,7 @@ mod permits;
 mod readiness;
 mod runs;
 mod speaking;
+mod starts;
 mod streams;
 mod survivors;
 
@@ -184,8 +186,13 @@ struct Driver {
     /// Connections to consoles whose accounts are being looked up.
     knocks: usize,
     forwarder: Forwarder,
-    /// What all tapes take.
+    /// What all tapes take, those that are yet to be made too.
     tapes_bytes: usize,
+    /// Looks before a start that are under way.
+    looks: usize,
+    /// Launches that workers carry out.
+    launches: BTreeMap<u64, starts::Launching>,
+    next_launch: u64,
     /// Orders that wait for a worker.
     tickets: BTreeMap<u64, orders::Ticket>,
     next_id: u32,
@@ -277,6 +284,9 @@ impl Driver {
             forwarder: Forwarder::new(host),
             knocks: 0,
             tapes_bytes: 0,
+            looks: 0,
+            launches: BTreeMap::new(),
+            next_launch: 0,
             tickets: BTreeMap::new(),
             next_id: 0,
             next_ticket: 0,
@@ -359,8 +369,8 @@ impl Driver {
         while let Some(reaped) = process::reap_one() {
             if let Some(slot) = self.pids.remove(&reaped.pid) {
                 self.ended(slot, reaped.raw_status, Some(reaped.usage));
-            } else {
-                self.helper_ended(reaped.pid, reaped.raw_status);
+            } else if !self.helper_ended(reaped.pid, reaped.raw_status) {
+                self.ended_early(reaped);
             }
         }
     }
@@ -392,6 +402,7 @@ impl Driver {
             self.checks_due(slot, now);
             self.not_ready_in_time(slot, now);
             self.try_doors_again_if_due(slot, now);
+            self.go_on_with_break_if_due(slot, now);
             self.helper_late(slot, now);
             self.farewell_late(slot, now);
             self.seek_again_if_due(slot, now);
