@@ -11,6 +11,22 @@ from device import FOREVER, App, refusal
 CONTAINER = "urn:procyon:container"
 
 
+class Device(boxes.Box):
+    """Its root is below /tmp, where scripts may write otherwise; here there is another folder for that."""
+
+    @property
+    def open_folder(self):
+        return self.root + ".open"
+
+    def initialise(self):
+        done = super().initialise()
+        os.makedirs(self.open_folder, exist_ok=True)
+        os.chmod(self.open_folder, 0o777)
+        with open(self.settings, "a", encoding="utf-8") as handle:
+            handle.write('writable = ["{}"]\n'.format(self.open_folder))
+        return done
+
+
 def host(session):
     """What this host lets the device do."""
     asked = '<containers-state xmlns="{}"><host/></containers-state>'.format(CONTAINER)
@@ -26,7 +42,7 @@ def confines(session):
 
 WRITES = b"""
 import os, signal, sys
-other, pid = sys.argv[1:]
+other, pid, opened = sys.argv[1:]
 
 def tried(what, act):
     try:
@@ -41,6 +57,7 @@ def write(path):
     os.unlink(path)
 
 tried("own", lambda: write("here"))
+tried("opened", lambda: write(os.path.join(opened, "here")))
 tried("temporary", lambda: write("/tmp/of-%d" % os.getpid()))
 tried("null", lambda: open("/dev/null", "w").close())
 tried("another's", lambda: write(os.path.join(other, "there")))
@@ -55,12 +72,12 @@ def test_a_script_writes_and_signals_what_is_its_own(box, session, confines, nam
     other = App(box, session, "other-" + name, FOREVER)
     other.activate()
     folder = os.path.join(box.root, "state", "work", other.name)
-    app = App(box, session, name, WRITES, arguments="{} {}".format(folder, other.pid()), restart="never")
+    app = App(box, session, name, WRITES, arguments="{} {} {}".format(folder, other.pid(), box.open_folder), restart="never")
     app.act("activate")
     said = box.wait_log(name, app.name, "done")
-    for own in ("own", "temporary", "null", "itself"):
+    for own in ("own", "opened", "null", "itself"):
         assert "{} may\n".format(own) in said, said
-    for foreign in ("another's", "folder", "signal"):
+    for foreign in ("another's", "folder", "signal", "temporary"):
         assert "{} may not: PermissionError".format(foreign) in said, said
     assert os.listdir(folder) == []
     app.end()
