@@ -169,6 +169,7 @@ pub const COMMANDS: &[Command] = &[
     both("process start NAME+", Verb::ProcessOrder).calls("/procyon-process:process-start"),
     both("process stop NAME+", Verb::ProcessOrder).calls("/procyon-process:process-stop"),
     both("process restart NAME+", Verb::ProcessOrder).calls("/procyon-process:process-restart"),
+    both("process resync NAME+", Verb::ProcessOrder).calls("/procyon-process:process-resync"),
     both("process set-version NAME VERSION", Verb::ProcessVersion).calls("/procyon-process:process-set-version"),
     exec("copy FROM TO", Verb::Copy).updates(FILES),
     exec("scp FROM TO", Verb::Copy).updates(FILES),

@@ -4,6 +4,7 @@
 use std::io::{Read as _, Write as _};
 use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
@@ -89,10 +90,14 @@ fn read(root: &Root, below: &Path, path: &Path) -> Result<Vec<u8>, Refusal> {
     if bytes.len() > FILE_BYTES_MAX { Err(too_large(path)) } else { Ok(bytes) }
 }
 
+/// Tells the files apart that are written at the same time.
+static LAST_FRESH: AtomicU64 = AtomicU64::new(0);
+
 /// Written beside, then put in its place: whoever reads finds the old or the new, never a part.
 fn replace(root: &Root, below: &Path, mode: u32, content: &[u8], allowed: Allowed) -> nix::Result<()> {
     let name = below.file_name().ok_or(Errno::EISDIR)?.to_string_lossy().into_owned();
-    let fresh = below.with_file_name(format!(".{name}.{}.new", std::process::id()));
+    let number = LAST_FRESH.fetch_add(1, Ordering::Relaxed);
+    let fresh = below.with_file_name(format!(".{name}.{}-{number}.new", std::process::id()));
     let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL;
     let owner_only = Mode::S_IRUSR | Mode::S_IWUSR;
     let open = || root.open_file(&fresh, flags, owner_only);
@@ -102,7 +107,7 @@ fn replace(root: &Root, below: &Path, mode: u32, content: &[u8], allowed: Allowe
             root.make_folder(folder, Mode::from_bits_truncate(0o755))?;
             open()
         }
-        // Left by one that was interrupted.
+        // Left by a former agent that was killed.
         Err(Errno::EEXIST) => {
             root.remove_file(&fresh)?;
             open()
@@ -117,7 +122,13 @@ fn replace(root: &Root, below: &Path, mode: u32, content: &[u8], allowed: Allowe
         }
         fchmod(file.as_fd(), Mode::from_bits_truncate(mode))?;
         file.sync_all().map_err(io)?;
-        root.rename(&fresh, below, true)
+        root.rename(&fresh, below, true)?;
+        // What is said to be replaced is so after a power cut as well.
+        match root.sync_folder(below.parent().unwrap_or(Path::new(""))) {
+            // A folder that we may write to and not read.
+            Err(Errno::EACCES) => Ok(()),
+            outcome => outcome,
+        }
     });
     if written.is_err() {
         // The first trouble is the one to tell.
@@ -221,6 +232,27 @@ mod tests {
         let itself = FileCall::Replace { path: at("free"), mode: 0o644, content: b"other".to_vec() };
         call(&declared, itself).unwrap();
         assert_eq!(fs::read_to_string(at("real/target")).unwrap(), "secret");
+    }
+
+    #[test]
+    fn of_many_that_replace_one_file_at_a_time_each_replaces_the_whole_of_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let (declared, path) = (declared(folder.path()), folder.path().join("free"));
+        let replace = |content: Vec<u8>| FileCall::Replace { path: path.clone(), mode: 0o640, content };
+        let written = |writer: u8| vec![b'a' + writer; 256 * 1024];
+        std::thread::scope(|scope| {
+            for writer in 0..4 {
+                let (declared, replace, path) = (&declared, &replace, &path);
+                scope.spawn(move || {
+                    for _ in 0..8 {
+                        call(declared, replace(written(writer))).unwrap();
+                        let found = call(declared, FileCall::Read { path: path.clone() }).unwrap();
+                        assert!((0..4).any(|any| found == written(any)), "never a part of one");
+                    }
+                });
+            }
+        });
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "nothing is left beside it");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Why a process stands where it stands, and the one thing to do about it.
 
-use super::{Clock, Manager, Pending, Process, Verb};
+use super::{Clock, Manager, Order, Pending, Process, Verb};
 use crate::lifecycle::definition::{Definition, ProcessName};
 use crate::lifecycle::machine::State;
 
@@ -21,10 +21,9 @@ impl Manager {
         }
         match process.machine.state() {
             State::Disabled => {
-                let by = process.ordered.as_ref().filter(|(verb, _)| *verb == Verb::Stop);
-                let text = match by {
-                    Some((_, by)) => format!("it was stopped by {by}"),
-                    None => "it was stopped, or never started".to_owned(),
+                let text = match process.ordered.as_ref().filter(|order| order.verb == Verb::Stop) {
+                    Some(Order { by, at, .. }) => format!("it was stopped by {by} at {at}"),
+                    None => "it was never started".to_owned(),
                 };
                 said(text, Some(format!("process start {name}")))
             }
@@ -42,10 +41,14 @@ impl Manager {
                 said(format!("it waits for {}", all.join(", ")), self.remedy_of_wait(next))
             }
             State::Testing { .. } => said("its configuration is being tested".to_owned(), None),
-            State::ConfigurationTestFailed => said(
-                format!("its configuration test failed: {}", process.test_output.join(" | ")),
-                Some("mend its configuration: any change of a declared file is noticed".to_owned()),
-            ),
+            State::ConfigurationTestFailed => {
+                let lines: Vec<&str> = process.test_output.iter().map(|line| line.text.as_str()).collect();
+                let what = if lines.is_empty() { "it printed nothing".to_owned() } else { lines.join(" | ") };
+                let remedy = format!(
+                    "mend its configuration: a change of a declared file is noticed, of another one not: process resync {name}"
+                );
+                said(format!("its configuration test failed: {what}"), Some(remedy))
+            }
             State::Starting { .. } => match (&process.definition.status.pid, &process.last_failure) {
                 (_, Some(trouble)) => said(trouble.clone(), None),
                 (Some(path), None) => said(format!("it was started; {} is to name its process", path.display()), None),

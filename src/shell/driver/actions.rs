@@ -66,7 +66,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Shell<S> {
 
     /// `process start NAME ...` and its like.
     pub(super) async fn process(&mut self, matched: &Matched) -> Done {
-        let verb = ["start", "stop", "restart"].into_iter().find(|verb| matched.has(verb));
+        let verb = ["start", "stop", "restart", "resync"].into_iter().find(|verb| matched.has(verb));
         let request = match verb {
             Some(verb) => processes::order_request(verb, &matched.all("NAME")),
             None => processes::version_request(matched.get("NAME").unwrap_or(""), matched.get("VERSION").unwrap_or("")),

@@ -122,6 +122,7 @@ pub(super) const HELP: &[(&str, &str, &str)] = &[
     ("show", "process", "Processes with a definition"),
     ("", "process", "Start, stop or restart a process with a definition"),
     ("process", "restart", "Stop and start it; what is wanted stays"),
+    ("process", "resync", "Look again at what it waits for, as after a change"),
     ("process", "set-version", "Say of which version its configuration is"),
     ("process", "start", "Want it, now and after every restart"),
     ("process", "stop", "Do not want it any more"),
