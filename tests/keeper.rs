@@ -497,6 +497,32 @@ async fn a_second_keeper_on_the_same_root_is_refused() {
     assert!(bench.keeper.list().await.is_ok());
 }
 
+/// The kernel closes the descriptors of a killed process one after the other: for a moment its agents have lost it, while its
+/// listener still answers.
+#[tokio::test]
+async fn a_keeper_that_begins_while_another_is_being_killed_waits_for_its_end() {
+    const ENDING: &str = "import socket, sys\n\
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)\n\
+        listener.bind(sys.argv[1])\n\
+        listener.listen()\n\
+        print('listening', flush=True)\n\
+        listener.accept()\n";
+    let mut bench = Bench::new().await;
+    bench.keeper.shutdown(Duration::from_secs(5)).await.unwrap();
+    assert!(bench.process.wait().unwrap().success());
+    let socket = bench.path("run/keeper.sock");
+    let mut ending = Command::new("python3");
+    let mut ending = ending.args(["-c", ENDING]).arg(&socket).stdout(std::process::Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    std::io::BufRead::read_line(&mut std::io::BufReader::new(ending.stdout.as_mut().unwrap()), &mut line).unwrap();
+    assert_eq!(line, "listening\n");
+
+    bench.process = begin(bench.root.path(), "--keeper");
+    bench.until_connected().await;
+    assert!(bench.keeper.list().await.is_ok());
+    assert!(ending.wait().unwrap().success());
+}
+
 #[tokio::test]
 async fn garbage_on_the_socket_closes_that_connection_only() {
     use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket};

@@ -80,3 +80,16 @@ impl Namespaces for Names {
         self.0.get(module).cloned()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_constraint_of_our_modules_makes_a_commit_look_at_everything() {
+        let mut settings = Settings::default();
+        settings.yang.folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("yang");
+        let schema = load(&settings, &[], &[]).unwrap();
+        assert_eq!(schema.analysis().sees_everything(), None);
+    }
+}

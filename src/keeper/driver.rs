@@ -26,6 +26,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
@@ -58,6 +59,8 @@ pub const LINKS_MAX: usize = 16;
 pub const SHUTDOWN_GRACE: Duration = Duration::from_secs(10);
 const EVENTS_PER_TURN_MAX: usize = 128;
 const CONNECTIONS_WAITING_MAX: i32 = 16;
+/// For how many milliseconds a keeper that still answers may be one that ends.
+const PREDECESSOR_PATIENCE: u16 = 1000;
 
 #[derive(Debug, Error)]
 pub enum KeeperError {
@@ -456,14 +459,33 @@ fn make_folder(path: &Path) -> Result<PathBuf, KeeperError> {
     Ok(path.into())
 }
 
-/// A socket file left by a dead keeper is replaced, that of a living one is respected.
+/// Whether whoever listens behind a connection is gone, or goes within [`PREDECESSOR_PATIENCE`].
+fn has_ended_soon(connection: &OwnedFd) -> bool {
+    let peer = nix::sys::socket::getsockopt(connection, nix::sys::socket::sockopt::PeerCredentials);
+    let Ok(pidfd) = peer.and_then(|peer| process::pidfd_open(peer.pid())) else { return true };
+    let mut ended = [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)];
+    matches!(poll(&mut ended, PollTimeout::from(PREDECESSOR_PATIENCE)), Ok(1))
+}
+
+/// A socket file left by a dead keeper is replaced, that of a living one is respected. One that is just being killed still
+/// answers until the kernel has come to its listener: its end is waited for.
 fn listen_at(path: &Path) -> Result<OwnedFd, KeeperError> {
     let refused = |error: nix::Error| KeeperError::Path { path: path.into(), reason: error.to_string() };
     let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
     let address = UnixAddr::new(path).map_err(refused)?;
-    let probe = socket(AddressFamily::Unix, SockType::SeqPacket, flags, None).map_err(refused)?;
-    match nix::sys::socket::connect(std::os::fd::AsRawFd::as_raw_fd(&probe), &address) {
-        Ok(()) | Err(nix::Error::EAGAIN) => return Err(KeeperError::AlreadyServed { path: path.into() }),
+    let knock = || {
+        let probe = socket(AddressFamily::Unix, SockType::SeqPacket, flags, None)?;
+        nix::sys::socket::connect(std::os::fd::AsRawFd::as_raw_fd(&probe), &address)?;
+        Ok(probe)
+    };
+    let mut found = knock();
+    if let Ok(probe) = &found
+        && has_ended_soon(probe)
+    {
+        found = knock();
+    }
+    match found {
+        Ok(_) | Err(nix::Error::EAGAIN) => return Err(KeeperError::AlreadyServed { path: path.into() }),
         Err(nix::Error::ECONNREFUSED) => match fs::remove_file(path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 return Err(KeeperError::Path { path: path.into(), reason: error.to_string() });

@@ -1,7 +1,7 @@
 //! How far an XPath expression of the schema can see: the nodes it asks for, and whether it looks into lists.
 //!
-//! Only what is read plainly is judged: child steps, `.` and `..`, absolute paths, predicates, functions that look at what
-//! they are given. Anything else (other axes, `//`, `*`, deref, position...) is not, and counts as seeing everything.
+//! Only what is read plainly is judged: child steps, by name or `*`, `.` and `..`, absolute paths, predicates, functions that look at what
+//! they are given. Anything else (other axes, `//`, deref, position...) is not, and counts as seeing everything.
 
 use std::collections::BTreeSet;
 
@@ -120,7 +120,7 @@ impl Reader<'_> {
                     self.at += 1;
                     after_operand = false;
                 }
-                // A product; where an operand is due it would be a wildcard.
+                // A product; where an operand is due it is a wildcard.
                 Token::Symbol("*") if after_operand => {
                     self.at += 1;
                     after_operand = false;
@@ -150,7 +150,7 @@ impl Reader<'_> {
                         self.at += 1;
                     }
                 }
-                Token::Name(_) | Token::Symbol("." | ".." | "/") => {
+                Token::Name(_) | Token::Symbol("." | ".." | "/" | "*") => {
                     if after_operand {
                         return None;
                     }
@@ -186,7 +186,12 @@ impl Reader<'_> {
                 Token::Name(name) if !self.is(1, "(") && !self.is(1, "::") => {
                     self.at += 1;
                     let name = name.rsplit(':').next().unwrap_or(&name).to_owned();
-                    places = self.down(&places, &name)?;
+                    places = self.down(&places, |child| child.name() == name)?;
+                }
+                // All that is on top would be everything.
+                Token::Symbol("*") if !places.contains(&None) => {
+                    self.at += 1;
+                    places = self.down(&places, |_| true)?;
                 }
                 Token::Name(_) | Token::Value | Token::Symbol(_) => return None,
             }
@@ -213,10 +218,10 @@ impl Reader<'_> {
         Some(())
     }
 
-    fn down(&mut self, places: &[Place], name: &str) -> Option<Vec<Place>> {
+    fn down(&mut self, places: &[Place], is_meant: impl Fn(&SchemaNode) -> bool) -> Option<Vec<Place>> {
         let mut found = Vec::new();
         for place in places {
-            for child in (self.children)(*place).into_iter().filter(|child| child.name() == name) {
+            for child in (self.children)(*place).into_iter().filter(&is_meant) {
                 self.sight.nodes.push(child);
                 self.sight.into_lists |= child.kind() == super::schema::NodeKind::List;
                 found.push(Some(child));
