@@ -343,7 +343,7 @@ def test_a_replaced_definition_waits_for_the_next_start(box, session, tmp_path):
     pid = wait_state(session, "upgraded", "Running")["pid"]
     define(box, "upgraded", **sleeper(tmp_path, "upgraded"), version="2")
     boxes.wait_for("the change", lambda: states(session)["upgraded"]["definition-pending"] == "true")
-    assert states(session)["upgraded"]["pid"] == pid
+    assert (states(session)["upgraded"]["pid"], states(session)["upgraded"]["pending-version"]) == (pid, "2")
     rpc(box, session, "process-restart", names("upgraded"))
     wait_state(session, "upgraded", "ConfigurationMismatch")
     set_version(box, session, "upgraded", "2")

@@ -165,6 +165,9 @@ def test_declared_files_are_replaced_read_and_deleted_and_no_others(box, session
     )
     assert "not within valid range" in fault(replace, HOST, str(config), 0o7777, content)[1]
     assert box.http("GET", str(log)) == (200, b"started\n")
+    large = b"a line of a long log\n" * 300000
+    log.write_bytes(large)
+    assert box.http("GET", str(log)) == (200, large)
     assert box.http("GET", "/etc/passwd")[0] == 404
     assert box.http("GET", str(config) + "/../app.log")[0] in (400, 404)
     assert box.http("DELETE", str(log))[0] == 403

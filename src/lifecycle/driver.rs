@@ -22,7 +22,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::MissedTickBehavior;
 use tracing::{error, info};
 
-pub use self::files::FileCall;
+pub use self::files::{FILE_BYTES_MAX, FileCall, Part};
 use self::trials::Tried;
 use self::watching::{MountChanges, Sign, Watcher};
 use super::alarm::AlarmId;

@@ -22,6 +22,8 @@ struct World {
     clock: Clock,
     /// Processes whose configuration test fails.
     bad: Vec<&'static str>,
+    /// Nothing comes of what it is told.
+    is_deaf: bool,
     told: Vec<String>,
     /// What the keeper was to end.
     ended: Vec<String>,
@@ -61,6 +63,7 @@ impl World {
             manager,
             clock: some_clock(),
             bad: Vec::new(),
+            is_deaf: false,
             told: Vec::new(),
             ended: Vec::new(),
             records: Vec::new(),
@@ -92,6 +95,7 @@ impl World {
 
     fn obey(&mut self, action: Action, todo: &mut VecDeque<Input>) {
         match action {
+            Action::Run { .. } if self.is_deaf => {}
             Action::Run { name, job: Job::Main, .. } => {
                 self.next_pid += 1;
                 todo.push_back(Input::Seen { name, job: Job::Main, seen: Seen::Running { pid: self.next_pid } });
@@ -251,6 +255,22 @@ fn a_folder_that_cannot_be_listed_is_a_problem_and_changes_nothing() {
     assert_eq!(world.state("app"), StateName::Running);
     world.give(Input::Folder(Ok(())));
     assert!(world.manager.problems().is_empty());
+}
+
+#[test]
+fn every_wait_says_how_long_it_may_last() {
+    let mut world = World::with(&[("app", "")]);
+    world.is_deaf = true;
+    world.start(&["app"]);
+    assert_eq!(world.why("app"), "its configuration is being tested; in 60 s the test is killed");
+    world.give(Input::Seen { name: name("app"), job: Job::Test, seen: ended(true) });
+    assert_eq!(world.why("app"), "it is being started; in 60 s that has failed");
+    world.give(Input::Seen { name: name("app"), job: Job::Main, seen: Seen::Running { pid: 5 } });
+    world.call(Verb::Stop, &["app"]);
+    assert_eq!(world.why("app"), "the stop command and the process are yet to end; in 120 s SIGTERM follows");
+    world.clock.now += Duration::from_secs(120);
+    world.give(Input::Tick);
+    assert_eq!(world.why("app"), "the process is yet to end; in 10 s what is left is killed");
 }
 
 #[test]

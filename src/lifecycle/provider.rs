@@ -11,7 +11,7 @@ use tokio::sync::{Notify, mpsc, oneshot};
 
 use super::access::Declared;
 use super::definition::{Definition, ProcessName, VERSION_BYTES_MAX, full_path, text};
-use super::driver::{FileCall, Message};
+use super::driver::{FILE_BYTES_MAX, FileCall, Message, Part};
 use super::graph::{self, Needs};
 use super::manager::Verb;
 use super::tree::{self, CONFIGURED, Configured, STATE};
@@ -222,7 +222,7 @@ async fn carry_out(driver: &mpsc::Sender<Message>, call: Call) -> Result<Vec<Ele
             ask(driver, Message::Imdb { table, is_registered, reply }, answer).await?.map(done)
         }
         READ => {
-            let content = file(driver, &call, FileCall::Read { path: path(input)? }).await?;
+            let content = file(driver, &call, FileCall::Read { path: path(input)?, part: part(input) }).await?;
             Ok(vec![Element::leaf("content", BASE64.encode(content))])
         }
         REPLACE => {
@@ -269,6 +269,14 @@ fn name(input: &Element) -> Result<ProcessName, Refusal> {
 
 fn path(input: &Element) -> Result<PathBuf, Refusal> {
     full_path("path", leaf(input, "path")?).map_err(invalid)
+}
+
+/// The part of a file that is asked for, if it is not the whole.
+fn part(input: &Element) -> Option<Part> {
+    let number = |leaf: &str| input.text_of(leaf).and_then(|text| text.parse().ok());
+    let (offset, length) = (number("offset"), number("length"));
+    (offset.is_some() || length.is_some())
+        .then(|| Part { offset: offset.unwrap_or(0), length: length.unwrap_or(FILE_BYTES_MAX as u64) })
 }
 
 /// Whoever writes a file says who may use it; a file that nobody may run or read on purpose is a mistake.

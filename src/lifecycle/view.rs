@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::drawing;
 use super::machine::StateName;
-use super::manager::{Change, Clock, Line, Manager, Process};
+use super::manager::{Change, Clock, Line, Manager, Pending, Process};
 use super::tree::{self, MODULE};
 use crate::northbound::filter::{Content, Selection};
 use crate::northbound::wanted::Wanted;
@@ -75,6 +75,9 @@ fn entry(manager: &Manager, process: &Process, clock: Clock, wanted: &Wanted<'_>
     children.extend(Element::leaf_if("config-version", manager.version(&process.definition.name)));
     children.push(Element::leaf("source", &process.source));
     children.push(Element::leaf("definition-pending", process.pending.is_some()));
+    if let Some(Pending::Replaced { definition, .. }) = &process.pending {
+        children.push(Element::leaf("pending-version", &definition.version));
+    }
     if state == StateName::ResourceRequired && wanted.has("missing") {
         let mut seen = BTreeSet::new();
         let missing = manager.missing(process, clock).into_iter().filter(|it| seen.insert(it.what.clone()));

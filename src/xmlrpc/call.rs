@@ -15,6 +15,8 @@ use crate::yang::xml;
 
 const NAMESPACE: &str = "urn:procyon:process";
 const ALARMS: &str = "urn:procyon:alarms";
+/// What is read of a file at once; less says that it was the end.
+pub const PART_BYTES: usize = 1024 * 1024;
 /// The least permissions of a replaced file are above this.
 const PERMISSIONS_BELOW: i32 = 0o100;
 const PERMISSIONS_MAX: i32 = 0o777;
@@ -278,8 +280,10 @@ pub fn content(output: &Bytes) -> Option<Vec<u8>> {
     BASE64.decode(leaf.text.trim()).ok()
 }
 
-pub fn read_file(path: &str) -> Request {
-    rpc("file-read", &[("path", path)])
+/// Of a file, as much as is read at once.
+pub fn read_file(path: &str, offset: usize) -> Request {
+    let (offset, length) = (offset.to_string(), PART_BYTES.to_string());
+    rpc("file-read", &[("path", path), ("offset", &offset), ("length", &length)])
 }
 
 pub fn delete_file(path: &str) -> Request {

@@ -1,7 +1,7 @@
 //! Declared files, read, replaced and deleted for management. No link is followed on the way: what was allowed by name
 //! is what is touched.
 
-use std::io::{Read as _, Write as _};
+use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
 use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,13 +16,30 @@ use crate::northbound::{Kind, Refusal};
 use crate::sys::beneath::Root;
 
 /// What is read or replaced at once.
-pub(super) const FILE_BYTES_MAX: usize = 4 * 1024 * 1024;
+pub const FILE_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 #[derive(Debug)]
 pub enum FileCall {
-    Read { path: PathBuf },
-    Replace { path: PathBuf, mode: u32, content: Vec<u8> },
-    Delete { path: PathBuf },
+    /// All of it, or a part.
+    Read {
+        path: PathBuf,
+        part: Option<Part>,
+    },
+    Replace {
+        path: PathBuf,
+        mode: u32,
+        content: Vec<u8>,
+    },
+    Delete {
+        path: PathBuf,
+    },
+}
+
+/// So many bytes at most, from there on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Part {
+    pub offset: u64,
+    pub length: u64,
 }
 
 /// What the definitions allow for this call.
@@ -34,7 +51,7 @@ pub struct Allowed {
 impl FileCall {
     pub fn path(&self) -> &Path {
         match self {
-            Self::Read { path } | Self::Replace { path, .. } | Self::Delete { path } => path,
+            Self::Read { path, .. } | Self::Replace { path, .. } | Self::Delete { path } => path,
         }
     }
 
@@ -66,7 +83,7 @@ impl FileCall {
         let root = Root::open(Path::new("/")).map_err(|error| refused(&path, error))?;
         let below = path.strip_prefix("/").unwrap_or(&path).to_owned();
         match self {
-            Self::Read { .. } => read(&root, &below, &path),
+            Self::Read { part, .. } => read(&root, &below, &path, part),
             Self::Replace { mode, content, .. } => {
                 if content.len() > FILE_BYTES_MAX {
                     return Err(too_large(&path));
@@ -81,13 +98,17 @@ impl FileCall {
     }
 }
 
-fn read(root: &Root, below: &Path, path: &Path) -> Result<Vec<u8>, Refusal> {
-    let file = root.open_file(below, OFlag::O_RDONLY, Mode::empty()).map_err(|error| refused(path, error))?;
+fn read(root: &Root, below: &Path, path: &Path, part: Option<Part>) -> Result<Vec<u8>, Refusal> {
+    let mut file = root.open_file(below, OFlag::O_RDONLY, Mode::empty()).map_err(|error| refused(path, error))?;
+    let failed = |error| Refusal::new(Kind::OperationFailed, format!("`{}`: {error}", path.display()));
+    let Part { offset, length } = part.unwrap_or(Part { offset: 0, length: FILE_BYTES_MAX as u64 + 1 });
+    file.seek(SeekFrom::Start(offset)).map_err(failed)?;
     let mut bytes = Vec::new();
-    file.take(FILE_BYTES_MAX as u64 + 1)
-        .read_to_end(&mut bytes)
-        .map_err(|error| Refusal::new(Kind::OperationFailed, format!("`{}`: {error}", path.display())))?;
-    if bytes.len() > FILE_BYTES_MAX { Err(too_large(path)) } else { Ok(bytes) }
+    file.take(length).read_to_end(&mut bytes).map_err(failed)?;
+    if bytes.len() <= FILE_BYTES_MAX {
+        return Ok(bytes);
+    }
+    Err(too_large(path).mend("read it in parts, by offset and length"))
 }
 
 /// Tells the files apart that are written at the same time.
@@ -177,6 +198,10 @@ mod tests {
         declared
     }
 
+    fn whole(path: PathBuf) -> FileCall {
+        FileCall::Read { path, part: None }
+    }
+
     fn call(declared: &Declared, call: FileCall) -> Result<Vec<u8>, Refusal> {
         call.allowed(declared).and_then(|allowed| call.carry_out(allowed))
     }
@@ -188,13 +213,30 @@ mod tests {
         let replace = |text: &str| FileCall::Replace { path: path.clone(), mode: 0o640, content: text.into() };
         call(&declared, replace("one")).unwrap();
         call(&declared, replace("two")).unwrap();
-        assert_eq!(call(&declared, FileCall::Read { path: path.clone() }).unwrap(), b"two");
+        assert_eq!(call(&declared, whole(path.clone())).unwrap(), b"two");
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o7777, 0o640);
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "nothing is left beside it");
         call(&declared, FileCall::Delete { path: path.clone() }).unwrap();
         call(&declared, FileCall::Delete { path: path.clone() }).unwrap();
-        let gone = call(&declared, FileCall::Read { path }).unwrap_err();
+        let gone = call(&declared, whole(path)).unwrap_err();
         assert_eq!(gone.kind, Kind::DataMissing);
+    }
+
+    #[test]
+    fn what_is_too_large_is_read_in_parts() {
+        let folder = tempfile::tempdir().unwrap();
+        let (declared, path) = (declared(folder.path()), folder.path().join("shown"));
+        let content: Vec<u8> = (0..=FILE_BYTES_MAX).map(|at| (at / 4096 % 251) as u8).collect();
+        fs::write(&path, &content).unwrap();
+        let refused = call(&declared, whole(path.clone())).unwrap_err();
+        assert!(refused.to_string().contains("read it in parts"), "{refused}");
+        let part = |offset, length| {
+            let part = Some(Part { offset, length });
+            call(&declared, FileCall::Read { path: path.clone(), part }).unwrap()
+        };
+        assert_eq!(part(4000, 200), content[4000..4200]);
+        assert_eq!(part(FILE_BYTES_MAX as u64, 200).len(), 1);
+        assert!(part(u64::from(u32::MAX), 200).is_empty(), "there is nothing behind its end");
     }
 
     #[test]
@@ -203,12 +245,12 @@ mod tests {
         let declared = declared(folder.path());
         let at = |name: &str| folder.path().join(name);
         fs::write(at("shown"), "x").unwrap();
-        assert_eq!(call(&declared, FileCall::Read { path: at("shown") }).unwrap(), b"x");
+        assert_eq!(call(&declared, whole(at("shown"))).unwrap(), b"x");
         for denied in [
             FileCall::Delete { path: at("shown") },
             FileCall::Replace { path: at("shown"), mode: 0o644, content: vec![] },
-            FileCall::Read { path: at("other") },
-            FileCall::Read { path: "/etc/passwd".into() },
+            whole(at("other")),
+            whole("/etc/passwd".into()),
         ] {
             assert_eq!(call(&declared, denied).unwrap_err().kind, Kind::AccessDenied);
         }
@@ -224,7 +266,7 @@ mod tests {
         symlink("real", at("link")).unwrap();
         symlink("real/target", at("free")).unwrap();
         for path in [at("link/target"), at("free")] {
-            assert_eq!(call(&declared, FileCall::Read { path }).unwrap_err().kind, Kind::AccessDenied);
+            assert_eq!(call(&declared, whole(path)).unwrap_err().kind, Kind::AccessDenied);
         }
         let through = FileCall::Replace { path: at("link/target"), mode: 0o644, content: b"other".to_vec() };
         assert_eq!(call(&declared, through).unwrap_err().kind, Kind::AccessDenied);
@@ -246,7 +288,7 @@ mod tests {
                 scope.spawn(move || {
                     for _ in 0..8 {
                         call(declared, replace(written(writer))).unwrap();
-                        let found = call(declared, FileCall::Read { path: path.clone() }).unwrap();
+                        let found = call(declared, whole(path.clone())).unwrap();
                         assert!((0..4).any(|any| found == written(any)), "never a part of one");
                     }
                 });

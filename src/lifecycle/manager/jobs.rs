@@ -104,7 +104,10 @@ impl Manager {
             self.held = Some(holdings);
             return self.begin_if_possible(clock, actions);
         }
-        self.orphans.retain(|key, seen| holdings.get(key).map(|now| seen.clone_from(now)).is_some());
+        self.orphans.retain(|key, _| holdings.contains_key(key));
+        for (key, seen) in &mut self.orphans {
+            seen.clone_from(&holdings[key]);
+        }
         // A keeper that came back, or events that were lost: what should be there and is not has ended unseen.
         for name in self.processes.keys().cloned().collect::<Vec<_>>() {
             for job in [Job::Test, Job::Main, Job::Stop] {
