@@ -24,8 +24,8 @@ pub fn keep_little() {
     }
 }
 
-/// Lets go of the pages of the program's code: of those that only the start needed for good, the others come back from the
-/// file, which the system has in memory, at their next use. Where it cannot be said, they stay.
+/// Lets go of the pages of the program's file, code and constants: of those that only the start needed for good, the others
+/// come back from the file, which the system has in memory, at their next use.
 pub fn forget_code_of_start() -> io::Result<()> {
     let program = std::env::current_exe()?;
     for range in code_of(&program, &fs::read_to_string("/proc/self/smaps")?) {
@@ -40,7 +40,7 @@ pub fn forget_code_of_start() -> io::Result<()> {
     Ok(())
 }
 
-/// Where `program` is mapped to be run, as the file has it.
+/// Where `program` is mapped to be run or read, as the file has it.
 fn code_of(program: &Path, smaps: &str) -> Vec<Range<usize>> {
     let mut found = Vec::new();
     let mut candidate = None;
@@ -54,9 +54,9 @@ fn code_of(program: &Path, smaps: &str) -> Vec<Range<usize>> {
     found
 }
 
-/// The range of a line `START-END r-xp OFFSET DEVICE INODE PATH`.
+/// The range of a line `START-END r-xp OFFSET DEVICE INODE PATH`, if nobody may write there.
 fn mapping_of(program: &Path, line: &str) -> Option<Range<usize>> {
-    let (range, rest) = line.split_once(" r-xp ")?;
+    let (range, rest) = line.split_once(" r-xp ").or_else(|| line.split_once(" r--p "))?;
     let path = rest.split_ascii_whitespace().skip(3).collect::<Vec<_>>().join(" ");
     let (start, end) = range.split_once('-')?;
     let number = |text| usize::from_str_radix(text, 16).ok();
@@ -75,7 +75,7 @@ mod tests {
             5000-6000 r-xp 00004000 fe:00 7 /bin/agent\nRss: 4 kB\nAnonymous: 4 kB\n\
             6000-7000 rw-p 00005000 fe:00 7 /bin/agent\nAnonymous: 4 kB\n\
             7000-9000 r-xp 00000000 fe:00 9 /lib/libc.so.6\nAnonymous: 0 kB\n";
-        assert_eq!(code_of(Path::new("/bin/agent"), smaps), [0x2000..0x5000]);
+        assert_eq!(code_of(Path::new("/bin/agent"), smaps), [0x1000..0x2000, 0x2000..0x5000]);
     }
 
     #[test]
