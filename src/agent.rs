@@ -13,6 +13,7 @@ mod clock;
 mod conserver;
 mod console;
 mod consoles;
+mod credentials;
 mod doors;
 mod event_log;
 mod events;
@@ -223,7 +224,14 @@ async fn run(options: Options) -> anyhow::Result<()> {
 
     let accounts = SharedAccounts::new(ssh::Accounts::default());
     let (transports, transport_driver) = transport::driver::new(layout.keys());
-    let (console_provider, conserver_wanted) = consoles::ConsoleProvider::new(keeper_pid.clone());
+    let mut deposits = match &mut deposit {
+        Some(client) => client.fetch().context("the custodian does not answer")?,
+        None => Vec::new(),
+    };
+    let depositor = deposit.as_ref().map(DepositClient::depositor).transpose()?;
+    let conserver_ports = consoles::Ports::new(depositor, &mut deposits);
+    let (console_provider, conserver_wanted) =
+        consoles::ConsoleProvider::new(keeper_pid.clone(), conserver_ports.clone(), layout.keys());
     let providers: Vec<Box<dyn Provider>> = vec![
         Box::new(console_provider),
         Box::new(transports),
@@ -349,7 +357,7 @@ async fn run(options: Options) -> anyhow::Result<()> {
             .map_or_else(|_| "localhost".into(), |name| name.to_string_lossy().into_owned()),
         checking: Arc::default(),
     };
-    vitals.spawn("conserver's listener", conserver::serve(desk, conserver_wanted, stop.clone()));
+    vitals.spawn("conserver's listener", conserver::serve(desk, conserver_wanted, conserver_ports, stop.clone()));
     let services = Arc::new(services::Services {
         consoles,
         northbound: northbound.clone(),
@@ -361,10 +369,6 @@ async fn run(options: Options) -> anyhow::Result<()> {
     if let Some(listening) = xmlrpc::open(&layout, &settings.xmlrpc, northbound.clone()).await? {
         vitals.spawn("XML-RPC", crate::xmlrpc::driver::serve(listening, stop.clone()));
     }
-    let mut deposits = match &mut deposit {
-        Some(client) => client.fetch().context("the custodian does not answer")?,
-        None => Vec::new(),
-    };
     let mut addresses = Vec::new();
     for address in listen_ssh {
         let listener = deposit::adopt_or_bind_tcp(&mut deposits, &mut deposit, address)
