@@ -19,6 +19,7 @@ mod event_log;
 mod events;
 mod exec_shelf;
 mod fleet;
+mod hosts;
 mod library;
 mod lifecycle;
 mod lines;
@@ -28,9 +29,11 @@ mod logs;
 mod monitoring;
 mod news;
 mod outside;
+mod python;
 mod recovery;
 mod secrets;
 mod services;
+mod sftp_client;
 mod shell_socket;
 mod shells;
 mod updates;
@@ -254,6 +257,7 @@ async fn run(options: Options) -> anyhow::Result<()> {
         Box::new(appmgr::provider::AppManager::new(app_messages, commits, updates::before_apps(updates))),
         Box::new(containers.provider),
         Box::new(logbook),
+        Box::new(python::PythonProvider::new(&settings.python)),
         Box::new(event_manager),
         Box::new(validation),
         Box::new(lifecycle.provider),
@@ -327,6 +331,7 @@ async fn run(options: Options) -> anyhow::Result<()> {
         consoles: consoles.clone(),
         linux: linux::Linux { harddisk: layout.harddisk(), stage: layout.run().join("linux"), node: node.clone() },
         urls: Arc::new(urls::Urls::new(&layout, &settings)),
+        hosts: Arc::new(hosts::Hosts::new(&layout, &settings)),
     };
     let common = shells::Common {
         lender,

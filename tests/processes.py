@@ -1,6 +1,7 @@
 """Process definitions as an installer puts them, and what becomes of them, seen by NETCONF."""
 
 import os
+import signal
 from xml.sax.saxutils import escape
 
 from lxml import etree
@@ -53,6 +54,31 @@ def sleeper(tmp_path, name):
     path.chmod(0o755)
     stop = ("/bin/sh", "-c", "kill $(cat {}/{}.own)".format(tmp_path, name))
     return {"start": (str(path),), "stop": stop}
+
+
+def configured(name, start, stop, configtest=("/bin/true",), inside=""):
+    """The same as an entry of the configuration."""
+
+    def words(argv):
+        program, *parameters = argv
+        return "<execute>{}</execute>{}".format(
+            program,
+            "".join(
+                "<parameter><index>{}</index><value>{}</value></parameter>".format(at, escape(text))
+                for at, text in enumerate(parameters)
+            ),
+        )
+
+    return (
+        "<process><name>{}</name><version>1</version><commands><configtest>{}</configtest><start>{}</start>"
+        "<stop>{}</stop></commands>{}</process>"
+    ).format(name, words(configtest), words(start), words(stop), inside)
+
+
+def config(inside):
+    return '<config xmlns="{0}" xmlns:nc="{0}"><processes xmlns="{1}">{2}</processes></config>'.format(
+        boxes.NETCONF, PROCESS, inside
+    )
 
 
 def rpc(box, session, name, content=""):
@@ -114,3 +140,13 @@ def start(box, session, *processes):
         boxes.wait_for("definition of " + name, lambda name=name: name in states(session))
         set_version(box, session, name)
     rpc(box, session, "process-start", names(*processes))
+
+
+def kill_agent(box, meanwhile=lambda: None):
+    """The agent dies, and `meanwhile` happens before another one serves."""
+    custodian, known = boxes.parent(box.ready.pid), len(box.readies)
+    os.kill(custodian, signal.SIGSTOP)
+    os.kill(box.ready.pid, signal.SIGKILL)
+    meanwhile()
+    os.kill(custodian, signal.SIGCONT)
+    box.wait_ready(known)

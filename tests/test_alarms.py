@@ -132,6 +132,102 @@ def test_what_lies_on_a_shelf_is_told_to_nobody(box, session, tmp_path):
     assert action(box, session, compress).findtext("{*}compressed-alarms") == "2"
 
 
+def purge(box, session, where, inside):
+    request = "<{0}><purge-{1}>{2}</purge-{1}></{0}>".format(where, "shelved-alarms" if "shelved" in where else "alarms", inside)
+    return int(action(box, session, request).findtext("{*}purged-alarms"))
+
+
+def test_other_programs_raise_and_clear_alarms_of_their_own(box, session):
+    def report(verb, name, more=""):
+        inside = "<resource>rack 3</resource><name>{}</name>{}".format(name, more)
+        return box.call(session, '<{0}-alarm xmlns="urn:procyon:alarms">{1}</{0}-alarm>'.format(verb, inside))
+
+    def types():
+        data = session.get(filter=("subtree", '<alarms xmlns="{}"><alarm-inventory/></alarms>'.format(ALARMS))).data
+        return [leaf.text for leaf in data.iterfind(".//{*}alarm-type/{*}alarm-type-qualifier") if leaf.text]
+
+    with box.connect() as listener:
+        listener.create_subscription()
+        report("raise", "FAN", "<severity>major</severity><text>fan 2 stands still</text>")
+        assert next_of(listener, "alarm-inventory-changed") is not None
+        told = next_of(listener, "alarm-notification")
+    assert (told.findtext("{*}resource"), told.findtext("{*}alarm-type-qualifier")) == ("rack 3", "FAN")
+    key = "rack 3", "REPORTED"
+    assert (alarms(session)[key]["perceived-severity"], types()) == ("major", ["FAN"])
+    with pytest.raises(RPCError) as refused:
+        report("clear", "DOOR")
+    assert "no alarm `DOOR` of `rack 3` is raised" in str(refused.value)
+    report("clear", "FAN")
+    assert alarms(session)[key]["is-cleared"] == "true"
+    assert purge(box, session, "alarm-list", "<alarm-clearance-status>cleared</alarm-clearance-status>") >= 1
+    assert types() == []
+
+
+def test_shelved_alarms_are_compressed_and_purged_apart(box, session, tmp_path):
+    box.configure(session, control("<alarm-shelving><shelf><name>all</name><resource>process aside.*</resource></shelf></alarm-shelving>"))
+    keys = [untested(box, session, tmp_path, name) for name in ("aside", "aside-2")]
+    for key in keys:
+        raised(session, key, "shelved-alarms")
+    stop(box, session, "aside")
+    boxes.wait_for("its end", lambda: alarms(session, "shelved-alarms")[keys[0]]["is-cleared"] == "true")
+    compress = "<shelved-alarms><compress-shelved-alarms><resource>process aside</resource></compress-shelved-alarms></shelved-alarms>"
+    assert action(box, session, compress).findtext("{*}compressed-alarms") == "1"
+    cleared_ones = "<alarm-clearance-status>cleared</alarm-clearance-status>"
+    severe = "<alarm-clearance-status>any</alarm-clearance-status><severity><{0}>critical</{0}></severity>"
+    aged = "<alarm-clearance-status>any</alarm-clearance-status><older-than><hours>1</hours></older-than>"
+    assert purge(box, session, "shelved-alarms", severe.format("below")) == 0
+    assert purge(box, session, "shelved-alarms", aged) == 0
+    assert purge(box, session, "shelved-alarms", cleared_ones) == 1
+    assert keys[0] not in alarms(session, "shelved-alarms") and keys[1] in alarms(session, "shelved-alarms")
+    assert purge(box, session, "shelved-alarms", severe.format("is")) == 1
+    box.configure(session, control('<alarm-shelving xmlns:nc="{}" nc:operation="delete"/>'.format(boxes.NETCONF)))
+    stop(box, session, "aside-2")
+
+
+def test_an_alarm_has_the_severity_that_a_profile_gives_it(box, session, tmp_path):
+    key = untested(box, session, tmp_path, "profiled")
+    raised(session, key)
+    profile = (
+        '<config xmlns="{}"><alarms xmlns="{}"><alarm-profile xmlns:p="urn:procyon:alarms" xmlns:nc="{}"{{}}>'
+        "<alarm-type-id>p:PROCESS_CONFIGTEST_FAILED</alarm-type-id><alarm-type-qualifier-match>.*</alarm-type-qualifier-match>"
+        "<resource>{{}}</resource>{{}}</alarm-profile></alarms></config>"
+    ).format(boxes.NETCONF, ALARMS, boxes.NETCONF)
+    levels = "<description>known</description><alarm-severity-assignment-profile>{}</alarm-severity-assignment-profile>"
+    minor = levels.format("<severity-level>minor</severity-level>")
+    with pytest.raises(RPCError) as refused:
+        both = levels.format("<severity-level>minor</severity-level><severity-level>major</severity-level>")
+        box.configure(session, profile.format("", "process profiled", both))
+    assert "one severity" in str(refused.value)
+    with box.connect() as listener:
+        listener.create_subscription(filter=("subtree", '<alarm-notification xmlns="{}"/>'.format(ALARMS)))
+        box.configure(session, profile.format("", "process profiled", minor))
+        told = next_of(listener, "alarm-notification")
+    assert (told.findtext("{*}resource"), told.findtext("{*}perceived-severity")) == (key[0], "minor")
+    assert alarms(session)[key]["perceived-severity"] == "minor"
+    box.configure(session, profile.format(' nc:operation="delete"', "process profiled", ""))
+    assert alarms(session)[key]["perceived-severity"] == "critical"
+    stop(box, session, "profiled")
+    cleared(session, key)
+
+
+def test_only_what_is_asked_for_is_told(box, session, tmp_path):
+    wanted = "<notify-status-changes>severity-level</notify-status-changes><notify-severity-level>{}</notify-severity-level>"
+    box.configure(session, control(wanted.format("major")))
+    with box.connect() as listener:
+        listener.create_subscription(filter=("subtree", '<alarm-notification xmlns="{}"/>'.format(ALARMS)))
+        # A mismatch is a warning only.
+        define(box, "mild", **sleeper(tmp_path, "mild"))
+        boxes.wait_for("the definition", lambda: state(session, "mild"))
+        rpc(box, session, "process-start", names("mild"))
+        raised(session, ("process mild", "PROCESS_CONFIG_MISMATCH"))
+        key = untested(box, session, tmp_path, "severe")
+        assert next_of(listener, "alarm-notification").findtext("{*}resource") == key[0]
+    nothing = '<notify-{0} xmlns:nc="{1}" nc:operation="delete"/>'
+    box.configure(session, control(nothing.format("severity-level", boxes.NETCONF) + nothing.format("status-changes", boxes.NETCONF)))
+    for name in ("mild", "severe"):
+        stop(box, session, name)
+
+
 def test_the_inventory_tells_what_alarms_there_can_be_and_the_summary_how_many_there_are(session):
     data = session.get(filter=("subtree", '<alarms xmlns="{}"/>'.format(ALARMS))).data
     types = [leaf.text.rpartition(":")[2] for leaf in data.iterfind(".//{*}alarm-inventory/{*}alarm-type/{*}alarm-type-id")]

@@ -438,7 +438,7 @@ def shell(box, *lines):
 def test_the_command_line_shows_what_scripts_amend(box, session, scripts, name):
     scripts.config(name, NAMING)
     would = shell(box, "configure", "hostname as-typed", "validate config-scripts", "show configuration", "abort")
-    assert "% Policy modifications would be made" in would and "/Cisco-IOS-XR-um-hostname-cfg:hostname/system-network-name" in would
+    assert "The scripts would modify" in would, would
     assert "hostname as-typed" in would and "as-amended" not in would, would
     applied = shell(
         box, "configure", "hostname as-typed", "validate config-scripts apply-policy-modifications", "show configuration", "abort"

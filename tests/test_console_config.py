@@ -10,6 +10,7 @@ import re
 import signal
 import socket
 import subprocess
+import tempfile
 import threading
 
 import pytest
@@ -500,3 +501,51 @@ def test_a_procserv_is_attached_by_its_socket_and_one_that_is_away_is_said_to_be
     finally:
         server.terminate()
         server.wait(20)
+
+
+CONSERVER_CF = """config * {{
+    primaryport {};
+}}
+
+default full {{ rw *; }}
+default * {{
+        timestamp "";
+        include full;
+        master localhost;
+}}
+
+#include /etc/conserver/procs.cf
+
+access * {{
+        trusted 127.0.0.1;
+        allowed 127.0.0.1;
+}}
+"""
+
+
+def test_what_moves_in_from_a_conserver_serves_its_clients(session, box, seats):
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o755)
+        port, control = free_port(), os.path.join(folder, "control")
+        files = {"conserver.cf": CONSERVER_CF.format(port), "procs.cf": "console test-ioc {{ type uds; uds {}; }}\n".format(control)}
+        for name, content in files.items():
+            with open(os.path.join(folder, name), "w") as handle:
+                handle.write(content)
+        done = box.command("import", *(os.path.join(folder, name) for name in files))
+        assert "#include /etc/conserver/procs.cf" in done.stderr
+        keeper = os.path.join(BINARIES, "procyon-keeper")
+        server = subprocess.Popen([keeper, "-f", "-q", "-n", "ioc", "-P", "unix:" + control, "/bin/cat"], stdin=subprocess.DEVNULL)
+        try:
+            wait_for("procServ's socket", lambda: os.path.exists(control))
+            commit(session, done.stdout)
+            until(session, "test-ioc", "running")
+            wait_for("the listener", lambda: "test-ioc" in client(port, "-l", box.admin, "-u"))
+            seat = seats(Seat(["console", "-E", "-M", "127.0.0.1", "-p", str(port), "-l", box.admin, "test-ioc"]))
+            seat.until("help]")
+            seat.type("meow\r")
+            seat.until("meow\r\nmeow")
+        finally:
+            server.terminate()
+            server.wait(20)
+            commit(session, '<nacm xmlns="urn:ietf:params:xml:ns:yang:ietf-netconf-acm"><rule-list xmlns:nc="{}" nc:operation="remove">'
+                   "<name>writers of test-ioc</name></rule-list></nacm>".format(NETCONF))

@@ -18,6 +18,8 @@ from processes import (
     DEFINITION,
     PROCESS,
     WAKE_SECONDS_MAX,
+    config,
+    configured,
     define,
     names,
     path_of,
@@ -341,7 +343,7 @@ def test_a_replaced_definition_waits_for_the_next_start(box, session, tmp_path):
     pid = wait_state(session, "upgraded", "Running")["pid"]
     define(box, "upgraded", **sleeper(tmp_path, "upgraded"), version="2")
     boxes.wait_for("the change", lambda: states(session)["upgraded"]["definition-pending"] == "true")
-    assert states(session)["upgraded"]["pid"] == pid
+    assert (states(session)["upgraded"]["pid"], states(session)["upgraded"]["pending-version"]) == (pid, "2")
     rpc(box, session, "process-restart", names("upgraded"))
     wait_state(session, "upgraded", "ConfigurationMismatch")
     set_version(box, session, "upgraded", "2")
@@ -352,32 +354,15 @@ def test_a_replaced_definition_waits_for_the_next_start(box, session, tmp_path):
 
 def test_a_configured_process_is_one_like_any_other(box, session, tmp_path):
     made = sleeper(tmp_path, "configured")
-
-    def commands(which):
-        program, *parameters = which
-        return "<execute>{}</execute>{}".format(
-            program,
-            "".join("<parameter><index>{}</index><value>{}</value></parameter>".format(*it) for it in enumerate(parameters)),
-        )
-
-    entry = (
-        "<process><name>configured</name><version>1</version><commands><configtest><execute>/bin/true</execute>"
-        "</configtest><start>{}</start><stop>{}</stop></commands>{{}}</process>"
-    ).format(commands(made["start"]), commands(made["stop"]))
-
-    def config(inside):
-        return '<config xmlns="{}"><processes xmlns="{}">{}</processes></config>'.format(boxes.NETCONF, PROCESS, inside)
-
     needs_itself = "<resource><index>1</index><process>configured</process></resource>"
     with pytest.raises(RPCError) as refused:
-        box.configure(session, config(entry.format(needs_itself)))
+        box.configure(session, config(configured("configured", **made, inside=needs_itself)))
     assert "needs itself" in str(refused.value)
-    box.configure(session, config(entry.format("")))
+    box.configure(session, config(configured("configured", **made)))
     start(box, session, "configured")
     running = wait_state(session, "configured", "Running")
     assert running["source"] == "configuration"
-    gone = '<process xmlns:nc="{}" nc:operation="delete"><name>configured</name></process>'.format(boxes.NETCONF)
-    box.configure(session, config(gone))
+    box.configure(session, config('<process nc:operation="delete"><name>configured</name></process>'))
     boxes.wait_for("it to be pending", lambda: states(session)["configured"]["definition-pending"] == "true")
     rpc(box, session, "process-stop", names("configured"))
     boxes.wait_for("it to be gone", lambda: "configured" not in states(session))

@@ -10,7 +10,8 @@ import xmlrpc.client
 import pytest
 
 from device import boxes
-from processes import define, sleeper, state, wait_state
+from processes import define, sleeper, start, state, wait_state
+from test_alarms import alarms
 from test_transports import Certificates, context, free_port
 
 HOST, OTHER = "config.example", "other.example"
@@ -80,8 +81,42 @@ def test_a_configuration_is_tested_alone(box, session, tmp_path):
     define(box, "tried", **sleeper(tmp_path, "tried"), configtest=("/bin/sh", "-c", "echo port 70000 is none; exit 1"))
     boxes.wait_for("the definition", lambda: state(session, "tried"))
     assert manager.runConfigtest(HOST, "tried") is True
-    assert manager.getConfigtestMessages(HOST, "tried") == ["port 70000 is none"]
+
+    def messages():
+        told = manager.getConfigtestMessages(HOST, "tried")
+        return told if any(line.startswith("return.code") for line in told) else None
+
+    assert boxes.wait_for("the end of it", messages) == ["stdout.msg-1: port 70000 is none", "return.code: 1"]
     assert state(session, "tried") == "Disabled", "nothing is started by it"
+
+
+def test_a_test_that_takes_long_is_not_waited_for_and_not_run_twice(box, session, tmp_path):
+    manager, gate = box.proxy().ProcMgmtRpc, tmp_path / "gate"
+    os.mkfifo(gate)
+    define(box, "slow", **sleeper(tmp_path, "slow"), configtest=("/bin/sh", "-c", "read line < {}; echo $line >&2".format(gate)))
+    boxes.wait_for("the definition", lambda: state(session, "slow"))
+    assert manager.runConfigtest(HOST, "slow") is True
+    assert manager.getConfigtestMessages(HOST, "slow") == []
+    assert manager.runConfigtest(HOST, "slow") is False
+    gate.write_text("well done\n")
+    told = boxes.wait_for("the end of it", lambda: manager.getConfigtestMessages(HOST, "slow"))
+    assert told == ["stderr.msg-1: well done", "return.code: 0"]
+
+
+def test_a_configuration_that_was_mended_elsewhere_is_looked_at_again(box, session, tmp_path):
+    manager, good = box.proxy().ProcMgmtRpc, tmp_path / "good"
+    define(box, "elsewhere", **sleeper(tmp_path, "elsewhere"), configtest=("/bin/ls", str(good)))
+    start(box, session, "elsewhere")
+    wait_state(session, "elsewhere", "ConfigurationTestFailed")
+    told = manager.getStatusMessages(HOST, "elsewhere")
+    assert len(told) == 1 and told[0].startswith("stderr.msg-1: ") and str(good) in told[0]
+    # No definition declares it, so nobody watches it.
+    good.write_text("")
+    assert manager.resync(HOST, ["elsewhere", "nobody"], False) == {"elsewhere": True, "nobody": False}
+    wait_state(session, "elsewhere", "Running")
+    assert manager.getStatusMessages(HOST, "elsewhere") == []
+    assert manager.stop(HOST, ["elsewhere"], False) == {"elsewhere": True}
+    wait_state(session, "elsewhere", "Disabled")
 
 
 def test_faults_are_those_that_clients_know(box, session, tmp_path):
@@ -103,6 +138,16 @@ def test_faults_are_those_that_clients_know(box, session, tmp_path):
     assert fault(box.proxy(None).ProcMgmtRpc.getStateAll, HOST) == (-4, "TLS Peer Authentication Failure")
 
 
+def test_an_alarm_of_the_client_is_one_of_the_device(box, session):
+    raise_alarm = box.proxy().Alarm.raiseAlarm
+    assert raise_alarm(HOST, "LOGIN_FAILED", ["ann", "3 times"]) is True
+    alarm = alarms(session)["host " + HOST, "REPORTED"]
+    assert (alarm["alarm-type-qualifier"], alarm["alarm-text"], alarm["is-cleared"]) == ("LOGIN_FAILED", "ann 3 times", "false")
+    missing = "Alarm.raiseAlarm 'AlarmParams' parameter is missing or invalid type"
+    assert fault(raise_alarm, HOST, "LOGIN_FAILED", "ann") == (301, missing)
+    assert fault(raise_alarm, HOST, "LOGIN_FAILED", [], "more") == (301, "Alarm.raiseAlarm has incorrect number of parameters")
+
+
 def test_declared_files_are_replaced_read_and_deleted_and_no_others(box, session, tmp_path):
     config, log = tmp_path / "app.conf", tmp_path / "app.log"
     log.write_text("started\n")
@@ -120,6 +165,9 @@ def test_declared_files_are_replaced_read_and_deleted_and_no_others(box, session
     )
     assert "not within valid range" in fault(replace, HOST, str(config), 0o7777, content)[1]
     assert box.http("GET", str(log)) == (200, b"started\n")
+    large = b"a line of a long log\n" * 300000
+    log.write_bytes(large)
+    assert box.http("GET", str(log)) == (200, large)
     assert box.http("GET", "/etc/passwd")[0] == 404
     assert box.http("GET", str(config) + "/../app.log")[0] in (400, 404)
     assert box.http("DELETE", str(log))[0] == 403

@@ -52,7 +52,7 @@ impl Bell {
             Ok(text) => (true, text),
             Err(over) => (false, over.to_owned()),
         };
-        self.ring(Report { key: Key { resource, alarm_type }, is_raised, text }).await;
+        self.ring(Report { key: Key::new(resource, alarm_type), is_raised, text, severity: None }).await;
     }
 
     /// The custodian is gone, or is there.

@@ -85,8 +85,8 @@ pub(super) async fn hear(mut heard: mpsc::Receiver<Heard>, northbound: Handle, s
 }
 
 fn report(change: AlarmChange) -> Report {
-    let key = Key { resource: format!("process {}", change.process), alarm_type: alarm_type(change.alarm) };
-    Report { key, is_raised: change.is_raised, text: change.text }
+    let key = Key::new(format!("process {}", change.process), alarm_type(change.alarm));
+    Report { key, is_raised: change.is_raised, text: change.text, severity: None }
 }
 
 fn alarm_type(alarm: AlarmId) -> AlarmType {

@@ -1,18 +1,21 @@
 //! The list of alarms: one entry per resource and type, with the changes of each and what operators did about it. Values
 //! in, values out.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use super::profile::Profile;
 use super::record::Record;
 use super::shelf::Shelf;
 use super::types::{AlarmType, Severity};
 
 /// Alarms that are kept; the one that has been over for longest makes room.
 pub const ALARMS_MAX: usize = 10_000;
+/// Of those, alarms that other programs have reported.
+pub const REPORTED_MAX: usize = 1000;
 /// Changes of an alarm that are kept where the configuration says without end.
 pub const CHANGES_MAX: usize = 1000;
 /// Changes of all alarms together; beyond, each keeps its latest.
@@ -27,6 +30,15 @@ pub struct Key {
     /// What the alarm is about: `process web`.
     pub resource: String,
     pub alarm_type: AlarmType,
+    /// What another program calls it; empty with types of our own.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub qualifier: String,
+}
+
+impl Key {
+    pub fn new(resource: impl Into<String>, alarm_type: AlarmType) -> Self {
+        Self { resource: resource.into(), alarm_type, qualifier: String::new() }
+    }
 }
 
 /// Something is wrong, or is no more.
@@ -35,6 +47,8 @@ pub struct Report {
     pub key: Key,
     pub is_raised: bool,
     pub text: String,
+    /// As whoever reports it finds; else that of its type.
+    pub severity: Option<Severity>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -88,6 +102,9 @@ pub struct Alarm {
     pub last_raised: Timestamp,
     /// The last one it had: what changes are forgotten does not take it away.
     pub severity: Severity,
+    /// As reported, whatever a profile has made of it.
+    #[serde(default)]
+    pub reported: Option<Severity>,
     /// Latest first; the first is what is now.
     pub changes: VecDeque<Change>,
     /// Latest first.
@@ -140,17 +157,24 @@ pub struct Control {
     pub notify: Notify,
     /// In their order.
     pub shelves: Vec<Shelf>,
+    /// In their order.
+    pub profiles: Vec<Profile>,
 }
 
 impl Default for Control {
     fn default() -> Self {
-        Self { changes_max: 32, notify: Notify::All, shelves: Vec::new() }
+        Self { changes_max: 32, notify: Notify::All, shelves: Vec::new(), profiles: Vec::new() }
     }
 }
 
 impl Control {
     fn shelf_of(&self, key: &Key) -> Option<&str> {
         self.shelves.iter().find(|shelf| shelf.takes(key)).map(|shelf| shelf.name.as_str())
+    }
+
+    fn severity_of(&self, key: &Key, reported: Option<Severity>) -> Severity {
+        let assigned = self.profiles.iter().find(|profile| profile.fits(key)).map(|profile| profile.severity);
+        assigned.or(reported).unwrap_or(key.alarm_type.severity())
     }
 }
 
@@ -211,7 +235,7 @@ impl Alarms {
                     self.changes -= before.changes.len();
                 }
             }
-            Record::Changed { key, change, shelf } => self.put(key, change, shelf),
+            Record::Changed { key, change, shelf, reported } => self.put(key, change, shelf, reported),
             Record::Operated { key, operated, shelf } => {
                 if let Some(alarm) = self.alarms.get_mut(&key) {
                     alarm.shelf = shelf;
@@ -250,6 +274,21 @@ impl Alarms {
         raised.filter_map(|(key, alarm)| Some((key, alarm.changes.front()?)))
     }
 
+    /// What other programs call what they have reported.
+    pub fn qualifiers(&self) -> BTreeSet<&str> {
+        self.alarms
+            .keys()
+            .filter(|key| key.alarm_type == AlarmType::Reported)
+            .map(|key| key.qualifier.as_str())
+            .collect()
+    }
+
+    /// Whether a report of another program would be one entry too many.
+    pub fn has_no_room_for(&self, key: &Key) -> bool {
+        let reported = self.alarms.keys().filter(|key| key.alarm_type == AlarmType::Reported);
+        !self.alarms.contains_key(key) && reported.count() >= REPORTED_MAX
+    }
+
     pub fn last_changed(&self, side: Side) -> Option<Timestamp> {
         self.last_changed.get(&side).copied()
     }
@@ -258,8 +297,15 @@ impl Alarms {
         &self.control.shelves
     }
 
-    /// From now on; alarms go onto shelves and come back from them.
-    pub fn set_control(&mut self, control: Control, now: Timestamp) {
+    /// Every severity that an alarm of this type may have, from least to most.
+    pub fn severities_of(&self, alarm_type: AlarmType) -> BTreeSet<Severity> {
+        let assigned = self.control.profiles.iter().filter(|profile| profile.is_of(alarm_type));
+        assigned.map(|profile| profile.severity).chain([alarm_type.severity()]).collect()
+    }
+
+    /// From now on; alarms go onto shelves and come back from them, and those that are raised get the severity that is
+    /// assigned to them. The changes that are to be told.
+    pub fn set_control(&mut self, control: Control, now: Timestamp) -> Vec<(Key, Change)> {
         self.control = control;
         let changes_max = self.changes_max();
         for (key, alarm) in &mut self.alarms {
@@ -278,12 +324,24 @@ impl Alarms {
             self.news.push(Record::Operated { key: key.clone(), operated, shelf: alarm.shelf.clone() });
         }
         self.count();
+        self.assign(now)
+    }
+
+    fn assign(&mut self, now: Timestamp) -> Vec<(Key, Change)> {
+        let again = |(key, alarm): (&Key, &Alarm)| {
+            let text = alarm.changes.front()?.text.clone();
+            let report = Report { key: key.clone(), is_raised: true, text, severity: alarm.reported };
+            (!alarm.is_cleared()).then_some(report)
+        };
+        let reports: Vec<Report> = self.alarms.iter().filter_map(again).collect();
+        let told = reports.into_iter().filter_map(|report| Some((report.key.clone(), self.report(report, now)?)));
+        told.collect()
     }
 
     /// Takes a report in; the change that came of it, if it is to be told.
     pub fn report(&mut self, report: Report, at: Timestamp) -> Option<Change> {
-        let Report { key, is_raised, text } = report;
-        let severity = is_raised.then(|| key.alarm_type.severity());
+        let Report { key, is_raised, text, severity: reported } = report;
+        let severity = is_raised.then(|| self.control.severity_of(&key, reported));
         let text: String = text.chars().take(TEXT_CHARS_MAX).collect();
         let known = self.alarms.get(&key);
         let was_cleared = known.is_none_or(Alarm::is_cleared);
@@ -305,8 +363,8 @@ impl Alarms {
         if known.is_none() {
             self.make_room();
         }
-        self.put(key.clone(), change.clone(), shelf.clone());
-        self.news.push(Record::Changed { key, change: change.clone(), shelf: shelf.clone() });
+        self.put(key.clone(), change.clone(), shelf.clone(), reported);
+        self.news.push(Record::Changed { key, change: change.clone(), shelf: shelf.clone(), reported });
         let is_told = match self.control.notify {
             _ if shelf.is_some() => false,
             Notify::All => true,
@@ -316,15 +374,15 @@ impl Alarms {
         is_told.then_some(change)
     }
 
-    fn put(&mut self, key: Key, change: Change, shelf: Option<String>) {
+    fn put(&mut self, key: Key, change: Change, shelf: Option<String>, reported: Option<Severity>) {
         let at = change.at;
         let severity = change.severity.unwrap_or(key.alarm_type.severity());
         let alarm = self.alarms.entry(key).or_insert_with(|| {
             let operated = shelf.iter().map(|name| by_shelf(OperatorState::Shelved, name, at)).collect();
-            Alarm { created: at, last_raised: at, severity, changes: VecDeque::new(), operated, shelf }
+            Alarm { created: at, last_raised: at, severity, reported, changes: VecDeque::new(), operated, shelf }
         });
         if change.severity.is_some() {
-            alarm.severity = severity;
+            (alarm.severity, alarm.reported) = (severity, reported);
             if alarm.is_cleared() {
                 alarm.last_raised = at;
             }

@@ -11,6 +11,7 @@
 
 pub mod driver;
 pub mod list;
+pub mod profile;
 pub mod provider;
 pub mod record;
 pub mod shelf;

@@ -4,9 +4,13 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio::sync::mpsc;
+use tracing::warn;
 
 use super::driver::Kept;
-use super::list::{CHANGES_MAX, Control, Key, Notify, Operated, OperatorState, Report, Selection, SeverityRule, Side};
+use super::list::{
+    CHANGES_MAX, Control, Key, Notify, Operated, OperatorState, REPORTED_MAX, Report, Selection, SeverityRule, Side,
+};
+use super::profile::Profile;
 use super::shelf::{Rule, Shelf};
 use super::types::{AlarmType, Severity};
 use super::view::{self, MODULE};
@@ -21,6 +25,9 @@ const PURGE: &str = "/ietf-alarms:alarms/alarm-list/purge-alarms";
 const COMPRESS: &str = "/ietf-alarms:alarms/alarm-list/compress-alarms";
 const PURGE_SHELVED: &str = "/ietf-alarms:alarms/shelved-alarms/purge-shelved-alarms";
 const COMPRESS_SHELVED: &str = "/ietf-alarms:alarms/shelved-alarms/compress-shelved-alarms";
+const PROFILES: &str = "/ietf-alarms:alarms/alarm-profile";
+const RAISE: &str = "/procyon-alarms:raise-alarm";
+const CLEAR: &str = "/procyon-alarms:clear-alarm";
 const SHELVES: &str = "/ietf-alarms:alarms/control/alarm-shelving/shelf";
 
 /// Where alarms are reported. Cheap to clone.
@@ -40,6 +47,29 @@ impl Desk {
         let key = report.key.clone();
         let change = self.kept.with(|alarms| alarms.report(report, at))?;
         Some(view::notification(&key, &change))
+    }
+
+    /// The same for what another program has to report.
+    async fn take_in(&self, report: Report, at: Timestamp) -> Result<(), Refusal> {
+        let key = report.key.clone();
+        let (change, is_new) = self.kept.with(|alarms| {
+            if report.is_raised && alarms.has_no_room_for(&key) {
+                let text = format!("other programs have reported {REPORTED_MAX} alarms, which is the limit");
+                return Err(Refusal::new(Kind::ResourceDenied, text).mend("purge-alarms forgets those that are over"));
+            }
+            if !report.is_raised && !alarms.standing().any(|(standing, _)| *standing == key) {
+                let text = format!("no alarm `{}` of `{}` is raised", key.qualifier, key.resource);
+                return Err(Refusal::new(Kind::DataMissing, text));
+            }
+            let is_new = !alarms.qualifiers().contains(key.qualifier.as_str());
+            Ok((alarms.report(report, at), is_new))
+        })?;
+        let told = change.map(|change| view::notification(&key, &change));
+        for notification in is_new.then(view::inventory_changed).into_iter().chain(told) {
+            // When the agent is shutting down nobody listens any more.
+            let _ = self.told.send(notification).await;
+        }
+        Ok(())
     }
 
     /// What is wrong now, with its text: after a start of the agent, what was wrong at its end.
@@ -74,12 +104,12 @@ impl Provider for AlarmProvider {
 
     fn calls(&self) -> &'static [&'static str] {
         // A provider answers for a root once, so its calls stand for themselves.
-        &[OPERATE, PURGE, COMPRESS, PURGE_SHELVED, COMPRESS_SHELVED]
+        &[OPERATE, PURGE, COMPRESS, PURGE_SHELVED, COMPRESS_SHELVED, RAISE, CLEAR]
     }
 
     fn validate(&self, proposal: &Proposal<'_>) -> Result<(), Vec<Refusal>> {
         let root = proposal.config.subtree(ROOT);
-        let refused: Vec<Refusal> = root
+        let mut refused: Vec<Refusal> = root
             .iter()
             .flat_map(shelf_entries)
             .filter_map(|entry| {
@@ -92,6 +122,13 @@ impl Provider for AlarmProvider {
                 )
             })
             .collect();
+        let profiles = root.iter().flat_map(|root| root.children_named("alarm-profile"));
+        refused.extend(profiles.filter_map(|entry| {
+            let why = Profile::read(entry).err()?;
+            let (id, resource) = (entry.text_of("alarm-type-id"), entry.text_of("resource"));
+            let which = format!("{} of `{}`", id.unwrap_or_default(), resource.unwrap_or_default());
+            Some(Refusal::new(Kind::InvalidValue, format!("the profile for {which}: {why}")).at(PROFILES.to_owned()))
+        }));
         if refused.is_empty() { Ok(()) } else { Err(refused) }
     }
 
@@ -103,9 +140,13 @@ impl Provider for AlarmProvider {
 
     fn apply(&mut self, proposal: &Proposal<'_>) {
         let root = proposal.config.subtree(ROOT);
-        let control = root.as_ref().and_then(|root| root.child("control")).map(read_control);
+        let control = root.as_ref().map(read_control).unwrap_or_default();
         let now = (self.clock)();
-        self.desk.kept.with(|alarms| alarms.set_control(control.unwrap_or_default(), now));
+        for (key, change) in self.desk.kept.with(|alarms| alarms.set_control(control, now)) {
+            if self.desk.told.try_send(view::notification(&key, &change)).is_err() {
+                warn!(resource = %key.resource, "that an alarm has another severity is told to nobody: too much is told");
+            }
+        }
     }
 
     fn state(&self, _: &'static str, _: StateQuery) -> Later<Vec<Element>> {
@@ -124,6 +165,10 @@ impl Provider for AlarmProvider {
                     let _ = desk.told.send(view::operator_action(&key, &operated)).await;
                     Ok(Vec::new())
                 }
+                "raise-alarm" | "clear-alarm" => desk
+                    .take_in(reported(&call.input, call.input.name == "raise-alarm"), now)
+                    .await
+                    .map(|()| Vec::new()),
                 "purge-alarms" | "purge-shelved-alarms" => {
                     let is_shelved = call.input.name == "purge-shelved-alarms";
                     let selection = Selection { is_shelved, ..read_selection(&call.input) };
@@ -153,14 +198,21 @@ fn operate(desk: &Desk, call: &Call, now: Timestamp) -> Result<(Key, Operated), 
     Ok((key, operated))
 }
 
+/// What another program has found.
+fn reported(input: &Element, is_raised: bool) -> Report {
+    let text = |leaf: &str| input.text_of(leaf).unwrap_or_default().to_owned();
+    let key = Key { qualifier: text("name"), ..Key::new(text("resource"), AlarmType::Reported) };
+    Report { key, is_raised, text: text("text"), severity: input.text_of("severity").and_then(Severity::parse) }
+}
+
 /// The alarm that an action is invoked on.
 fn key_of(path: &str) -> Option<Key> {
     let steps = steps(path)?;
     let alarm = steps.iter().find(|step| step.name == "alarm")?;
     let values = key_values(alarm.predicates)?;
     let value = |name: &str| values.iter().find(|(key, _)| *key == name).map(|(_, value)| *value);
-    (value("alarm-type-qualifier")?.is_empty()).then_some(())?;
-    Some(Key { resource: value("resource")?.to_owned(), alarm_type: AlarmType::parse(value("alarm-type-id")?)? })
+    let alarm_type = AlarmType::parse(value("alarm-type-id")?)?;
+    Some(Key { qualifier: value("alarm-type-qualifier")?.to_owned(), ..Key::new(value("resource")?, alarm_type) })
 }
 
 /// What `compress-alarms` is about.
@@ -174,7 +226,7 @@ fn fitting(
     Ok(move |key: &Key| {
         resource.as_ref().is_none_or(|rule| rule.fits(&key.resource))
             && alarm_type.is_none_or(|identity| key.alarm_type.identity() == identity)
-            && qualifier.is_none_or(str::is_empty)
+            && qualifier.is_none_or(|qualifier| key.qualifier == qualifier)
     })
 }
 
@@ -183,8 +235,12 @@ fn shelf_entries(root: &Element) -> impl Iterator<Item = &Element> {
     shelving.into_iter().flat_map(|shelving| shelving.children_named("shelf"))
 }
 
-fn read_control(control: &Element) -> Control {
+fn read_control(root: &Element) -> Control {
     let default = Control::default();
+    let profiles = root.children_named("alarm-profile");
+    // What cannot be read has been refused.
+    let profiles = profiles.filter_map(|entry| Profile::read(entry).ok().flatten()).collect();
+    let Some(control) = root.child("control") else { return Control { profiles, ..default } };
     let changes_max = match control.text_of("max-alarm-status-changes") {
         Some("infinite") => CHANGES_MAX,
         Some(number) => number.parse().unwrap_or(default.changes_max),
@@ -200,7 +256,7 @@ fn read_control(control: &Element) -> Control {
     let entries = shelving.into_iter().flat_map(|shelving| shelving.children_named("shelf"));
     // What cannot be read has been refused.
     let shelves = entries.filter_map(|entry| Shelf::read(entry).ok()).collect();
-    Control { changes_max, notify, shelves }
+    Control { changes_max, notify, shelves, profiles }
 }
 
 fn read_selection(input: &Element) -> Selection {
@@ -240,7 +296,7 @@ mod tests {
     fn the_alarm_of_an_action_is_read_from_its_path() {
         let path = "/ietf-alarms:alarms/alarm-list/alarm[resource='process a/b'][alarm-type-id='procyon-alarms:\
                     PROCESS_FAILED'][alarm-type-qualifier='']/set-operator-state";
-        let key = Key { resource: "process a/b".to_owned(), alarm_type: AlarmType::ProcessFailed };
+        let key = Key::new("process a/b", AlarmType::ProcessFailed);
         assert_eq!(key_of(path), Some(key));
         assert_eq!(key_of("/ietf-alarms:alarms/alarm-list/purge-alarms"), None);
     }

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::list::{Alarm, Change, Key, Operated};
+use super::types::Severity;
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -17,6 +18,9 @@ pub enum Record {
         change: Change,
         /// Where it lies from the beginning, if it is new.
         shelf: Option<String>,
+        /// The severity that it was reported with.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reported: Option<Severity>,
     },
     Operated {
         key: Key,

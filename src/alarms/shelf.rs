@@ -9,8 +9,6 @@ use crate::yang::value::Element;
 
 /// What a compiled rule may take.
 const RULE_BYTES_MAX: usize = 1 << 20;
-/// Every alarm here has the empty qualifier.
-const QUALIFIER: &str = "";
 
 /// Compares resources as the type `resource-match` does: an expression that fits the whole name. What is a path or an
 /// object identifier fits none of ours, which are names.
@@ -70,8 +68,9 @@ impl Shelf {
     }
 
     pub fn takes(&self, key: &Key) -> bool {
-        let is_of_type =
-            |(alarm_type, qualifier): &(AlarmType, Rule)| *alarm_type == key.alarm_type && qualifier.fits(QUALIFIER);
+        let is_of_type = |(alarm_type, qualifier): &(AlarmType, Rule)| {
+            *alarm_type == key.alarm_type && qualifier.fits(&key.qualifier)
+        };
         (self.resources.is_empty() || self.resources.iter().any(|rule| rule.fits(&key.resource)))
             && (!self.has_types || self.types.iter().any(is_of_type))
     }
@@ -93,7 +92,7 @@ mod tests {
     }
 
     fn key(resource: &str, alarm_type: AlarmType) -> Key {
-        Key { resource: resource.into(), alarm_type }
+        Key::new(resource, alarm_type)
     }
 
     #[test]

@@ -42,10 +42,12 @@ pub enum AlarmType {
     ScriptChecksumMismatch,
     KeeperLost,
     CustodianLost,
+    /// By another program.
+    Reported,
 }
 
 impl AlarmType {
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::ProcessRestarted,
         Self::ProcessFailed,
         Self::ProcessConfigtestFailed,
@@ -54,6 +56,7 @@ impl AlarmType {
         Self::ScriptChecksumMismatch,
         Self::KeeperLost,
         Self::CustodianLost,
+        Self::Reported,
     ];
 
     /// The identity, with its module.
@@ -67,6 +70,7 @@ impl AlarmType {
             Self::ScriptChecksumMismatch => "procyon-alarms:SCRIPT_CHECKSUM_MISMATCH",
             Self::KeeperLost => "procyon-alarms:KEEPER_LOST",
             Self::CustodianLost => "procyon-alarms:CUSTODIAN_LOST",
+            Self::Reported => "procyon-alarms:REPORTED",
         }
     }
 
@@ -76,7 +80,9 @@ impl AlarmType {
 
     pub fn severity(self) -> Severity {
         match self {
-            Self::ProcessRestarted | Self::ProcessResourceRequired | Self::ProcessConfigMismatch => Severity::Warning,
+            Self::ProcessRestarted | Self::ProcessResourceRequired | Self::ProcessConfigMismatch | Self::Reported => {
+                Severity::Warning
+            }
             Self::ScriptChecksumMismatch | Self::CustodianLost => Severity::Major,
             Self::ProcessFailed | Self::ProcessConfigtestFailed | Self::KeeperLost => Severity::Critical,
         }
@@ -93,6 +99,7 @@ impl AlarmType {
             Self::ScriptChecksumMismatch => "script .*",
             Self::KeeperLost => "keeper",
             Self::CustodianLost => "custodian",
+            Self::Reported => ".*",
         }
     }
 
@@ -106,6 +113,7 @@ impl AlarmType {
             Self::ScriptChecksumMismatch => "A script is not what was approved: it does not run.",
             Self::KeeperLost => "The keeper does not answer: what runs goes on, and nothing is started or restarted.",
             Self::CustodianLost => "The custodian is gone: nothing restarts agent and keeper when they die.",
+            Self::Reported => "Another program has reported something, which it calls by the qualifier.",
         }
     }
 }

@@ -19,7 +19,7 @@ pub fn state(alarms: &Alarms) -> Element {
     aside.extend(Element::leaf_if("shelved-alarms-last-changed", alarms.last_changed(Side::Shelved)));
     aside.extend(alarms.on(Side::Shelved).map(|(key, alarm)| Element::node("shelved-alarm", on_shelf(key, alarm))));
     let children = vec![
-        Element::node("alarm-inventory", AlarmType::ALL.map(inventory).into()),
+        Element::node("alarm-inventory", inventory(alarms)),
         Element::node("summary", summaries),
         Element::node("alarm-list", list),
         Element::node("shelved-alarms", aside),
@@ -42,15 +42,29 @@ pub fn operator_action(key: &Key, operated: &Operated) -> Element {
     Element::node("alarms", vec![list]).in_module(MODULE)
 }
 
-fn inventory(alarm_type: AlarmType) -> Element {
-    let leaves = vec![
+/// alarm-inventory-changed.
+pub fn inventory_changed() -> Element {
+    Element::node("alarm-inventory-changed", Vec::new()).in_module(MODULE)
+}
+
+/// All types of our own, and whatever other programs have reported.
+fn inventory(alarms: &Alarms) -> Vec<Element> {
+    let own = AlarmType::ALL.into_iter().filter(|alarm_type| *alarm_type != AlarmType::Reported);
+    let reported = alarms.qualifiers().into_iter().map(|qualifier| (AlarmType::Reported, qualifier));
+    let all = own.map(|alarm_type| (alarm_type, "")).chain(reported);
+    all.map(|(alarm_type, qualifier)| possible(alarms, alarm_type, qualifier)).collect()
+}
+
+fn possible(alarms: &Alarms, alarm_type: AlarmType, qualifier: &str) -> Element {
+    let mut leaves = vec![
         Element::leaf("alarm-type-id", alarm_type.identity()),
-        Element::leaf("alarm-type-qualifier", ""),
+        Element::leaf("alarm-type-qualifier", qualifier),
         Element::leaf("resource", alarm_type.resources()),
         Element::leaf("will-clear", true),
-        Element::leaf("severity-level", alarm_type.severity().as_str()),
-        Element::leaf("description", alarm_type.description()),
     ];
+    let severities = alarms.severities_of(alarm_type);
+    leaves.extend(severities.into_iter().map(|severity| Element::leaf("severity-level", severity.as_str())));
+    leaves.push(Element::leaf("description", alarm_type.description()));
     Element::node("alarm-type", leaves)
 }
 
@@ -106,7 +120,7 @@ fn identity(key: &Key) -> Vec<Element> {
     vec![
         Element::leaf("resource", &key.resource),
         Element::leaf("alarm-type-id", key.alarm_type.identity()),
-        Element::leaf("alarm-type-qualifier", ""),
+        Element::leaf("alarm-type-qualifier", &key.qualifier),
     ]
 }
 

@@ -25,7 +25,6 @@ use std::fs;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -37,7 +36,6 @@ use thiserror::Error;
 use tracing::{info, warn};
 
 use super::deposits::Deposit;
-use super::exits::ExitRecord;
 use super::forward::Forwarder;
 use super::gate::Frozen;
 use super::held::{Held, Moment};
@@ -46,10 +44,10 @@ use super::link::Link;
 use super::run_ids::RunIds;
 use super::survivors::Survivors;
 use super::viewer::Viewer;
-use super::worker::Workers;
+use super::worker::{End, Workers};
 use crate::container::machine::Input;
 use crate::container::provision::READY_NUMBERS;
-use crate::container::spec::{ContainerName, ContainerSpec, Floor, Sha256};
+use crate::container::spec::{ContainerName, Floor, Sha256};
 use crate::sys::cgroup::Groups;
 use crate::sys::low::LowNumbers;
 use crate::sys::{confinement, memfd, process};
@@ -202,7 +200,7 @@ struct Driver {
     /// What nobody held when this keeper began, until its container is defined again.
     survivors: BTreeMap<ContainerName, Survivors>,
     /// How runs have ended in this turn of the loop.
-    ends: Vec<(Arc<ContainerSpec>, ExitRecord)>,
+    ends: Vec<End>,
     /// Ends that workers write down now.
     unrecorded: usize,
     /// Commands of permits that are ours to reap.

@@ -60,7 +60,7 @@ pub enum Job {
     },
     /// Remembers how runs ended. Nobody waits for it but a keeper that is about to go.
     Record {
-        ends: Vec<(Arc<ContainerSpec>, ExitRecord)>,
+        ends: Vec<End>,
     },
     Exits {
         ticket: u64,
@@ -103,6 +103,15 @@ pub enum Job {
         slot: u32,
         seek: Seek,
     },
+}
+
+/// How a run ended.
+#[derive(Debug)]
+pub struct End {
+    pub spec: Arc<ContainerSpec>,
+    pub record: ExitRecord,
+    /// The log holds no lines that the record lacks.
+    pub has_all_lines: bool,
 }
 
 /// The process id, or why there is none.
@@ -386,12 +395,13 @@ fn read_files(job: Job) -> Outcome {
         }
         Job::Record { ends } => {
             let count = ends.len();
-            for (spec, mut record) in ends {
+            for End { spec, mut record, has_all_lines } in ends {
                 if matches!(record.status, ExitStatus::Signal { core: true, .. }) {
                     record.core = exits::core_of(&spec.cwd, record.pid);
                 }
                 // A console remembers less than that of a program that prints long lines, or was quick.
-                if record.lines.len() < exits::LINES_MAX
+                if !has_all_lines
+                    && record.lines.len() < exits::LINES_MAX
                     && let Ok(lines) = exits::lines_of(&spec.logs, record.run)
                     && lines.len() > record.lines.len()
                 {

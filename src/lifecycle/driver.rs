@@ -8,6 +8,7 @@ mod databases;
 mod definitions;
 mod files;
 mod keeping;
+mod remembering;
 mod trials;
 mod watching;
 
@@ -17,16 +18,17 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::MissedTickBehavior;
-use tracing::{error, info, warn};
+use tracing::{error, info};
 
-pub use self::files::FileCall;
-use self::watching::{Sign, Watcher};
+pub use self::files::{FILE_BYTES_MAX, FileCall, Part};
+use self::trials::Tried;
+use self::watching::{MountChanges, Sign, Watcher};
 use super::alarm::AlarmId;
-use super::definition::{ProcessName, Sqldb};
+use super::definition::{Command, ProcessName, Sqldb};
 use super::machine::Job;
-use super::manager::{Action, AlarmChange, Change, Clock, IMDB_MAX, Input, Manager, Record, Trial, Verb};
+use super::manager::{Action, AlarmChange, Change, Clock, IMDB_MAX, Input, Manager, Record, Trial, VERSIONS_MAX, Verb};
 use super::provider::Commits;
 use super::resource::Watch;
 use super::tree::{Configured, DatabaseChecks};
@@ -41,8 +43,10 @@ use crate::yang::value::Element;
 
 /// Calls and questions that wait; a further one waits its turn.
 pub const MESSAGES_WAITING_MAX: usize = 256;
-/// From this size on the journal is written anew with what still counts.
-pub const JOURNAL_BYTES_MAX: u64 = 1024 * 1024;
+/// Holds all that can be remembered twice over; near its end it is written anew with what still counts.
+pub const JOURNAL_BYTES_MAX: u64 = 32 * 1024 * 1024;
+/// Declared files that are worked on at a time: each takes a thread, for as long as its file system likes.
+const FILE_CALLS_MAX: usize = 16;
 /// Answers of tasks on their way back.
 const INPUTS_WAITING_MAX: usize = 1024;
 /// Changes after which watches and deadlines are renewed even though more is to be looked at.
@@ -53,14 +57,52 @@ const RECHECK: Duration = Duration::from_secs(5);
 /// What others ask of the lifecycle.
 #[derive(Debug)]
 pub enum Message {
-    Call { verb: Verb, names: Vec<ProcessName>, by: String, reply: oneshot::Sender<Result<(), Refusal>> },
-    SetVersion { name: ProcessName, version: String, reply: oneshot::Sender<Result<(), Refusal>> },
-    Imdb { table: String, is_registered: bool, reply: oneshot::Sender<Result<(), Refusal>> },
-    Why { name: ProcessName, reply: oneshot::Sender<Result<Vec<Element>, Refusal>> },
-    Export { name: ProcessName, reply: oneshot::Sender<Result<String, Refusal>> },
-    Trial { name: ProcessName, by: String, reply: oneshot::Sender<Result<Trial, Refusal>> },
-    File { call: FileCall, by: String, reply: oneshot::Sender<Result<Vec<u8>, Refusal>> },
-    View { selection: Option<Selection>, reply: oneshot::Sender<Element> },
+    Call {
+        verb: Verb,
+        names: Vec<ProcessName>,
+        by: String,
+        reply: oneshot::Sender<Result<(), Refusal>>,
+    },
+    SetVersion {
+        name: ProcessName,
+        version: String,
+        reply: oneshot::Sender<Result<(), Refusal>>,
+    },
+    Imdb {
+        table: String,
+        is_registered: bool,
+        reply: oneshot::Sender<Result<(), Refusal>>,
+    },
+    Why {
+        name: ProcessName,
+        reply: oneshot::Sender<Result<Vec<Element>, Refusal>>,
+    },
+    Export {
+        name: ProcessName,
+        reply: oneshot::Sender<Result<String, Refusal>>,
+    },
+    Trial {
+        name: ProcessName,
+        by: String,
+        wait: bool,
+        reply: oneshot::Sender<Result<Option<Trial>, Refusal>>,
+    },
+    /// The configuration test of a definition that is not in force.
+    TryOut {
+        name: ProcessName,
+        command: Command,
+        limit: Duration,
+        reply: oneshot::Sender<Result<Option<Trial>, Refusal>>,
+    },
+    File {
+        call: FileCall,
+        by: String,
+        reply: oneshot::Sender<Result<Vec<u8>, Refusal>>,
+    },
+    View {
+        selection: Option<Selection>,
+        reply: oneshot::Sender<Element>,
+    },
 }
 
 /// What the rest of the agent hears of.
@@ -108,6 +150,8 @@ enum Wake {
     Commit,
     Deadline,
     Recheck,
+    /// Something was mounted or unmounted.
+    Mounts,
     /// Nothing else is to be looked at now.
     Renewal,
 }
@@ -124,23 +168,28 @@ impl Driver {
             }
         };
         let mut hands = Hands {
-            manager: Manager::new(read_records(&recorded)).with_standing_alarms(standing),
+            manager: Manager::new(remembering::read_records(&recorded)).with_standing_alarms(standing),
             places: Arc::new(places),
             keeper,
             journal: Some(journal),
+            unrecorded: None,
+            file_calls: Arc::new(Semaphore::new(FILE_CALLS_MAX)),
+            is_folder_read: false,
             inputs,
             heard,
             watcher,
             checks: DatabaseChecks::new(),
             ordered: BTreeSet::new(),
             watched: BTreeMap::new(),
-            daemons: BTreeMap::new(),
+            daemons: daemons::Watched::default(),
             checked: BTreeSet::new(),
+            asker: databases::Asker::default(),
             trials: trials::Trials::default(),
             changes: 0,
             deadline: None,
         };
         hands.read_all_definitions().await;
+        let mounts = MountChanges::open();
         let mut recheck = tokio::time::interval(RECHECK);
         recheck.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -149,7 +198,7 @@ impl Driver {
             }
             let deadline = hands.deadline;
             let is_changed = hands.changes > 0;
-            let is_awaiting = !hands.checked.is_empty();
+            let is_awaiting = hands.is_to_be_looked_at_again();
             let wake = tokio::select! {
                 biased;
                 event = events.recv() => match event {
@@ -160,6 +209,7 @@ impl Driver {
                 Some(sign) = signs.recv() => Wake::Sign(sign),
                 () = commits.arrived() => Wake::Commit,
                 () = until(deadline), if deadline.is_some() => Wake::Deadline,
+                () = mounts.next() => Wake::Mounts,
                 _ = recheck.tick(), if is_awaiting => Wake::Recheck,
                 message = messages.recv() => match message {
                     Some(message) => Wake::Message(message),
@@ -191,7 +241,8 @@ impl Driver {
                     hands.signs(found).await;
                 }
                 Wake::Deadline => hands.feed(Input::Tick).await,
-                Wake::Recheck => hands.check_databases(true),
+                Wake::Recheck => hands.look_again().await,
+                Wake::Mounts => hands.watcher.mounts_changed(),
                 Wake::Renewal => hands.renew(),
                 Wake::Message(message) => hands.message(message).await,
             }
@@ -212,6 +263,10 @@ struct Hands {
     keeper: Keeper,
     /// Taken while a record is being written.
     journal: Option<Journal>,
+    /// Why the journal lacks something.
+    unrecorded: Option<String>,
+    file_calls: Arc<Semaphore>,
+    is_folder_read: bool,
     inputs: mpsc::Sender<Input>,
     heard: mpsc::Sender<Heard>,
     watcher: Watcher,
@@ -219,9 +274,10 @@ struct Hands {
     /// Orders to the keeper that are not answered yet.
     ordered: BTreeSet<(ProcessName, Job)>,
     watched: BTreeMap<Watch, bool>,
-    daemons: BTreeMap<ProcessName, i32>,
+    daemons: daemons::Watched,
     /// The databases that somebody waits for.
     checked: BTreeSet<Sqldb>,
+    asker: databases::Asker,
     trials: trials::Trials,
     /// Since watches and the deadline were last made to fit.
     changes: usize,
@@ -240,11 +296,15 @@ impl Hands {
                     info!(process = %name, ?verb, %by, "asked");
                 }
                 self.feed(Input::Call { verb, names, by }).await;
-                drop(reply.send(Ok(())));
+                drop(reply.send(self.recorded().await));
             }
             Message::SetVersion { name, version, reply } => {
+                if self.manager.has_no_room_for_version_of(&name) {
+                    let text = format!("the versions of {VERSIONS_MAX} processes are known, which is the limit");
+                    return drop(reply.send(Err(Refusal::new(Kind::ResourceDenied, text))));
+                }
                 self.feed(Input::SetVersion { name, version }).await;
-                drop(reply.send(Ok(())));
+                drop(reply.send(self.recorded().await));
             }
             Message::Imdb { table, is_registered, reply } => {
                 if is_registered && self.manager.imdb().len() >= IMDB_MAX {
@@ -252,7 +312,7 @@ impl Hands {
                     return drop(reply.send(Err(Refusal::new(Kind::ResourceDenied, text))));
                 }
                 self.feed(Input::Imdb { table, is_registered }).await;
-                drop(reply.send(Ok(())));
+                drop(reply.send(self.recorded().await));
             }
             Message::Why { name, reply } => {
                 let answer = match self.manager.processes().get(&name) {
@@ -265,11 +325,20 @@ impl Hands {
                 let found = self.manager.processes().get(&name).map(|process| xml::print(&process.definition));
                 drop(reply.send(found.ok_or_else(|| self.unknown(&name))));
             }
-            Message::Trial { name, by, reply } => self.begin_trial(name, &by, reply),
+            Message::Trial { name, by, wait, reply } => self.begin_trial(name, &by, wait, reply),
+            Message::TryOut { name, command, limit, reply } => self.try_out(name, command, limit, reply),
             Message::File { call, by, reply } => {
                 let allowed = call.allowed(self.manager.declared());
+                let Ok(place) = Arc::clone(&self.file_calls).try_acquire_owned() else {
+                    let text = format!("{FILE_CALLS_MAX} declared files are being worked on, which is the limit");
+                    let refusal = Refusal::new(Kind::InUse, text).mend("try again; a file system may be hanging");
+                    return drop(reply.send(Err(refusal)));
+                };
                 info!(path = %call.path().display(), %by, "a declared file was asked for");
-                tokio::task::spawn_blocking(move || drop(reply.send(allowed.and_then(|may| call.carry_out(may)))));
+                tokio::task::spawn_blocking(move || {
+                    drop(reply.send(allowed.and_then(|may| call.carry_out(may))));
+                    drop(place);
+                });
             }
             Message::View { selection, reply } => {
                 drop(reply.send(view::state(&self.manager, selection.as_ref(), clock())));
@@ -352,12 +421,16 @@ impl Hands {
     }
 
     async fn done(&mut self, input: Input) {
+        if let Input::Tried { name, trial } = &input
+            && self.trial_over(name, trial) == Tried::Proposed
+        {
+            return;
+        }
         match &input {
             Input::NotRun { name, job, .. } | Input::Finished { name, job, .. } => {
                 self.ordered.remove(&(name.clone(), *job));
             }
-            Input::Tried { name, trial } => self.trial_over(name, trial),
-            Input::DaemonEnded { name, .. } => drop(self.daemons.remove(name)),
+            Input::Available { watch: Watch::Sqldb(sqldb), .. } => self.asker.answered(sqldb),
             _ => {}
         }
         self.feed(input).await;
@@ -405,12 +478,8 @@ impl Hands {
                 keeping::finish(&self.keeper, &self.places, name, job, daemon, self.inputs.clone());
             }
             Action::CheckPidFile { name, path, run_began } => {
-                let keeper = self.keeper.clone();
-                let known = self.daemons.get(&name).copied();
-                let look = daemons::Look { name, path, run_began, root: self.places.root.clone(), known };
-                if let Some((name, pid)) = daemons::look(look, keeper, self.inputs.clone()).await {
-                    self.daemons.insert(name, pid);
-                }
+                let look = daemons::Look { name, path, run_began, root: self.places.root.clone() };
+                daemons::look(look, self.keeper.clone(), self.daemons.clone(), self.inputs.clone());
             }
             Action::Changed(change) => {
                 info!(process = %change.name, from = %change.from, to = %change.to, cause = %change.cause,
@@ -423,32 +492,18 @@ impl Hands {
         }
     }
 
-    /// On disk before anything that follows from it.
-    async fn remember(&mut self, lines: Vec<String>) {
-        let Some(mut journal) = self.journal.take() else { return };
-        let live: Vec<String> = if journal.wants_compaction() {
-            self.manager.records().iter().filter_map(|record| serde_json::to_string(record).ok()).collect()
-        } else {
-            Vec::new()
-        };
-        let written = tokio::task::spawn_blocking(move || {
-            let outcome = if live.is_empty() {
-                journal.append_all(lines.iter().map(String::as_str))
-            } else {
-                journal.compact(live.iter().map(String::as_str))
-            };
-            (journal, outcome)
-        })
-        .await;
-        match written {
-            Ok((journal, outcome)) => {
-                self.journal = Some(journal);
-                if let Err(trouble) = outcome {
-                    error!(%trouble, "what is wanted could not be recorded: a restart of the agent may not know of it");
-                }
-            }
-            Err(trouble) => error!(%trouble, "the journal's writer failed"),
+    fn is_to_be_looked_at_again(&self) -> bool {
+        !self.checked.is_empty() || self.unrecorded.is_some() || !self.is_folder_read
+    }
+
+    async fn look_again(&mut self) {
+        if self.unrecorded.is_some() {
+            self.remember(Vec::new()).await;
         }
+        if !self.is_folder_read {
+            self.read_all_definitions().await;
+        }
+        self.check_databases(true);
     }
 
     fn watch_what_counts(&mut self) {
@@ -465,56 +520,11 @@ impl Hands {
         let awaited = self.manager.databases_awaited(clock());
         for sqldb in &awaited {
             if all || !self.checked.contains(sqldb) {
-                databases::check(sqldb.clone(), &self.checks, self.inputs.clone());
+                self.asker.ask(sqldb, &self.checks, &self.inputs);
             }
         }
         self.checked = awaited;
     }
-
-    async fn read_all_definitions(&mut self) {
-        let folder = self.places.definitions.clone();
-        let read = tokio::task::spawn_blocking(move || definitions::read_all(&folder)).await;
-        match read {
-            Ok(Ok(files)) => {
-                let gone = self.manager.files_besides(&files).into_iter().map(|file| (file, None));
-                let files = gone.chain(files.into_iter().map(|(file, read)| (file, Some(read)))).collect();
-                self.feed(Input::Files(files)).await;
-            }
-            Ok(Err(trouble)) => {
-                warn!(folder = %self.places.definitions.display(), %trouble, "the definitions cannot be listed");
-            }
-            Err(trouble) => error!(%trouble, "reading the definitions failed"),
-        }
-        self.feed(Input::FilesRead).await;
-    }
-
-    async fn read_definitions_at(&mut self, paths: BTreeSet<PathBuf>) {
-        let read_them = move || {
-            let named = paths.iter().filter_map(|path| Some((path.file_name()?.to_str()?.to_owned(), path)));
-            let definitions = named.filter(|(file, _)| ProcessName::of_file(file).is_some());
-            definitions.map(|(file, path)| (file, definitions::read(path))).collect::<Vec<_>>()
-        };
-        let files = tokio::task::spawn_blocking(read_them).await.unwrap_or_default();
-        for (file, read) in &files {
-            if let Some(Err(problem)) = read {
-                warn!(%file, %problem, "a definition is not in force");
-            }
-        }
-        self.feed(Input::Files(files)).await;
-    }
-}
-
-fn read_records(lines: &[String]) -> Vec<Record> {
-    let parsed = lines.iter().map(|line| serde_json::from_str::<Record>(line));
-    parsed
-        .filter_map(|record| match record {
-            Ok(record) => Some(record),
-            Err(trouble) => {
-                error!(%trouble, "a line of the lifecycle's journal is not understood, and left out");
-                None
-            }
-        })
-        .collect()
 }
 
 #[expect(clippy::disallowed_methods, reason = "the driver's one look at the clocks")]

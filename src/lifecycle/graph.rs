@@ -1,4 +1,4 @@
-//! Who needs whom: cycles, named, and the order in which processes can start.
+//! Who needs whom: the cycles in it, named.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -45,39 +45,42 @@ pub fn cycles(needs: &Needs) -> Vec<Vec<ProcessName>> {
     cycles
 }
 
-/// Only those that are in a cycle or between two: repeatedly without those who need nobody, or whom nobody needs.
+type Edges<'n> = BTreeMap<&'n ProcessName, BTreeSet<&'n ProcessName>>;
+
+/// Only those that are in a cycle or between two: they lead to a cycle, and one leads to them.
 fn trimmed(needs: &Needs) -> Needs {
-    let mut left = needs.clone();
-    loop {
-        let needed: BTreeSet<ProcessName> = left.values().flatten().cloned().collect();
-        let before = left.len();
-        let names: BTreeSet<ProcessName> = left.keys().cloned().collect();
-        left.retain(|name, of| needed.contains(name) && of.iter().any(|other| names.contains(other)));
-        if left.len() == before {
-            return left;
-        }
-    }
+    let defined = |name: &&ProcessName| needs.contains_key(*name);
+    let edges: Edges<'_> = needs.iter().map(|(name, of)| (name, of.iter().filter(defined).collect())).collect();
+    let (leading, led_to) = (leading_to_cycles(&edges), leading_to_cycles(&turned(&edges)));
+    let both = leading.intersection(&led_to);
+    both.filter_map(|name| Some(((*name).clone(), needs.get(*name)?.clone()))).collect()
 }
 
-/// The processes in rounds: each needs only what stands in rounds before its own. Members of cycles, and who needs one,
-/// are left out.
-pub fn rounds(needs: &Needs) -> Vec<Vec<ProcessName>> {
-    let mut placed: BTreeSet<ProcessName> = BTreeSet::new();
-    let mut rounds = Vec::new();
-    loop {
-        let is_ready =
-            |of: &BTreeSet<ProcessName>| of.iter().all(|other| placed.contains(other) || !needs.contains_key(other));
-        let round: Vec<ProcessName> = needs
-            .iter()
-            .filter(|(name, of)| !placed.contains(*name) && is_ready(of))
-            .map(|(name, _)| name.clone())
-            .collect();
-        if round.is_empty() {
-            return rounds;
+/// What is left when whoever needs nobody goes, again and again.
+fn leading_to_cycles<'n>(edges: &Edges<'n>) -> BTreeSet<&'n ProcessName> {
+    let needing = turned(edges);
+    let mut left: BTreeMap<&ProcessName, usize> = edges.iter().map(|(name, of)| (*name, of.len())).collect();
+    let mut free: Vec<&ProcessName> = left.iter().filter(|(_, count)| **count == 0).map(|(name, _)| *name).collect();
+    while let Some(name) = free.pop() {
+        left.remove(name);
+        for one in needing.get(name).into_iter().flatten() {
+            if let Some(count) = left.get_mut(one) {
+                *count -= 1;
+                free.extend((*count == 0).then_some(*one));
+            }
         }
-        placed.extend(round.iter().cloned());
-        rounds.push(round);
     }
+    left.into_keys().collect()
+}
+
+fn turned<'n>(edges: &Edges<'n>) -> Edges<'n> {
+    let mut turned: Edges<'n> = edges.keys().map(|name| (*name, BTreeSet::new())).collect();
+    for (name, of) in edges {
+        for other in of {
+            turned.entry(other).or_default().insert(name);
+        }
+    }
+    turned
 }
 
 #[cfg(test)]
@@ -93,6 +96,28 @@ mod tests {
 
     fn said(groups: Vec<Vec<ProcessName>>) -> Vec<String> {
         groups.iter().map(|group| group.iter().map(ProcessName::as_str).collect::<Vec<_>>().join(" ")).collect()
+    }
+
+    /// The processes in rounds: each needs only what stands in rounds before its own. Members of cycles, and who needs one,
+    /// are left out.
+    fn rounds(needs: &Needs) -> Vec<Vec<ProcessName>> {
+        let mut placed: BTreeSet<ProcessName> = BTreeSet::new();
+        let mut rounds = Vec::new();
+        loop {
+            let is_ready = |of: &BTreeSet<ProcessName>| {
+                of.iter().all(|other| placed.contains(other) || !needs.contains_key(other))
+            };
+            let round: Vec<ProcessName> = needs
+                .iter()
+                .filter(|(name, of)| !placed.contains(*name) && is_ready(of))
+                .map(|(name, _)| name.clone())
+                .collect();
+            if round.is_empty() {
+                return rounds;
+            }
+            placed.extend(round.iter().cloned());
+            rounds.push(round);
+        }
     }
 
     #[test]

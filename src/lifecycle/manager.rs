@@ -8,6 +8,8 @@
 mod admission;
 mod conditions;
 mod jobs;
+mod output;
+mod record;
 mod settling;
 mod why;
 
@@ -20,6 +22,8 @@ use jiff::Timestamp;
 pub use self::admission::{Problem, Source};
 pub use self::conditions::Missing;
 pub use self::jobs::{Ended, PidVerdict, Seen};
+pub use self::output::{Said, Stream, Trial};
+pub use self::record::{Order, Record, Verb, Wish};
 pub use self::why::Why;
 use super::access::Declared;
 use super::alarm::AlarmId;
@@ -34,6 +38,8 @@ pub const HISTORY_MAX: usize = 64;
 pub const MESSAGES_MAX: usize = 100;
 /// Names of tables that may be registered.
 pub const IMDB_MAX: usize = 10_000;
+/// Processes whose configuration versions are known; they need not be defined.
+pub const VERSIONS_MAX: usize = 10_000;
 /// How old the answer of a database may be when a process starts by it.
 pub const DATABASE_FRESH: Duration = Duration::from_secs(5);
 
@@ -52,6 +58,10 @@ pub struct Settings {
     pub mismatch_alarm_after: Duration,
     /// And how long a resource may be missing.
     pub resource_alarm_after: Duration,
+    /// Whether who asks if a definition is valid has its configuration test run.
+    pub tests_at_validate: bool,
+    /// Whether what ends waits for us while we are away.
+    pub is_strict: bool,
 }
 
 impl Default for Settings {
@@ -61,6 +71,8 @@ impl Default for Settings {
             retry_delays: retry::DELAYS.to_vec(),
             mismatch_alarm_after: Duration::ZERO,
             resource_alarm_after: Duration::from_secs(60),
+            tests_at_validate: true,
+            is_strict: false,
         }
     }
 }
@@ -77,6 +89,8 @@ pub enum Input {
     Files(Vec<(String, FileRead)>),
     /// Every definition file there is was told.
     FilesRead,
+    /// Whether the folder of definition files can be listed, and why not.
+    Folder(Result<(), String>),
     /// What is configured from now on, all of it.
     Configured {
         definitions: BTreeMap<ProcessName, Definition>,
@@ -121,7 +135,7 @@ pub enum Input {
     Finished {
         name: ProcessName,
         job: Job,
-        output: Vec<String>,
+        output: Vec<Said>,
     },
     PidFile {
         name: ProcessName,
@@ -138,32 +152,6 @@ pub enum Input {
         pid: i32,
     },
     Tick,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verb {
-    Start,
-    Stop,
-    Restart,
-}
-
-impl Verb {
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Start => "start",
-            Self::Stop => "stop",
-            Self::Restart => "restart",
-        }
-    }
-}
-
-/// What is remembered over everything.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Record {
-    Desired { process: ProcessName, enabled: bool },
-    Version { process: ProcessName, version: String },
-    Imdb { table: String, is_registered: bool },
 }
 
 /// A command to run, with what is particular of its process.
@@ -233,14 +221,6 @@ pub struct Line {
     pub why: Option<String>,
 }
 
-/// A configuration test that was run alone.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Trial {
-    pub at: Timestamp,
-    pub has_passed: bool,
-    pub output: Vec<String>,
-}
-
 /// What becomes of a process when it next is not in use.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Pending {
@@ -256,13 +236,13 @@ pub struct Process {
     pub machine: Machine,
     pub history: VecDeque<Line>,
     pub messages: VecDeque<String>,
-    pub test_output: Vec<String>,
-    /// The last one.
+    pub test_output: Vec<Said>,
+    /// The last one, if none is under way.
     pub trial: Option<Trial>,
     /// How it ended last when nobody wanted it to.
     pub last_failure: Option<String>,
-    /// Who gave the last order, and which.
-    pub ordered: Option<(Verb, String)>,
+    /// The last order.
+    pub ordered: Option<Order>,
     jobs: jobs::Jobs,
     pub alarms: BTreeMap<AlarmId, String>,
     /// In the state it is in.
@@ -283,10 +263,14 @@ pub struct Manager {
     files: BTreeMap<String, Result<Arc<Definition>, Problem>>,
     configured: Option<BTreeMap<ProcessName, Arc<Definition>>>,
     are_files_read: bool,
+    /// Why the folder of definition files cannot be listed.
+    folder_trouble: Option<String>,
     /// Of definitions that are not in force, by file name or `configuration`.
     problems: BTreeMap<String, Problem>,
+    /// The processes that those were to define.
+    broken: BTreeSet<ProcessName>,
     declared: Declared,
-    wanted: BTreeMap<ProcessName, bool>,
+    wanted: BTreeMap<ProcessName, Wish>,
     versions: BTreeMap<ProcessName, String>,
     imdb: BTreeSet<String>,
     /// Alarms of a former agent, until their processes are there.
@@ -296,6 +280,8 @@ pub struct Manager {
     settings: Settings,
     keeper: Keeper,
     held: Option<Holdings>,
+    /// What the keeper holds of processes whose definitions are broken: left alone until those are mended, or gone.
+    orphans: Holdings,
     has_begun: bool,
 }
 
@@ -306,7 +292,9 @@ impl Manager {
             files: BTreeMap::new(),
             configured: None,
             are_files_read: false,
+            folder_trouble: None,
             problems: BTreeMap::new(),
+            broken: BTreeSet::new(),
             declared: Declared::default(),
             wanted: BTreeMap::new(),
             versions: BTreeMap::new(),
@@ -317,11 +305,12 @@ impl Manager {
             settings: Settings::default(),
             keeper: Keeper::Unmet,
             held: None,
+            orphans: Holdings::new(),
             has_begun: false,
         };
         for record in records {
             match record {
-                Record::Desired { process, enabled } => drop(manager.wanted.insert(process, enabled)),
+                Record::Desired { process, wish } => drop(manager.wanted.insert(process, wish)),
                 Record::Version { process, version } => drop(manager.versions.insert(process, version)),
                 Record::Imdb { table, is_registered: true } => drop(manager.imdb.insert(table)),
                 Record::Imdb { table, is_registered: false } => drop(manager.imdb.remove(&table)),
@@ -341,10 +330,8 @@ impl Manager {
 
     /// What has to be remembered, as few records as there can be.
     pub fn records(&self) -> Vec<Record> {
-        let desired = self
-            .wanted
-            .iter()
-            .map(|(process, enabled)| Record::Desired { process: process.clone(), enabled: *enabled });
+        let desired =
+            self.wanted.iter().map(|(process, wish)| Record::Desired { process: process.clone(), wish: wish.clone() });
         let versions = self
             .versions
             .iter()
@@ -367,6 +354,18 @@ impl Manager {
 
     pub fn imdb(&self) -> &BTreeSet<String> {
         &self.imdb
+    }
+
+    /// Another test of it is under way, so what is known of the last one is not what is asked for.
+    pub fn forget_trial(&mut self, name: &ProcessName) {
+        if let Some(process) = self.processes.get_mut(name) {
+            process.trial = None;
+        }
+    }
+
+    /// Whether one more version could not be kept.
+    pub fn has_no_room_for_version_of(&self, name: &ProcessName) -> bool {
+        self.versions.len() >= VERSIONS_MAX && !self.versions.contains_key(name)
     }
 
     pub fn version(&self, name: &ProcessName) -> Option<&str> {
@@ -410,6 +409,7 @@ impl Manager {
                 self.are_files_read = true;
                 self.admit(clock, &mut actions);
             }
+            Input::Folder(state) => self.folder_seen(state.err()),
             Input::Configured { definitions, settings } => {
                 let definitions = definitions.into_iter().map(|(name, it)| (name, Arc::new(it))).collect();
                 self.configured = Some(definitions);
@@ -469,8 +469,11 @@ impl Manager {
 
     fn call(&mut self, verb: Verb, name: &ProcessName, by: &str, clock: Clock, actions: &mut Vec<Action>) {
         let Some(process) = self.processes.get_mut(name) else { return };
-        process.ordered = Some((verb, by.to_owned()));
+        if verb != Verb::Resync {
+            process.ordered = Some(Order { verb, by: by.to_owned(), at: clock.at });
+        }
         let input = match verb {
+            Verb::Resync => machine::Input::ConfigurationChanged,
             Verb::Start => machine::Input::Start,
             Verb::Stop => machine::Input::Stop,
             Verb::Restart => machine::Input::Restart,

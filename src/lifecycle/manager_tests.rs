@@ -9,7 +9,9 @@ use jiff::Timestamp;
 use super::alarm::AlarmId;
 use super::definition::ProcessName;
 use super::machine::{Job, StateName};
-use super::manager::{Action, Clock, Ended, Holdings, Input, Manager, Record, Seen, Settings, Verb};
+use super::manager::{
+    Action, Clock, Ended, Holdings, Input, Manager, Problem, Record, Said, Seen, Settings, Trial, Verb, Wish,
+};
 use super::view;
 use super::xml;
 use crate::yang::schema::{ModuleSpec, Schema};
@@ -20,13 +22,21 @@ struct World {
     clock: Clock,
     /// Processes whose configuration test fails.
     bad: Vec<&'static str>,
+    /// Nothing comes of what it is told.
+    is_deaf: bool,
     told: Vec<String>,
+    /// What the keeper was to end.
+    ended: Vec<String>,
     records: Vec<Record>,
     next_pid: i32,
 }
 
 fn name(text: &str) -> ProcessName {
     ProcessName::parse(text).unwrap()
+}
+
+fn wish(enabled: bool) -> Wish {
+    Wish { enabled, by: None, at: None }
 }
 
 fn ended(succeeded: bool) -> Seen {
@@ -53,7 +63,9 @@ impl World {
             manager,
             clock: some_clock(),
             bad: Vec::new(),
+            is_deaf: false,
             told: Vec::new(),
+            ended: Vec::new(),
             records: Vec::new(),
             next_pid: 100,
         };
@@ -83,6 +95,7 @@ impl World {
 
     fn obey(&mut self, action: Action, todo: &mut VecDeque<Input>) {
         match action {
+            Action::Run { .. } if self.is_deaf => {}
             Action::Run { name, job: Job::Main, .. } => {
                 self.next_pid += 1;
                 todo.push_back(Input::Seen { name, job: Job::Main, seen: Seen::Running { pid: self.next_pid } });
@@ -96,7 +109,8 @@ impl World {
                 todo.push_back(Input::Seen { name, job: Job::Stop, seen: ended(true) });
             }
             Action::Finish { name, job, .. } => {
-                todo.push_back(Input::Finished { name, job, output: vec!["said".to_owned()] });
+                self.ended.push(format!("{name} {job:?}"));
+                todo.push_back(Input::Finished { name, job, output: Said::errors(["said".to_owned()]) });
             }
             Action::Save(record) => self.records.push(record),
             Action::Changed(change) => self.told.push(format!("{} {}", change.name, change.to.wire())),
@@ -173,8 +187,103 @@ fn what_is_wanted_comes_back_and_what_is_not_does_not() {
 }
 
 #[test]
+fn who_has_stopped_it_is_known_after_a_restart_too() {
+    let mut world = World::with(&[("app", "")]);
+    assert_eq!(world.why("app"), "it was never started");
+    world.start(&["app"]);
+    world.call(Verb::Stop, &["app"]);
+    let said = "it was stopped by ann at 2027-01-15T08:00:00Z";
+    assert_eq!(world.why("app"), said);
+    let again = World::recalling(&[("app", "")], world.manager.records(), Holdings::new());
+    assert_eq!(again.why("app"), said);
+}
+
+#[test]
+fn journals_of_before_are_read() {
+    let line = r#"{"desired":{"process":"app","enabled":true}}"#;
+    assert_eq!(
+        serde_json::from_str::<Record>(line).unwrap(),
+        Record::Desired { process: name("app"), wish: wish(true) }
+    );
+}
+
+#[test]
+fn a_look_again_is_no_order() {
+    let mut world = World::with(&[("app", ""), ("other", "")]);
+    world.bad.push("app");
+    world.start(&["app", "other"]);
+    world.bad.clear();
+    world.call(Verb::Resync, &["app", "other"]);
+    assert_eq!([world.state("app"), world.state("other")], [StateName::Running; 2]);
+    assert_eq!(world.told.iter().filter(|line| *line == "other Running").count(), 1, "what runs is left alone");
+    assert_eq!(world.manager.processes()[&name("app")].ordered.as_ref().unwrap().verb, Verb::Start);
+}
+
+#[test]
+fn what_runs_by_a_definition_that_is_broken_now_runs_on_until_that_is_mended_or_gone() {
+    let broken = |file: &str| (file.to_owned(), Some(Err(Problem { line: Some(3), reason: "no".into() })));
+    let after_a_restart = || {
+        let mut manager = Manager::new([Record::Desired { process: name("app"), wish: wish(true) }]);
+        manager.handle(Input::Files(vec![broken("app-process.xml")]), some_clock());
+        let held = ["app", "gone"].map(|it| ((name(it), Job::Main), Seen::Running { pid: 7 }));
+        World::following(manager, &[], held.into())
+    };
+    let mut world = after_a_restart();
+    assert_eq!(world.ended, ["gone Main"]);
+    world.file("app", "");
+    assert_eq!((world.state("app"), world.told.last().unwrap().as_str()), (StateName::Running, "app Running"));
+    assert_eq!((world.manager.processes()[&name("app")].pid(), world.ended.len()), (Some(7), 1), "the one that ran");
+
+    let mut world = after_a_restart();
+    world.give(Input::Seen { name: name("app"), job: Job::Main, seen: ended(false) });
+    world.give(Input::SetVersion { name: name("app"), version: "1".into() });
+    world.file("app", "");
+    assert_eq!(world.state("app"), StateName::Failed, "what came of it meanwhile is known");
+
+    let mut world = after_a_restart();
+    world.give(Input::Files(vec![("app-process.xml".into(), None)]));
+    assert_eq!(world.ended, ["gone Main", "app Main"]);
+}
+
+#[test]
+fn a_folder_that_cannot_be_listed_is_a_problem_and_changes_nothing() {
+    let mut world = World::with(&[("app", "")]);
+    world.start(&["app"]);
+    world.give(Input::Folder(Err("Permission denied".into())));
+    world.file("other", "");
+    assert_eq!(world.manager.problems()["process.d"].reason, "it cannot be listed: Permission denied");
+    assert_eq!(world.state("app"), StateName::Running);
+    world.give(Input::Folder(Ok(())));
+    assert!(world.manager.problems().is_empty());
+}
+
+#[test]
+fn every_wait_says_how_long_it_may_last() {
+    let mut world = World::with(&[("app", "")]);
+    world.is_deaf = true;
+    world.start(&["app"]);
+    assert_eq!(world.why("app"), "its configuration is being tested; in 60 s the test is killed");
+    world.give(Input::Seen { name: name("app"), job: Job::Test, seen: ended(true) });
+    assert_eq!(world.why("app"), "it is being started; in 60 s that has failed");
+    world.give(Input::Seen { name: name("app"), job: Job::Main, seen: Seen::Running { pid: 5 } });
+    world.call(Verb::Stop, &["app"]);
+    assert_eq!(world.why("app"), "the stop command and the process are yet to end; in 120 s SIGTERM follows");
+    world.clock.now += Duration::from_secs(120);
+    world.give(Input::Tick);
+    assert_eq!(world.why("app"), "the process is yet to end; in 10 s what is left is killed");
+}
+
+#[test]
+fn what_a_failed_start_has_printed_is_a_status_message() {
+    let mut world = World::with(&[("app", "")]);
+    world.start(&["app"]);
+    world.give(Input::Seen { name: name("app"), job: Job::Main, seen: ended(false) });
+    assert_eq!(world.manager.processes()[&name("app")].messages, ["stderr.msg-1: no luck"]);
+}
+
+#[test]
 fn what_the_keeper_holds_is_adopted_or_ended() {
-    let records = vec![Record::Desired { process: name("on"), enabled: true }];
+    let records = vec![Record::Desired { process: name("on"), wish: wish(true) }];
     let held = [("on", 7), ("off", 8), ("unknown", 9)]
         .map(|(process, pid)| ((name(process), Job::Main), Seen::Running { pid }))
         .into();
@@ -227,7 +336,7 @@ fn failures_in_a_row_are_one_alarm_until_it_runs_for_long_enough() {
 
 #[test]
 fn alarms_of_a_former_agent_stay_where_they_hold_and_are_cleared_where_they_do_not() {
-    let wanted = |process: &str| Record::Desired { process: name(process), enabled: true };
+    let wanted = |process: &str| Record::Desired { process: name(process), wish: wish(true) };
     let records = ["mismatched", "failing"].map(wanted);
     let standing = [
         ("mismatched", AlarmId::ConfigMismatch),
@@ -252,11 +361,18 @@ fn alarms_of_a_former_agent_stay_where_they_hold_and_are_cleared_where_they_do_n
 #[test]
 fn a_test_that_was_asked_for_is_shown_and_changes_nothing() {
     let mut world = World::with(&[("app", "")]);
-    let trial = super::manager::Trial { at: world.clock.at, has_passed: false, output: vec!["bad".to_owned()] };
+    let trial = Trial { at: world.clock.at, code: Some(3), output: Said::errors(["bad".to_owned()]) };
     world.give(Input::Tried { name: name("app"), trial });
     assert!(world.told.is_empty());
-    let state = view::state(&world.manager, None, world.clock);
-    assert_eq!(state.descend(&["process"]).and_then(|process| process.text_of("trial-output")), Some("bad"));
+    let shown = |world: &World, leaf: &str| -> Vec<String> {
+        let state = view::state(&world.manager, None, world.clock);
+        let process = state.child("process").unwrap();
+        process.children_named(leaf).filter_map(|leaf| leaf.text.clone().map(Into::into)).collect()
+    };
+    assert_eq!(shown(&world, "trial-output"), ["bad"]);
+    assert_eq!(shown(&world, "trial-message"), ["stderr.msg-1: bad", "return.code: 3"]);
+    world.manager.forget_trial(&name("app"));
+    assert_eq!(shown(&world, "trial-message"), [""; 0], "while another one is under way");
 }
 
 #[test]

@@ -21,6 +21,7 @@ mod machine_tests;
 pub mod manager;
 #[cfg(test)]
 mod manager_tests;
+pub mod mounts;
 pub mod pattern;
 pub mod provider;
 pub mod resource;

@@ -1,25 +1,29 @@
 //! The lifecycle's face to the northbound: definitions and settings from commits, calls to its driver.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use tokio::sync::{Notify, mpsc, oneshot};
 
 use super::access::Declared;
-use super::definition::{ProcessName, VERSION_BYTES_MAX, full_path, text};
-use super::driver::{FileCall, Message};
+use super::definition::{Definition, ProcessName, VERSION_BYTES_MAX, full_path, text};
+use super::driver::{FILE_BYTES_MAX, FileCall, Message, Part};
 use super::graph::{self, Needs};
 use super::manager::Verb;
 use super::tree::{self, CONFIGURED, Configured, STATE};
-use crate::northbound::provider::{Call, Later, Proposal, Provider, StateQuery};
+use crate::northbound::provider::{Call, Later, Proposal, Provider, StateQuery, Trying};
 use crate::northbound::{Kind, Refusal};
+use crate::yang::path::{key_values, steps};
 use crate::yang::value::Element;
 
 const START: &str = "/procyon-process:process-start";
 const STOP: &str = "/procyon-process:process-stop";
 const RESTART: &str = "/procyon-process:process-restart";
+const RESYNC: &str = "/procyon-process:process-resync";
 const SET_VERSION: &str = "/procyon-process:process-set-version";
 const TEST: &str = "/procyon-process:process-configtest";
 const WHY: &str = "/procyon-process:process-why";
@@ -68,6 +72,35 @@ impl Lifecycle {
     }
 }
 
+impl Lifecycle {
+    /// The configuration test of a definition that nobody has committed.
+    fn try_out(&self, definition: Definition, limit: Duration) -> Later<()> {
+        let driver = self.driver.clone();
+        Box::pin(async move {
+            let name = definition.name;
+            let (reply, answer) = oneshot::channel();
+            let message = Message::TryOut { name: name.clone(), command: definition.configtest, limit, reply };
+            let Some(trial) = ask(&driver, message, answer).await?? else { return Ok(()) };
+            if trial.has_passed() {
+                return Ok(());
+            }
+            let said: Vec<&str> = trial.output.iter().map(|line| line.text.as_str()).collect();
+            let message = format!("the configuration test of process `{name}` fails: {}", said.join(" | "));
+            Err(Refusal::new(Kind::OperationFailed, message)
+                .at(format!("{CONFIGURED}/process[name='{name}']"))
+                .mend("mend what it complains of, or commit and mend it then: a commit does not run the test")
+                .tagged("configtest-failed"))
+        })
+    }
+}
+
+/// The process that a changed node belongs to.
+fn process_of(path: &str) -> Option<&str> {
+    let steps = steps(path)?;
+    let (_, name) = *key_values(steps.get(1)?.predicates)?.first()?;
+    Some(name)
+}
+
 impl Provider for Lifecycle {
     fn name(&self) -> &'static str {
         "lifecycle"
@@ -82,7 +115,7 @@ impl Provider for Lifecycle {
     }
 
     fn calls(&self) -> &'static [&'static str] {
-        &[START, STOP, RESTART, SET_VERSION, TEST, WHY, EXPORT, REGISTER, UNREGISTER, READ, REPLACE, DELETE]
+        &[START, STOP, RESTART, RESYNC, SET_VERSION, TEST, WHY, EXPORT, REGISTER, UNREGISTER, READ, REPLACE, DELETE]
     }
 
     fn validate(&self, proposal: &Proposal<'_>) -> Result<(), Vec<Refusal>> {
@@ -107,6 +140,18 @@ impl Provider for Lifecycle {
             }
         }
         if refusals.is_empty() { Ok(()) } else { Err(refusals) }
+    }
+
+    fn trials(&self, proposal: &Proposal<'_>) -> Vec<Trying> {
+        let (Configured { definitions, settings, .. }, _) =
+            tree::configured(proposal.config.subtree(CONFIGURED).as_ref());
+        if !settings.tests_at_validate {
+            return Vec::new();
+        }
+        let changed: BTreeSet<&str> = proposal.changes.iter().filter_map(|change| process_of(&change.path)).collect();
+        let limit = settings.limits.configtest;
+        let tried = definitions.into_values().filter(|definition| changed.contains(definition.name.as_str()));
+        tried.map(|definition| Trying { right: TEST, work: self.try_out(definition, limit) }).collect()
     }
 
     fn prepare(&mut self, _: &Proposal<'_>) -> Result<(), Refusal> {
@@ -144,6 +189,7 @@ async fn carry_out(driver: &mpsc::Sender<Message>, call: Call) -> Result<Vec<Ele
         START => order(driver, Verb::Start, &call).await,
         STOP => order(driver, Verb::Stop, &call).await,
         RESTART => order(driver, Verb::Restart, &call).await,
+        RESYNC => order(driver, Verb::Resync, &call).await,
         SET_VERSION => {
             let name = name(input)?;
             let version = text("the version", leaf(input, "version")?, VERSION_BYTES_MAX).map_err(invalid)?;
@@ -152,10 +198,11 @@ async fn carry_out(driver: &mpsc::Sender<Message>, call: Call) -> Result<Vec<Ele
         }
         TEST => {
             let (reply, answer) = oneshot::channel();
-            let message = Message::Trial { name: name(input)?, by: call.caller.user.clone(), reply };
-            let trial = ask(driver, message, answer).await??;
-            let output = trial.output.into_iter().map(|line| Element::leaf("output", line));
-            Ok(std::iter::once(Element::leaf("passed", trial.has_passed)).chain(output).collect())
+            let wait = input.text_of("wait") != Some("false");
+            let message = Message::Trial { name: name(input)?, by: call.caller.user.clone(), wait, reply };
+            let Some(trial) = ask(driver, message, answer).await?? else { return Ok(Vec::new()) };
+            let output = trial.output.iter().map(|line| Element::leaf("output", &line.text));
+            Ok(std::iter::once(Element::leaf("passed", trial.has_passed())).chain(output).collect())
         }
         WHY => {
             let (reply, answer) = oneshot::channel();
@@ -175,7 +222,7 @@ async fn carry_out(driver: &mpsc::Sender<Message>, call: Call) -> Result<Vec<Ele
             ask(driver, Message::Imdb { table, is_registered, reply }, answer).await?.map(done)
         }
         READ => {
-            let content = file(driver, &call, FileCall::Read { path: path(input)? }).await?;
+            let content = file(driver, &call, FileCall::Read { path: path(input)?, part: part(input) }).await?;
             Ok(vec![Element::leaf("content", BASE64.encode(content))])
         }
         REPLACE => {
@@ -222,6 +269,14 @@ fn name(input: &Element) -> Result<ProcessName, Refusal> {
 
 fn path(input: &Element) -> Result<PathBuf, Refusal> {
     full_path("path", leaf(input, "path")?).map_err(invalid)
+}
+
+/// The part of a file that is asked for, if it is not the whole.
+fn part(input: &Element) -> Option<Part> {
+    let number = |leaf: &str| input.text_of(leaf).and_then(|text| text.parse().ok());
+    let (offset, length) = (number("offset"), number("length"));
+    (offset.is_some() || length.is_some())
+        .then(|| Part { offset: offset.unwrap_or(0), length: length.unwrap_or(FILE_BYTES_MAX as u64) })
 }
 
 /// Whoever writes a file says who may use it; a file that nobody may run or read on purpose is a mistake.

@@ -74,6 +74,8 @@ fn read_settings(element: &Element) -> Settings {
         retry_delays: if delays.is_empty() { retry::DELAYS.to_vec() } else { delays },
         mismatch_alarm_after: seconds("mismatch-alarm-delay", default.mismatch_alarm_after),
         resource_alarm_after: seconds("resource-alarm-delay", default.resource_alarm_after),
+        tests_at_validate: element.text_of("configtest-at-validate") != Some("false"),
+        is_strict: element.text_of("strict") == Some("true"),
     }
 }
 
@@ -273,11 +275,13 @@ mod tests {
         let entry = |index: u32, seconds: u32| {
             Element::node("retry-delay", vec![Element::leaf("index", index), Element::leaf("seconds", seconds)])
         };
-        let settings = Element::node("settings", vec![entry(10, 30), entry(9, 1), Element::leaf("stop-limit", 5)]);
+        let leaves = vec![entry(10, 30), entry(9, 1), Element::leaf("stop-limit", 5), Element::leaf("strict", true)];
+        let settings = Element::node("settings", leaves);
         let (read, _) = configured(Some(&Element::node("processes", vec![settings])));
         assert_eq!(read.settings.retry_delays, [1, 30].map(Duration::from_secs));
         assert_eq!(read.settings.limits.stop, Duration::from_secs(5));
         assert_eq!(read.settings.limits.start, Limits::default().start);
+        assert!(read.settings.is_strict && read.settings.tests_at_validate);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::drawing;
 use super::machine::StateName;
-use super::manager::{Change, Clock, Line, Manager, Process};
+use super::manager::{Change, Clock, Line, Manager, Pending, Process};
 use super::tree::{self, MODULE};
 use crate::northbound::filter::{Content, Selection};
 use crate::northbound::wanted::Wanted;
@@ -75,6 +75,9 @@ fn entry(manager: &Manager, process: &Process, clock: Clock, wanted: &Wanted<'_>
     children.extend(Element::leaf_if("config-version", manager.version(&process.definition.name)));
     children.push(Element::leaf("source", &process.source));
     children.push(Element::leaf("definition-pending", process.pending.is_some()));
+    if let Some(Pending::Replaced { definition, .. }) = &process.pending {
+        children.push(Element::leaf("pending-version", &definition.version));
+    }
     if state == StateName::ResourceRequired && wanted.has("missing") {
         let mut seen = BTreeSet::new();
         let missing = manager.missing(process, clock).into_iter().filter(|it| seen.insert(it.what.clone()));
@@ -83,11 +86,12 @@ fn entry(manager: &Manager, process: &Process, clock: Clock, wanted: &Wanted<'_>
         }));
     }
     children.extend(process.messages.iter().map(|line| Element::leaf("message", line)));
-    children.extend(process.test_output.iter().map(|line| Element::leaf("test-output", line)));
+    children.extend(process.test_output.iter().map(|line| Element::leaf("test-output", &line.text)));
     if let Some(trial) = &process.trial {
         children.push(Element::leaf("trial-time", trial.at));
-        children.push(Element::leaf("trial-passed", trial.has_passed));
-        children.extend(trial.output.iter().map(|line| Element::leaf("trial-output", line)));
+        children.push(Element::leaf("trial-passed", trial.has_passed()));
+        children.extend(trial.output.iter().map(|line| Element::leaf("trial-output", &line.text)));
+        children.extend(trial.messages().map(|line| Element::leaf("trial-message", line)));
     }
     if wanted.has("definition") {
         children.push(Element::node("definition", tree::definition(&process.definition)));
@@ -109,13 +113,12 @@ pub fn why(manager: &Manager, process: &Process, clock: Clock) -> Vec<Element> {
         leaves.extend(missing.map(|it| Element::leaf("missing", format!("{}: {}", it.what, it.why))));
     }
     if state == StateName::ConfigurationTestFailed {
-        leaves.extend(process.test_output.iter().map(|line| Element::leaf("test-output", line)));
+        leaves.extend(process.test_output.iter().map(|line| Element::leaf("test-output", &line.text)));
     }
     leaves.push(Element::leaf("failures", process.machine.failures()));
     leaves.extend(Element::leaf_if("last-failure", process.last_failure.as_ref()));
     leaves.extend(Element::leaf_if("next-retry", Manager::next_retry(process, clock)));
-    let order = process.ordered.as_ref().map(|(verb, by)| format!("{} by {by}", verb.as_str()));
-    leaves.extend(Element::leaf_if("last-order", order));
+    leaves.extend(Element::leaf_if("last-order", process.ordered.as_ref()));
     let ways = drawing::ways_out(state, clock.now);
     leaves.extend(ways.map(|(cause, to)| Element::leaf("way-out", format!("{cause} -> {}", to.display()))));
     leaves

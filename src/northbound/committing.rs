@@ -11,10 +11,10 @@ use std::collections::{BTreeMap, VecDeque};
 use tracing::{debug, error, info};
 
 use super::driver::{Committed, Northbound, now};
-use super::handle::Continuation;
+use super::handle::{Access, Continuation};
 use super::history;
 use super::notifications::base;
-use super::provider::{Change, Proposal as Share, Provider};
+use super::provider::{Change, Later, Proposal as Share, Provider, Trying};
 use super::router::ProviderIndex;
 use super::{Caller, Client, Datastore, Kind, Refusal};
 use crate::datastore::commit::{Action, Commit, Input, ProviderId};
@@ -233,6 +233,23 @@ impl Northbound {
             .collect();
         self.datastores.unstage(proposal);
         if refusals.is_empty() { Ok(()) } else { Err(refusals) }
+    }
+
+    /// What can be tried out of a valid proposal by this caller: of what he could commit, what he could do by an rpc as well.
+    pub(super) fn trials_of(&mut self, caller: &Caller, proposal: &Proposal) -> Vec<Later<()>> {
+        self.datastores.stage(proposal);
+        let running = self.datastores.running();
+        let shares = self.router.shares(&proposal.changes);
+        let trials: Vec<Trying> = shares
+            .keys()
+            .flat_map(|index| self.providers[index.0].trials(&share(&shares, ProviderId(index.0), running)))
+            .collect();
+        self.datastores.unstage(proposal);
+        if trials.is_empty() || self.authorise_commit(caller, proposal).is_err() {
+            return Vec::new();
+        }
+        let may = |right: &str| self.access.permits(caller, right, Access::Execute).is_ok();
+        trials.into_iter().filter(|trial| may(trial.right)).map(|trial| trial.work).collect()
     }
 
     /// Records commits with one force of the disk: all of them or none. Answers their ids.

@@ -381,7 +381,7 @@ impl Northbound {
             Request::PartialUnlock { id } => self.partial_unlock(caller, id),
             Request::Lock { target } => self.lock(caller, target),
             Request::Unlock { target } => self.unlock(caller, target),
-            Request::Validate { source } => self.validate(caller, &source),
+            Request::Validate { source } => return self.validate(caller, &source, reply),
             Request::Commit(options) => self.commit(caller, options),
             Request::CancelCommit { persist_id } => self.cancel_commit(caller, persist_id.as_deref()),
             Request::DiscardChanges => self.discard_changes(caller),

@@ -68,6 +68,13 @@ pub struct Call {
     pub input: Element,
 }
 
+/// Something that is tried out, elsewhere and for as long as it takes.
+pub struct Trying {
+    /// The rpc that does the same: for whoever may not call it nothing is tried.
+    pub right: &'static str,
+    pub work: Later<()>,
+}
+
 /// One owner of parts of the tree.
 pub trait Provider: Send {
     fn name(&self) -> &'static str;
@@ -95,6 +102,12 @@ pub trait Provider: Send {
 
     /// Is the proposed configuration one that this provider could make true? Pure: remembers nothing.
     fn validate(&self, proposal: &Proposal<'_>) -> Result<(), Vec<Refusal>>;
+
+    /// What only a trial can tell of a proposal that is valid otherwise. Begun when somebody asks whether it is, never by a
+    /// commit; each comes to an end by itself.
+    fn trials(&self, _: &Proposal<'_>) -> Vec<Trying> {
+        Vec::new()
+    }
 
     /// Reserve what the commit needs. After `Ok`, exactly one of `apply` and `abort` follows.
     fn prepare(&mut self, proposal: &Proposal<'_>) -> Result<(), Refusal>;

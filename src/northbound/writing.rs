@@ -1,9 +1,12 @@
 //! edit-config, copy-config, delete-config, discard-changes, validate, lock and unlock on the datastores.
 
+use futures_util::stream::{self, StreamExt as _};
+use tokio::sync::oneshot;
 use tracing::info;
 
 use super::direct::{DirectEdit, running_is_not_writable};
 use super::driver::Northbound;
+use super::provider::Later;
 use super::startup;
 use super::{
     Answer, Caller, Datastore, DefaultOperation, ErrorOption, Fragment, Kind, Refusal, Response, Source, TestOption,
@@ -12,6 +15,9 @@ use crate::datastore::CandidateId;
 use crate::datastore::edit::{Edit, Touch};
 use crate::datastore::lock::Circumstances;
 use crate::yang::tree::Tree;
+
+/// Things that are tried out at a time for one `validate`.
+const TRIALS_AT_ONCE_MAX: usize = 8;
 
 impl Northbound {
     pub(super) fn edit_config(
@@ -109,20 +115,36 @@ impl Northbound {
         Ok(Response::Ok)
     }
 
-    pub(super) fn validate(&mut self, caller: &Caller, source: &Source) -> Answer {
+    /// Answers when all is tried out that only a trial can tell.
+    pub(super) fn validate(&mut self, caller: &Caller, source: &Source, reply: oneshot::Sender<Answer>) {
+        let trials = match self.found_valid(caller, source) {
+            Ok(trials) if !trials.is_empty() => trials,
+            outcome => return drop(reply.send(outcome.map(|_| Response::Ok))),
+        };
+        self.runtime.spawn(async move {
+            let outcomes = stream::iter(trials).buffered(TRIALS_AT_ONCE_MAX).collect::<Vec<_>>().await;
+            let refusals: Vec<Refusal> = outcomes.into_iter().filter_map(Result::err).collect();
+            // A front end that is gone needs no answer.
+            drop(reply.send(if refusals.is_empty() { Ok(Response::Ok) } else { Err(refusals) }));
+        });
+    }
+
+    /// What is left to be tried out of a configuration that is valid as far as can be told at once.
+    fn found_valid(&mut self, caller: &Caller, source: &Source) -> Result<Vec<Later<()>>, Vec<Refusal>> {
         let tree = match source {
             Source::Datastore(Datastore::Running) => self.datastores.running().duplicate(),
             Source::Datastore(Datastore::Candidate) => {
                 // What stands against running is as much in the way of a commit as what is not valid.
                 let proposal = self.datastores.propose(self.candidate_of(caller))?;
-                return self.ask_providers_to_validate(&proposal).map(|()| Response::Ok);
+                self.ask_providers_to_validate(&proposal)?;
+                return Ok(self.trials_of(caller, &proposal));
             }
             Source::Datastore(Datastore::Startup) => self.startup().map_err(|refusal| vec![refusal])?.duplicate(),
             Source::Inline(config) => Tree::parse_config(self.schema, &config.0)?,
         };
         let proposal = self.datastores.propose_tree(tree, None)?;
         self.ask_providers_to_validate(&proposal)?;
-        Ok(Response::Ok)
+        Ok(self.trials_of(caller, &proposal))
     }
 
     pub(super) fn lock(&mut self, caller: &Caller, target: Datastore) -> Answer {

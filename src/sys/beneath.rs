@@ -17,7 +17,7 @@ use nix::sys::stat::{FchmodatFlags, FileStat, Mode, SFlag, UtimensatFlags};
 use nix::sys::stat::{fchmodat, fstat, fstatat, mkdirat, utimensat};
 use nix::sys::statvfs::{Statvfs, fstatvfs};
 use nix::sys::time::TimeSpec;
-use nix::unistd::{UnlinkatFlags, unlinkat};
+use nix::unistd::{UnlinkatFlags, fsync, unlinkat};
 
 /// The kernel asks to try again when folders move during the walk; somebody who moves them for ever is refused.
 const RESOLVE_TRIES_MAX: usize = 16;
@@ -91,6 +91,11 @@ impl Root {
         } else {
             renameat2(from_parent, from_last, to_parent, to_last, RenameFlags::RENAME_NOREPLACE)
         }
+    }
+
+    /// Makes what has happened to the names in a folder durable.
+    pub fn sync_folder(&self, name: &Path) -> nix::Result<()> {
+        fsync(self.resolve(name, OFlag::O_RDONLY | OFlag::O_DIRECTORY, Mode::empty())?)
     }
 
     pub fn set_mode(&self, name: &Path, mode: Mode) -> nix::Result<()> {

@@ -15,6 +15,7 @@ pub mod low;
 pub mod mapped;
 pub mod memfd;
 pub mod memory;
+pub mod mounts;
 pub mod process;
 pub mod pty;
 pub mod rooted;

@@ -14,6 +14,9 @@ use crate::northbound::{Fragment, Refusal, Request, WithDefaults};
 use crate::yang::xml;
 
 const NAMESPACE: &str = "urn:procyon:process";
+const ALARMS: &str = "urn:procyon:alarms";
+/// What is read of a file at once; less says that it was the end.
+pub const PART_BYTES: usize = 1024 * 1024;
 /// The least permissions of a replaced file are above this.
 const PERMISSIONS_BELOW: i32 = 0o100;
 const PERMISSIONS_MAX: i32 = 0o777;
@@ -24,26 +27,30 @@ pub enum Method {
     Start,
     Stop,
     Restart,
+    Resync,
     StatusMessages,
     RunTest,
     TestMessages,
     Version,
     SetVersion,
     Replace,
+    RaiseAlarm,
 }
 
 impl Method {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 12] = [
         Self::States,
         Self::Start,
         Self::Stop,
         Self::Restart,
+        Self::Resync,
         Self::StatusMessages,
         Self::RunTest,
         Self::TestMessages,
         Self::Version,
         Self::SetVersion,
         Self::Replace,
+        Self::RaiseAlarm,
     ];
 
     pub fn name(self) -> &'static str {
@@ -52,12 +59,14 @@ impl Method {
             Self::Start => "ProcMgmtRpc.start",
             Self::Stop => "ProcMgmtRpc.stop",
             Self::Restart => "ProcMgmtRpc.restart",
+            Self::Resync => "ProcMgmtRpc.resync",
             Self::StatusMessages => "ProcMgmtRpc.getStatusMessages",
             Self::RunTest => "ProcMgmtRpc.runConfigtest",
             Self::TestMessages => "ProcMgmtRpc.getConfigtestMessages",
             Self::Version => "ProcMgmtRpc.getConfigVersion",
             Self::SetVersion => "ProcMgmtRpc.setConfigVersion",
             Self::Replace => "File.replace",
+            Self::RaiseAlarm => "Alarm.raiseAlarm",
         }
     }
 
@@ -67,12 +76,13 @@ impl Method {
         const SERVICE: (&str, Kind) = ("service", Kind::Text);
         match self {
             Self::States => &[],
-            Self::Start | Self::Stop | Self::Restart => {
+            Self::Start | Self::Stop | Self::Restart | Self::Resync => {
                 &[("alias", Kind::Texts), ("blockForStateChange", Kind::Boolean)]
             }
             Self::StatusMessages | Self::RunTest | Self::TestMessages => &[ALIAS],
             Self::Version => &[SERVICE],
             Self::SetVersion => &[SERVICE, ("serviceVersion", Kind::Text)],
+            Self::RaiseAlarm => &[("AlarmId", Kind::Text), ("AlarmParams", Kind::Texts)],
             Self::Replace => &[("fileName", Kind::Text), ("filePermissions", Kind::Integer), ("filedata", Kind::Text)],
         }
     }
@@ -116,7 +126,8 @@ impl Call {
         let expected = method.parameters();
         // These count before they look.
         let counts_first = matches!(method, Method::Version | Method::SetVersion | Method::Replace);
-        if counts_first && parameters.len() != expected.len() + 1 {
+        let is_over = method == Method::RaiseAlarm && parameters.len() > expected.len() + 1;
+        if is_over || counts_first && parameters.len() != expected.len() + 1 {
             return Err(Fault::count(method));
         }
         let mut values = parameters.into_iter();
@@ -143,11 +154,7 @@ impl Call {
     /// The processes that it orders something for.
     pub fn names(&self) -> Vec<&str> {
         let Some(Value::List(values)) = self.parameters.first() else { return Vec::new() };
-        let texts = values.iter().filter_map(|value| match value {
-            Value::Text(text) => Some(text.as_str()),
-            _ => None,
-        });
-        texts.collect()
+        values.iter().filter_map(text_of).collect()
     }
 
     /// The file that it is about, where it is about one.
@@ -163,13 +170,24 @@ impl Call {
     pub fn question(&self) -> Result<Request, Fault> {
         let name = self.text(0);
         Ok(match self.method {
-            Method::States | Method::Start | Method::Stop | Method::Restart => state(None, &["state"]),
+            Method::States | Method::Start | Method::Stop | Method::Restart | Method::Resync => state(None, &["state"]),
             Method::StatusMessages => state(Some(name), &["message"]),
-            Method::TestMessages => state(Some(name), &["trial-output"]),
+            Method::TestMessages => state(Some(name), &["trial-message"]),
             Method::Version | Method::SetVersion => state(Some(name), &["config-version"]),
-            Method::RunTest => rpc("process-configtest", &[("name", name)]),
+            Method::RaiseAlarm => self.alarm(),
+            Method::RunTest => rpc("process-configtest", &[("name", name), ("wait", "false")]),
             Method::Replace => self.replace()?,
         })
+    }
+
+    fn alarm(&self) -> Request {
+        let words = match self.parameters.get(1) {
+            Some(Value::List(values)) => values.iter().filter_map(text_of).collect::<Vec<_>>().join(" "),
+            _ => String::new(),
+        };
+        let text = if words.trim().is_empty() { self.text(0) } else { words.trim() };
+        let host = format!("host {}", self.host);
+        invoke(ALARMS, "raise-alarm", &[("resource", &host), ("name", self.text(0)), ("text", text)])
     }
 
     fn replace(&self) -> Result<Request, Fault> {
@@ -193,6 +211,7 @@ impl Call {
             Method::Start => "process-start",
             Method::Stop => "process-stop",
             Method::Restart => "process-restart",
+            Method::Resync => "process-resync",
             Method::SetVersion => {
                 return Some(rpc("process-set-version", &[("name", self.text(0)), ("version", self.text(1))]));
             }
@@ -213,14 +232,14 @@ impl Call {
             Method::States => Value::Members(
                 found.iter().map(|(name, leaves)| (name.clone(), Value::Text(leaves.concat()))).collect(),
             ),
-            Method::Start | Method::Stop | Method::Restart => {
+            Method::Start | Method::Stop | Method::Restart | Method::Resync => {
                 let told = |name: &str| (name.to_owned(), Value::Boolean(found.contains_key(name)));
                 Value::Members(self.names().into_iter().map(told).collect())
             }
             Method::StatusMessages | Method::TestMessages => texts(one()?),
             Method::Version => Value::Text(one()?.concat()),
             Method::SetVersion => one().map(|_| Value::Boolean(true))?,
-            Method::RunTest | Method::Replace => Value::Boolean(true),
+            Method::RunTest | Method::Replace | Method::RaiseAlarm => Value::Boolean(true),
         })
     }
 
@@ -261,17 +280,30 @@ pub fn content(output: &Bytes) -> Option<Vec<u8>> {
     BASE64.decode(leaf.text.trim()).ok()
 }
 
-pub fn read_file(path: &str) -> Request {
-    rpc("file-read", &[("path", path)])
+/// Of a file, as much as is read at once.
+pub fn read_file(path: &str, offset: usize) -> Request {
+    let (offset, length) = (offset.to_string(), PART_BYTES.to_string());
+    rpc("file-read", &[("path", path), ("offset", &offset), ("length", &length)])
 }
 
 pub fn delete_file(path: &str) -> Request {
     rpc("file-delete", &[("path", path)])
 }
 
+fn text_of(value: &Value) -> Option<&str> {
+    match value {
+        Value::Text(text) => Some(text),
+        _ => None,
+    }
+}
+
 fn rpc(name: &str, leaves: &[(&str, &str)]) -> Request {
+    invoke(NAMESPACE, name, leaves)
+}
+
+fn invoke(namespace: &str, name: &str, leaves: &[(&str, &str)]) -> Request {
     let inside: String = leaves.iter().map(|(leaf, value)| format!("<{leaf}>{}</{leaf}>", escape(*value))).collect();
-    Request::Invoke { operation: Fragment(format!("<{name} xmlns=\"{NAMESPACE}\">{inside}</{name}>").into()) }
+    Request::Invoke { operation: Fragment(format!("<{name} xmlns=\"{namespace}\">{inside}</{name}>").into()) }
 }
 
 fn state(name: Option<&str>, leaves: &[&str]) -> Request {

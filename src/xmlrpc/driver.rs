@@ -32,6 +32,8 @@ use crate::northbound::{self, Caller, Client, Kind, Refusal, SessionId};
 const CONNECTIONS_MAX: usize = 32;
 /// A declared file may be large, and base64 makes it larger.
 const BODY_BYTES_MAX: usize = 48 * 1024 * 1024;
+/// What is sent of a declared file.
+const FILE_BYTES_MAX: usize = 32 * 1024 * 1024;
 /// For a handshake, and for the head of a request.
 const HEAD_TIME_MAX: Duration = Duration::from_secs(10);
 /// For everything of a connection: clients connect anew for each call, or for a few.
@@ -132,9 +134,8 @@ async fn answer(
     let Ok(path) = path else { return plain(StatusCode::BAD_REQUEST, "the path is not UTF-8") };
     let caller = common.caller(peer);
     match method {
-        HttpMethod::GET => match common.northbound.ask(&caller, call::read_file(&path)).await {
-            Ok(northbound::Response::Output(output)) => file(&path, call::content(&output).unwrap_or_default()),
-            Ok(_) => file(&path, Vec::new()),
+        HttpMethod::GET => match common.whole_file(&caller, &path).await {
+            Ok(content) => file(&path, content),
             Err(refusals) => refused(&refusals),
         },
         HttpMethod::DELETE => match common.northbound.ask(&caller, call::delete_file(&path)).await {
@@ -155,6 +156,22 @@ impl Common {
             client: Client::Tls,
             origin: format!("XML-RPC {peer}"),
         }
+    }
+
+    /// Part by part: logs may be large.
+    async fn whole_file(&self, caller: &Caller, path: &str) -> Result<Vec<u8>, Vec<Refusal>> {
+        let mut content = Vec::new();
+        while content.len() <= FILE_BYTES_MAX {
+            let part = match self.northbound.ask(caller, call::read_file(path, content.len())).await? {
+                northbound::Response::Output(output) => call::content(&output).unwrap_or_default(),
+                _ => Vec::new(),
+            };
+            content.extend_from_slice(&part);
+            if part.len() < call::PART_BYTES {
+                return Ok(content);
+            }
+        }
+        Err(vec![Refusal::new(Kind::TooBig, format!("`{path}` has more than {FILE_BYTES_MAX} bytes"))])
     }
 
     async fn called(&self, body: &Bytes, peer: SocketAddr, names: &BTreeSet<String>) -> Response<Full<Bytes>> {

@@ -52,7 +52,8 @@ impl Fault {
     }
 
     pub fn count(method: Method) -> Self {
-        let what = if method == Method::Replace { "incorrect number of" } else { "too many" };
+        let is_exact = matches!(method, Method::Replace | Method::RaiseAlarm);
+        let what = if is_exact { "incorrect number of" } else { "too many" };
         Self::new(INVALID_PARAMETER, format!("{} has {what} parameters", method.name()))
     }
 

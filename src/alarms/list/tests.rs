@@ -8,11 +8,11 @@ fn at(second: i64) -> Timestamp {
 }
 
 fn key(resource: &str, alarm_type: AlarmType) -> Key {
-    Key { resource: resource.into(), alarm_type }
+    Key::new(resource, alarm_type)
 }
 
 fn report(resource: &str, alarm_type: AlarmType, is_raised: bool) -> Report {
-    Report { key: key(resource, alarm_type), is_raised, text: format!("{is_raised}") }
+    Report { key: key(resource, alarm_type), is_raised, text: format!("{is_raised}"), severity: None }
 }
 
 fn shelves(rules: &[(&str, &str)]) -> Control {
@@ -49,11 +49,12 @@ fn an_alarm_is_one_entry_however_often_it_comes_and_goes() {
 fn only_what_is_asked_for_is_told() {
     let told = |notify, reports: &[(AlarmType, bool, &str)]| {
         let mut alarms = Alarms::default();
-        alarms.set_control(Control { changes_max: 2, notify, shelves: Vec::new() }, at(0));
+        alarms.set_control(Control { changes_max: 2, notify, ..Control::default() }, at(0));
         let reports = reports.iter().enumerate();
         let told = reports.filter(|(second, (alarm_type, is_raised, text))| {
             let second = i64::try_from(*second).unwrap();
-            let report = Report { key: key("a", *alarm_type), is_raised: *is_raised, text: (*text).into() };
+            let report =
+                Report { key: key("a", *alarm_type), is_raised: *is_raised, text: (*text).into(), severity: None };
             alarms.report(report, at(second)).is_some()
         });
         told.count()
@@ -63,6 +64,56 @@ fn only_what_is_asked_for_is_told() {
     assert_eq!(told(Notify::All, &story), 4);
     assert_eq!(told(Notify::RaiseAndClear, &story), 3);
     assert_eq!(told(Notify::From(Severity::Major), &story), 3);
+}
+
+#[test]
+fn an_alarm_has_the_severity_that_is_assigned_to_it_from_then_on() {
+    let mut alarms = Alarms::default();
+    for resource in ["a", "b"] {
+        alarms.report(report(resource, FAILED, true), at(0));
+    }
+    let profiles = |resource: &str, level: &str| {
+        let leaves = vec![
+            Element::leaf("alarm-type-id", FAILED.identity()),
+            Element::leaf("resource", resource),
+            Element::node("alarm-severity-assignment-profile", vec![Element::leaf("severity-level", level)]),
+        ];
+        let profile = Profile::read(&Element::node("alarm-profile", leaves)).unwrap();
+        Control { profiles: profile.into_iter().collect(), ..Control::default() }
+    };
+    let told = alarms.set_control(profiles("b|c", "minor"), at(1));
+    assert_eq!(
+        told.iter().map(|(key, change)| (key.resource.as_str(), change.severity)).collect::<Vec<_>>(),
+        [("b", Some(Severity::Minor))]
+    );
+    assert_eq!(alarms.report(report("c", FAILED, true), at(2)).unwrap().severity, Some(Severity::Minor));
+    assert!(alarms.report(report("c", FAILED, true), at(3)).is_none(), "said already");
+    let now = |alarms: &Alarms| alarms.on(Side::Listed).map(|(_, alarm)| alarm.severity).collect::<Vec<_>>();
+    assert_eq!(now(&alarms), [Severity::Critical, Severity::Minor, Severity::Minor]);
+    assert_eq!(alarms.severities_of(FAILED).into_iter().collect::<Vec<_>>(), [Severity::Minor, Severity::Critical]);
+    assert_eq!(alarms.set_control(Control::default(), at(4)).len(), 2, "and the device's own again");
+    assert_eq!(now(&alarms), [Severity::Critical; 3]);
+}
+
+#[test]
+fn what_another_program_reports_has_its_own_name_and_severity() {
+    let mut alarms = Alarms::default();
+    let report = |name: &str, severity| {
+        let key = Key { qualifier: name.to_owned(), ..key("host a", AlarmType::Reported) };
+        Report { key, is_raised: true, text: "x".to_owned(), severity }
+    };
+    assert_eq!(alarms.report(report("FAN", Some(Severity::Major)), at(0)).unwrap().severity, Some(Severity::Major));
+    assert_eq!(alarms.report(report("DOOR", None), at(0)).unwrap().severity, Some(Severity::Warning));
+    assert_eq!(alarms.qualifiers().into_iter().collect::<Vec<_>>(), ["DOOR", "FAN"]);
+    let again = Alarms::recalled(alarms.take_news());
+    let severities = |alarms: &Alarms| alarms.on(Side::Listed).map(|(_, alarm)| alarm.severity).collect::<Vec<_>>();
+    assert_eq!(severities(&again), severities(&alarms));
+    let mut again = again;
+    assert!(again.set_control(Control::default(), at(1)).is_empty(), "and it is known after a restart");
+    for number in 0..REPORTED_MAX {
+        again.report(report(&number.to_string(), None), at(2));
+    }
+    assert!(again.has_no_room_for(&report("more", None).key) && !again.has_no_room_for(&report("FAN", None).key));
 }
 
 #[test]
@@ -139,7 +190,7 @@ fn what_was_written_down_makes_the_same_list() {
         step(&mut alarms, &|alarms, now| drop(alarms.report(report(resource, FAILED, true), now)));
     }
     step(&mut alarms, &|alarms, now| drop(alarms.report(report("process a", FAILED, false), now)));
-    step(&mut alarms, &|alarms, now| alarms.set_control(shelves(&[("s", "process b")]), now));
+    step(&mut alarms, &|alarms, now| drop(alarms.set_control(shelves(&[("s", "process b")]), now)));
     step(&mut alarms, &|alarms, now| {
         let ack = Operated { at: now, operator: "ann".into(), state: OperatorState::Ack, text: None };
         alarms.operate(&key("process c", FAILED), ack).unwrap();

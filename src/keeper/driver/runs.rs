@@ -12,7 +12,7 @@ use crate::keeper::deposits::{self, LastRun};
 use crate::keeper::held::Pipe;
 use crate::keeper::launch;
 use crate::keeper::protocol::{Answer, Event, Exited, encode};
-use crate::keeper::worker::{Job, Outcome};
+use crate::keeper::worker::{End, Job, Outcome};
 use crate::sys::process::{self, Usage};
 use crate::sys::spawn;
 use crate::sys::tree::Tree;
@@ -91,7 +91,8 @@ impl Driver {
         for fd in [&facts.terminal, &facts.ready_pipe].into_iter().flatten() {
             let _ = self.epoll.delete(fd);
         }
-        self.ends.push((Arc::clone(&held.spec), record));
+        let has_all_lines = held.console.tape.as_ref().is_none_or(|tape| tape.ring().first() == 0);
+        self.ends.push(End { spec: Arc::clone(&held.spec), record, has_all_lines });
         let ran = Duration::from_millis(at_unix_ms.saturating_sub(facts.started_unix_ms));
         held.last =
             Some(LastRun { run, started_unix_ms: facts.started_unix_ms, ended_unix_ms: at_unix_ms, exit: status });

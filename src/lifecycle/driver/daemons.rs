@@ -3,10 +3,12 @@
 //! A member is marked by its environment. One that has overwritten that (many do, to show a title) is known by its
 //! parent: what our custodian has taken in is of ours, and it must have begun with the start.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::Read as _;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use jiff::Timestamp;
@@ -32,31 +34,40 @@ pub(super) struct Look {
     pub path: PathBuf,
     pub run_began: Option<Timestamp>,
     pub root: RootId,
-    /// A daemon of this process that is watched already.
-    pub known: Option<i32>,
 }
 
-/// Looks now; the verdict comes as an input. Returns the daemon that is watched from now on.
-pub(super) async fn look(look: Look, keeper: Keeper, inputs: mpsc::Sender<Input>) -> Option<(ProcessName, i32)> {
-    let keeper = keeper.pid(KEEPER_TIME_MAX).await;
-    let (name, known) = (look.name.clone(), look.known);
-    let (verdict, pidfd) = tokio::task::spawn_blocking(move || judge(&look, keeper)).await.ok()?;
-    let daemon = match verdict {
-        PidVerdict::Member { pid } if known != Some(pid) => pidfd.map(|pidfd| (pid, pidfd)),
-        PidVerdict::Member { .. } | PidVerdict::Foreign { .. } | PidVerdict::Nothing => None,
-    };
-    let watched = daemon.as_ref().map(|(pid, _)| (name.clone(), *pid));
+/// The daemons that are watched, each by one task.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Watched(Arc<Mutex<BTreeSet<(ProcessName, i32)>>>);
+
+impl Watched {
+    fn with<T>(&self, act: impl FnOnce(&mut BTreeSet<(ProcessName, i32)>) -> T) -> T {
+        act(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// Looks in a task of its own, for a file system may hang; the verdict comes as an input, and later on the daemon's end.
+pub(super) fn look(look: Look, keeper: Keeper, watched: Watched, inputs: mpsc::Sender<Input>) {
     tokio::spawn(async move {
+        let keeper = keeper.pid(KEEPER_TIME_MAX).await;
+        let name = look.name.clone();
+        let Ok((verdict, pidfd)) = tokio::task::spawn_blocking(move || judge(&look, keeper)).await else { return };
+        let daemon = match verdict {
+            PidVerdict::Member { pid } => pidfd.map(|pidfd| (pid, pidfd)),
+            PidVerdict::Foreign { .. } | PidVerdict::Nothing => None,
+        };
         // A lifecycle that is gone waits for nothing.
         let _ = inputs.send(Input::PidFile { name: name.clone(), verdict }).await;
-        if let Some((pid, pidfd)) = daemon {
-            if let Err(error) = process::wait_for_end(pidfd).await {
-                warn!(process = %name, pid, %error, "a daemon cannot be watched: it counts as ended");
-            }
-            let _ = inputs.send(Input::DaemonEnded { name, pid }).await;
+        let Some((pid, pidfd)) = daemon else { return };
+        if !watched.with(|watched| watched.insert((name.clone(), pid))) {
+            return;
         }
+        if let Err(error) = process::wait_for_end(pidfd).await {
+            warn!(process = %name, pid, %error, "a daemon cannot be watched: it counts as ended");
+        }
+        watched.with(|watched| watched.remove(&(name.clone(), pid)));
+        let _ = inputs.send(Input::DaemonEnded { name, pid }).await;
     });
-    watched
 }
 
 fn judge(look: &Look, keeper: Option<i32>) -> (PidVerdict, Option<OwnedFd>) {

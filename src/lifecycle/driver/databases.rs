@@ -1,10 +1,12 @@
 //! Whether a database answers: asked by the command of its driver.
 
+use std::collections::BTreeSet;
 use std::process::Stdio;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::process::Command;
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tracing::debug;
 
 use crate::lifecycle::definition::Sqldb;
@@ -25,17 +27,45 @@ const BUILT_IN: [(&str, &[&str]); 3] = [
     ("{SQLite3}", &["sqlite3", "-readonly", "{dbname}", "select count(*) from sqlite_master"]),
 ];
 
-/// Asks in a task of its own; the answer comes as an input.
-pub(super) fn check(sqldb: Sqldb, checks: &DatabaseChecks, inputs: mpsc::Sender<Input>) {
-    let argv = command(&sqldb, checks);
-    tokio::spawn(async move {
-        let is_there = match argv {
-            Some(argv) => answers(&argv, &sqldb).await,
-            None => false,
-        };
-        // A lifecycle that is gone waits for nothing.
-        let _ = inputs.send(Input::Available { watch: Watch::Sqldb(sqldb), is_there }).await;
-    });
+/// Check commands that run at a time; further ones wait their turn.
+const COMMANDS_MAX: usize = 16;
+
+/// Asks each database in a task of its own, none of them twice at a time.
+#[derive(Debug)]
+pub(super) struct Asker {
+    asked: BTreeSet<Sqldb>,
+    turns: Arc<Semaphore>,
+}
+
+impl Default for Asker {
+    fn default() -> Self {
+        Self { asked: BTreeSet::new(), turns: Arc::new(Semaphore::new(COMMANDS_MAX)) }
+    }
+}
+
+impl Asker {
+    /// The answer comes as an input.
+    pub(super) fn ask(&mut self, sqldb: &Sqldb, checks: &DatabaseChecks, inputs: &mpsc::Sender<Input>) {
+        if !self.asked.insert(sqldb.clone()) {
+            return;
+        }
+        let (argv, sqldb) = (command(sqldb, checks), sqldb.clone());
+        let (turns, inputs) = (Arc::clone(&self.turns), inputs.clone());
+        tokio::spawn(async move {
+            let turn = turns.acquire_owned().await;
+            let is_there = match argv {
+                Some(argv) => answers(&argv, &sqldb).await,
+                None => false,
+            };
+            drop(turn);
+            // A lifecycle that is gone waits for nothing.
+            let _ = inputs.send(Input::Available { watch: Watch::Sqldb(sqldb), is_there }).await;
+        });
+    }
+
+    pub(super) fn answered(&mut self, sqldb: &Sqldb) {
+        self.asked.remove(sqldb);
+    }
 }
 
 fn command(sqldb: &Sqldb, checks: &DatabaseChecks) -> Option<Vec<String>> {

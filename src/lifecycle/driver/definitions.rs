@@ -1,18 +1,60 @@
 //! The folder of definition files, read.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, Read as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use tracing::warn;
+
+use super::Hands;
 use crate::lifecycle::definition::{Definition, ProcessName};
-use crate::lifecycle::manager::Problem;
+use crate::lifecycle::manager::{Input, Problem};
 use crate::lifecycle::xml;
 
-pub(super) type Files = Vec<(String, Result<Arc<Definition>, Problem>)>;
+type Files = Vec<(String, Result<Arc<Definition>, Problem>)>;
+
+impl Hands {
+    pub(super) async fn read_all_definitions(&mut self) {
+        let folder = self.places.definitions.clone();
+        let read = tokio::task::spawn_blocking(move || read_all(&folder)).await;
+        match read.map_err(std::io::Error::other).flatten() {
+            Ok(files) => {
+                self.is_folder_read = true;
+                let gone = self.manager.files_besides(&files).into_iter().map(|file| (file, None));
+                let files = gone.chain(files.into_iter().map(|(file, read)| (file, Some(read)))).collect();
+                self.feed(Input::Folder(Ok(()))).await;
+                self.feed(Input::Files(files)).await;
+                self.feed(Input::FilesRead).await;
+            }
+            // What was read before stays in force; before the first reading nothing is begun, and nothing ended.
+            Err(trouble) => {
+                self.is_folder_read = false;
+                warn!(folder = %self.places.definitions.display(), %trouble, "the definitions cannot be listed");
+                self.feed(Input::Folder(Err(trouble.to_string()))).await;
+            }
+        }
+    }
+
+    pub(super) async fn read_definitions_at(&mut self, paths: BTreeSet<PathBuf>) {
+        let read_them = move || {
+            let named = paths.iter().filter_map(|path| Some((path.file_name()?.to_str()?.to_owned(), path)));
+            let definitions = named.filter(|(file, _)| ProcessName::of_file(file).is_some());
+            definitions.map(|(file, path)| (file, read(path))).collect::<Vec<_>>()
+        };
+        let files = tokio::task::spawn_blocking(read_them).await.unwrap_or_default();
+        for (file, read) in &files {
+            if let Some(Err(problem)) = read {
+                warn!(%file, %problem, "a definition is not in force");
+            }
+        }
+        self.feed(Input::Files(files)).await;
+    }
+}
 
 /// Every definition file there is.
-pub(super) fn read_all(folder: &Path) -> io::Result<Files> {
+fn read_all(folder: &Path) -> io::Result<Files> {
     let mut files = Files::new();
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();
@@ -28,7 +70,7 @@ pub(super) fn read_all(folder: &Path) -> io::Result<Files> {
 }
 
 /// `None` when the file is not there.
-pub(super) fn read(path: &Path) -> Option<Result<Arc<Definition>, Problem>> {
+fn read(path: &Path) -> Option<Result<Arc<Definition>, Problem>> {
     let because = |reason: String| Err(Problem { line: None, reason });
     let bytes = match bytes_of(path) {
         Ok(bytes) => bytes,

@@ -1,9 +1,10 @@
 //! Declared files, read, replaced and deleted for management. No link is followed on the way: what was allowed by name
 //! is what is touched.
 
-use std::io::{Read as _, Write as _};
+use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
 use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
@@ -15,13 +16,30 @@ use crate::northbound::{Kind, Refusal};
 use crate::sys::beneath::Root;
 
 /// What is read or replaced at once.
-pub(super) const FILE_BYTES_MAX: usize = 4 * 1024 * 1024;
+pub const FILE_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 #[derive(Debug)]
 pub enum FileCall {
-    Read { path: PathBuf },
-    Replace { path: PathBuf, mode: u32, content: Vec<u8> },
-    Delete { path: PathBuf },
+    /// All of it, or a part.
+    Read {
+        path: PathBuf,
+        part: Option<Part>,
+    },
+    Replace {
+        path: PathBuf,
+        mode: u32,
+        content: Vec<u8>,
+    },
+    Delete {
+        path: PathBuf,
+    },
+}
+
+/// So many bytes at most, from there on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Part {
+    pub offset: u64,
+    pub length: u64,
 }
 
 /// What the definitions allow for this call.
@@ -33,7 +51,7 @@ pub struct Allowed {
 impl FileCall {
     pub fn path(&self) -> &Path {
         match self {
-            Self::Read { path } | Self::Replace { path, .. } | Self::Delete { path } => path,
+            Self::Read { path, .. } | Self::Replace { path, .. } | Self::Delete { path } => path,
         }
     }
 
@@ -65,7 +83,7 @@ impl FileCall {
         let root = Root::open(Path::new("/")).map_err(|error| refused(&path, error))?;
         let below = path.strip_prefix("/").unwrap_or(&path).to_owned();
         match self {
-            Self::Read { .. } => read(&root, &below, &path),
+            Self::Read { part, .. } => read(&root, &below, &path, part),
             Self::Replace { mode, content, .. } => {
                 if content.len() > FILE_BYTES_MAX {
                     return Err(too_large(&path));
@@ -80,19 +98,27 @@ impl FileCall {
     }
 }
 
-fn read(root: &Root, below: &Path, path: &Path) -> Result<Vec<u8>, Refusal> {
-    let file = root.open_file(below, OFlag::O_RDONLY, Mode::empty()).map_err(|error| refused(path, error))?;
+fn read(root: &Root, below: &Path, path: &Path, part: Option<Part>) -> Result<Vec<u8>, Refusal> {
+    let mut file = root.open_file(below, OFlag::O_RDONLY, Mode::empty()).map_err(|error| refused(path, error))?;
+    let failed = |error| Refusal::new(Kind::OperationFailed, format!("`{}`: {error}", path.display()));
+    let Part { offset, length } = part.unwrap_or(Part { offset: 0, length: FILE_BYTES_MAX as u64 + 1 });
+    file.seek(SeekFrom::Start(offset)).map_err(failed)?;
     let mut bytes = Vec::new();
-    file.take(FILE_BYTES_MAX as u64 + 1)
-        .read_to_end(&mut bytes)
-        .map_err(|error| Refusal::new(Kind::OperationFailed, format!("`{}`: {error}", path.display())))?;
-    if bytes.len() > FILE_BYTES_MAX { Err(too_large(path)) } else { Ok(bytes) }
+    file.take(length).read_to_end(&mut bytes).map_err(failed)?;
+    if bytes.len() <= FILE_BYTES_MAX {
+        return Ok(bytes);
+    }
+    Err(too_large(path).mend("read it in parts, by offset and length"))
 }
+
+/// Tells the files apart that are written at the same time.
+static LAST_FRESH: AtomicU64 = AtomicU64::new(0);
 
 /// Written beside, then put in its place: whoever reads finds the old or the new, never a part.
 fn replace(root: &Root, below: &Path, mode: u32, content: &[u8], allowed: Allowed) -> nix::Result<()> {
     let name = below.file_name().ok_or(Errno::EISDIR)?.to_string_lossy().into_owned();
-    let fresh = below.with_file_name(format!(".{name}.{}.new", std::process::id()));
+    let number = LAST_FRESH.fetch_add(1, Ordering::Relaxed);
+    let fresh = below.with_file_name(format!(".{name}.{}-{number}.new", std::process::id()));
     let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL;
     let owner_only = Mode::S_IRUSR | Mode::S_IWUSR;
     let open = || root.open_file(&fresh, flags, owner_only);
@@ -102,7 +128,7 @@ fn replace(root: &Root, below: &Path, mode: u32, content: &[u8], allowed: Allowe
             root.make_folder(folder, Mode::from_bits_truncate(0o755))?;
             open()
         }
-        // Left by one that was interrupted.
+        // Left by a former agent that was killed.
         Err(Errno::EEXIST) => {
             root.remove_file(&fresh)?;
             open()
@@ -117,7 +143,13 @@ fn replace(root: &Root, below: &Path, mode: u32, content: &[u8], allowed: Allowe
         }
         fchmod(file.as_fd(), Mode::from_bits_truncate(mode))?;
         file.sync_all().map_err(io)?;
-        root.rename(&fresh, below, true)
+        root.rename(&fresh, below, true)?;
+        // What is said to be replaced is so after a power cut as well.
+        match root.sync_folder(below.parent().unwrap_or(Path::new(""))) {
+            // A folder that we may write to and not read.
+            Err(Errno::EACCES) => Ok(()),
+            outcome => outcome,
+        }
     });
     if written.is_err() {
         // The first trouble is the one to tell.
@@ -166,6 +198,10 @@ mod tests {
         declared
     }
 
+    fn whole(path: PathBuf) -> FileCall {
+        FileCall::Read { path, part: None }
+    }
+
     fn call(declared: &Declared, call: FileCall) -> Result<Vec<u8>, Refusal> {
         call.allowed(declared).and_then(|allowed| call.carry_out(allowed))
     }
@@ -177,13 +213,30 @@ mod tests {
         let replace = |text: &str| FileCall::Replace { path: path.clone(), mode: 0o640, content: text.into() };
         call(&declared, replace("one")).unwrap();
         call(&declared, replace("two")).unwrap();
-        assert_eq!(call(&declared, FileCall::Read { path: path.clone() }).unwrap(), b"two");
+        assert_eq!(call(&declared, whole(path.clone())).unwrap(), b"two");
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o7777, 0o640);
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "nothing is left beside it");
         call(&declared, FileCall::Delete { path: path.clone() }).unwrap();
         call(&declared, FileCall::Delete { path: path.clone() }).unwrap();
-        let gone = call(&declared, FileCall::Read { path }).unwrap_err();
+        let gone = call(&declared, whole(path)).unwrap_err();
         assert_eq!(gone.kind, Kind::DataMissing);
+    }
+
+    #[test]
+    fn what_is_too_large_is_read_in_parts() {
+        let folder = tempfile::tempdir().unwrap();
+        let (declared, path) = (declared(folder.path()), folder.path().join("shown"));
+        let content: Vec<u8> = (0..=FILE_BYTES_MAX).map(|at| (at / 4096 % 251) as u8).collect();
+        fs::write(&path, &content).unwrap();
+        let refused = call(&declared, whole(path.clone())).unwrap_err();
+        assert!(refused.to_string().contains("read it in parts"), "{refused}");
+        let part = |offset, length| {
+            let part = Some(Part { offset, length });
+            call(&declared, FileCall::Read { path: path.clone(), part }).unwrap()
+        };
+        assert_eq!(part(4000, 200), content[4000..4200]);
+        assert_eq!(part(FILE_BYTES_MAX as u64, 200).len(), 1);
+        assert!(part(u64::from(u32::MAX), 200).is_empty(), "there is nothing behind its end");
     }
 
     #[test]
@@ -192,12 +245,12 @@ mod tests {
         let declared = declared(folder.path());
         let at = |name: &str| folder.path().join(name);
         fs::write(at("shown"), "x").unwrap();
-        assert_eq!(call(&declared, FileCall::Read { path: at("shown") }).unwrap(), b"x");
+        assert_eq!(call(&declared, whole(at("shown"))).unwrap(), b"x");
         for denied in [
             FileCall::Delete { path: at("shown") },
             FileCall::Replace { path: at("shown"), mode: 0o644, content: vec![] },
-            FileCall::Read { path: at("other") },
-            FileCall::Read { path: "/etc/passwd".into() },
+            whole(at("other")),
+            whole("/etc/passwd".into()),
         ] {
             assert_eq!(call(&declared, denied).unwrap_err().kind, Kind::AccessDenied);
         }
@@ -213,7 +266,7 @@ mod tests {
         symlink("real", at("link")).unwrap();
         symlink("real/target", at("free")).unwrap();
         for path in [at("link/target"), at("free")] {
-            assert_eq!(call(&declared, FileCall::Read { path }).unwrap_err().kind, Kind::AccessDenied);
+            assert_eq!(call(&declared, whole(path)).unwrap_err().kind, Kind::AccessDenied);
         }
         let through = FileCall::Replace { path: at("link/target"), mode: 0o644, content: b"other".to_vec() };
         assert_eq!(call(&declared, through).unwrap_err().kind, Kind::AccessDenied);
@@ -221,6 +274,27 @@ mod tests {
         let itself = FileCall::Replace { path: at("free"), mode: 0o644, content: b"other".to_vec() };
         call(&declared, itself).unwrap();
         assert_eq!(fs::read_to_string(at("real/target")).unwrap(), "secret");
+    }
+
+    #[test]
+    fn of_many_that_replace_one_file_at_a_time_each_replaces_the_whole_of_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let (declared, path) = (declared(folder.path()), folder.path().join("free"));
+        let replace = |content: Vec<u8>| FileCall::Replace { path: path.clone(), mode: 0o640, content };
+        let written = |writer: u8| vec![b'a' + writer; 256 * 1024];
+        std::thread::scope(|scope| {
+            for writer in 0..4 {
+                let (declared, replace, path) = (&declared, &replace, &path);
+                scope.spawn(move || {
+                    for _ in 0..8 {
+                        call(declared, replace(written(writer))).unwrap();
+                        let found = call(declared, whole(path.clone())).unwrap();
+                        assert!((0..4).any(|any| found == written(any)), "never a part of one");
+                    }
+                });
+            }
+        });
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "nothing is left beside it");
     }
 
     #[test]

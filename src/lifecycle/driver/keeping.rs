@@ -7,7 +7,7 @@
 //! ```
 
 use std::fs::{self, File};
-use std::io::{Read as _, Seek as _, SeekFrom};
+use std::io::{BufRead, BufReader, Read as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,7 +27,7 @@ use crate::keeper::protocol::{ContainerState, Phase, Reason};
 use crate::keeper::refusal::KeeperRefusal;
 use crate::lifecycle::definition::{Command, Definition, Kind, ProcessName};
 use crate::lifecycle::machine::Job;
-use crate::lifecycle::manager::{Ended, Input, Run, Seen, Settings};
+use crate::lifecycle::manager::{Ended, Input, Run, Said, Seen, Settings, Stream};
 use crate::sys::{process, tree};
 
 /// Between two tries of an order that the keeper could not take just now.
@@ -96,6 +96,14 @@ pub(super) fn seen(state: &ContainerState) -> Seen {
     }
 }
 
+/// What a command returned, if it came to that.
+pub(super) fn code_of(state: &ContainerState) -> Option<i32> {
+    match state.last_exit {
+        Some(ExitStatus::Code(code)) => Some(code),
+        _ => None,
+    }
+}
+
 fn ending(exit: Option<ExitStatus>) -> (bool, String) {
     match exit {
         Some(ExitStatus::Code(code)) => (code == 0, format!("code {code}")),
@@ -148,6 +156,7 @@ fn leave_a_permit(spec: &mut ContainerSpec, places: &Places, definition: &Defini
         kill_after: limits.kill.min(LIMIT_MAX),
         daemon: pid_file.map(|pid_file| Daemon { pid_file, within: limits.start.min(LIMIT_MAX) }),
     });
+    spec.strict = settings.is_strict;
     spec.rules.delays = settings.retry_delays.iter().copied().take(DELAYS_MAX).collect();
     let required = definition.resources.iter().filter(|resource| resource.required);
     let paths = required.filter_map(|resource| match &resource.kind {
@@ -203,7 +212,7 @@ pub(super) async fn try_out(
 }
 
 /// Forgets the container of a test that has ended; what it printed.
-pub(super) async fn finish_trial(keeper: Keeper, places: Arc<Places>, name: ProcessName) -> Vec<String> {
+pub(super) async fn finish_trial(keeper: Keeper, places: Arc<Places>, name: ProcessName) -> Vec<Said> {
     release(&keeper, &trial(&name)).await;
     output(&trial_logs(&places, &name)).await
 }
@@ -341,14 +350,18 @@ pub(super) fn terminate(keeper: &Keeper, name: &ProcessName, daemon: Option<i32>
 }
 
 /// The last lines of both streams, without what the keeper writes between runs.
-async fn output(folder: &Path) -> Vec<String> {
+async fn output(folder: &Path) -> Vec<Said> {
     let folder = folder.to_owned();
     let read = move || {
-        let mut lines: Vec<String> = Vec::new();
-        for file in ["stdout.log", "stderr.log"] {
-            let text = tail(&folder.join(file)).unwrap_or_default();
+        let mut lines: Vec<Said> = Vec::new();
+        for (file, stream) in [("stdout.log", Stream::Stdout), ("stderr.log", Stream::Stderr)] {
+            let (before, text) = tail(&folder.join(file)).unwrap_or_default();
             let of_run = text.lines().filter(|line| !line.starts_with("-----Run ID:") && !line.trim().is_empty());
-            lines.extend(of_run.map(|line| line.chars().take(LINE_CHARS_MAX).collect::<String>()));
+            lines.extend(of_run.enumerate().map(|(at, line)| Said {
+                stream,
+                number: before + at + 1,
+                text: line.chars().take(LINE_CHARS_MAX).collect(),
+            }));
         }
         let surplus = lines.len().saturating_sub(OUTPUT_LINES_MAX);
         lines.drain(..surplus);
@@ -357,20 +370,48 @@ async fn output(folder: &Path) -> Vec<String> {
     tokio::task::spawn_blocking(read).await.unwrap_or_default()
 }
 
-fn tail(path: &Path) -> std::io::Result<String> {
-    let mut file = File::open(path)?;
+/// The end of a file, and how many lines stand before it.
+fn tail(path: &Path) -> std::io::Result<(usize, String)> {
+    let file = BufReader::new(File::open(path)?);
     let length = fs::metadata(path)?.len();
-    file.seek(SeekFrom::Start(length.saturating_sub(OUTPUT_BYTES_MAX)))?;
+    let mut file = file.take(length.saturating_sub(OUTPUT_BYTES_MAX));
+    let before = lines_of(&mut file)?;
     let mut bytes = Vec::new();
-    file.take(OUTPUT_BYTES_MAX).read_to_end(&mut bytes)?;
+    file.into_inner().take(OUTPUT_BYTES_MAX).read_to_end(&mut bytes)?;
     // YANG strings hold no control characters.
     let text = String::from_utf8_lossy(&bytes).into_owned();
-    Ok(text.chars().map(|letter| if letter.is_control() && letter != '\n' { ' ' } else { letter }).collect())
+    Ok((before, text.chars().map(|letter| if letter.is_control() && letter != '\n' { ' ' } else { letter }).collect()))
+}
+
+fn lines_of(reader: &mut impl BufRead) -> std::io::Result<usize> {
+    let mut lines = 0;
+    loop {
+        let bytes = reader.fill_buf()?;
+        let read = bytes.len();
+        if read == 0 {
+            return Ok(lines);
+        }
+        lines += bytes.iter().filter(|byte| **byte == b'\n').count();
+        reader.consume(read);
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn what_a_command_has_printed_is_numbered_by_stream_and_its_end_is_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let long: String = (1..=5000).map(|number| format!("line {number}\n")).collect();
+        fs::write(folder.path().join("stdout.log"), long).unwrap();
+        fs::write(folder.path().join("stderr.log"), "-----Run ID:1\n\nport \u{7}70000\nis none\n").unwrap();
+        let output = output(folder.path()).await;
+        let said: Vec<String> = output.iter().map(Said::to_string).collect();
+        assert_eq!(said.len(), OUTPUT_LINES_MAX);
+        assert_eq!(said[0], "stdout.msg-4903: line 4903");
+        assert_eq!(said[98..], ["stderr.msg-1: port  70000", "stderr.msg-2: is none"]);
+    }
 
     #[test]
     fn a_container_says_whose_command_it_is() {

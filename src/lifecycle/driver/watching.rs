@@ -4,7 +4,8 @@
 //! between a look and its watch is found by looking once more. A file counts when it is closed or moved in, not when it
 //! begins to be. On a network file system others write unseen: there, what is awaited is looked at every 5 s.
 //!
-//! Runs on a thread of its own: a look at a file system that hangs keeps nobody else waiting.
+//! Runs on threads of its own, one for each mount of the network and one for all else: a look at a file system that hangs
+//! keeps nobody waiting but those who wait for what is on it. When something is mounted or unmounted all is looked at anew.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs;
@@ -19,11 +20,15 @@ use tokio::sync::{mpsc, watch};
 use tracing::warn;
 
 use super::RECHECK;
+use crate::lifecycle::mounts::Mounts;
 use crate::lifecycle::resource::Watch;
+use crate::sys::mounts::MountTable;
 
 /// Signs that the lifecycle has not looked at; beyond, the watcher waits.
 const SIGNS_WAITING_MAX: usize = 1024;
 const BUFFER_BYTES: usize = 64 * 1024;
+/// Mounts of the network that have a thread each.
+const NETWORK_EYES_MAX: usize = 32;
 
 #[derive(Debug)]
 pub(super) enum Sign {
@@ -42,46 +47,139 @@ pub(super) enum Sign {
 /// What to watch, and whether somebody waits for it.
 type Wishes = BTreeMap<Watch, bool>;
 
+/// What one thread is asked to watch.
+#[derive(Debug, Clone, Default)]
+struct Task {
+    wishes: Wishes,
+    /// One more when something was mounted or unmounted.
+    mounts: u64,
+}
+
 pub(super) struct Watcher {
-    wishes: watch::Sender<Wishes>,
+    wishes: Wishes,
+    mounts: Mounts,
+    mounts_read: u64,
+    /// By the mount of the network that they look at, and `None` for all else.
+    eyes: BTreeMap<Option<PathBuf>, watch::Sender<Task>>,
+    signs: mpsc::Sender<Sign>,
 }
 
 impl Watcher {
     pub(super) fn start() -> io::Result<(Self, mpsc::Receiver<Sign>)> {
-        let inotify = Inotify::init()?;
-        let (wishes, wished) = watch::channel(Wishes::new());
         let (signs, told) = mpsc::channel(SIGNS_WAITING_MAX);
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        std::thread::Builder::new().name("watcher".to_owned()).spawn(move || {
-            if let Err(error) = runtime.block_on(serve(inotify, wished, signs)) {
-                warn!(%error, "files are not watched any more");
-            }
-        })?;
-        Ok((Self { wishes }, told))
+        let eyes = BTreeMap::from([(None, open_eye(signs.clone())?)]);
+        let mut watcher = Self { wishes: Wishes::new(), mounts: Mounts::default(), mounts_read: 0, eyes, signs };
+        watcher.mounts = read_mounts();
+        Ok((watcher, told))
     }
 
     /// From now on these and no others.
-    pub(super) fn watch(&self, wishes: Wishes) {
-        self.wishes.send_replace(wishes);
+    pub(super) fn watch(&mut self, wishes: Wishes) {
+        self.wishes = wishes;
+        self.hand_out();
+    }
+
+    /// Something was mounted or unmounted.
+    pub(super) fn mounts_changed(&mut self) {
+        self.mounts = read_mounts();
+        self.mounts_read += 1;
+        self.hand_out();
+    }
+
+    fn hand_out(&mut self) {
+        let mut tasks: BTreeMap<Option<PathBuf>, Wishes> = BTreeMap::from([(None, Wishes::new())]);
+        for (watch, is_awaited) in &self.wishes {
+            let place = place_of(watch, &self.mounts);
+            let is_room = tasks.len() <= NETWORK_EYES_MAX || tasks.contains_key(&place);
+            // Beyond, mounts share a thread, but not with what is local.
+            let place = if is_room { place } else { tasks.keys().next_back().cloned().flatten() };
+            tasks.entry(place).or_default().insert(watch.clone(), *is_awaited);
+        }
+        // Whoever has nothing to do any more ends, if its file system lets it.
+        self.eyes.retain(|place, _| tasks.contains_key(place));
+        for (place, wishes) in tasks {
+            let task = Task { wishes, mounts: self.mounts_read };
+            match self.eyes.get(&place) {
+                Some(eye) => drop(eye.send_replace(task)),
+                None => match open_eye(self.signs.clone()) {
+                    Ok(eye) => {
+                        eye.send_replace(task);
+                        self.eyes.insert(place, eye);
+                    }
+                    Err(error) => warn!(?place, %error, "what is on this mount is not watched"),
+                },
+            }
+        }
     }
 }
 
-async fn serve(inotify: Inotify, mut wished: watch::Receiver<Wishes>, signs: mpsc::Sender<Sign>) -> io::Result<()> {
+fn place_of(watch: &Watch, mounts: &Mounts) -> Option<PathBuf> {
+    match watch {
+        Watch::File(path) | Watch::Directory(path) => mounts.network_mount_of(path).map(Path::to_owned),
+        Watch::Sqldb(_) => None,
+    }
+}
+
+fn read_mounts() -> Mounts {
+    match MountTable::read() {
+        Ok(bytes) => Mounts::parse(&bytes),
+        Err(error) => {
+            warn!(%error, "mounts cannot be listed: those of the network are watched like all else");
+            Mounts::default()
+        }
+    }
+}
+
+/// Tells when something was mounted or unmounted.
+pub(super) struct MountChanges(Option<MountTable>);
+
+impl MountChanges {
+    pub(super) fn open() -> Self {
+        let opened = MountTable::open();
+        if let Err(error) = &opened {
+            warn!(%error, "nobody tells what is mounted: what comes with a mount is found when something else changes");
+        }
+        Self(opened.ok())
+    }
+
+    pub(super) async fn next(&self) {
+        let Some(table) = &self.0 else { return std::future::pending().await };
+        if table.changed().await.is_err() {
+            std::future::pending().await
+        }
+    }
+}
+
+fn open_eye(signs: mpsc::Sender<Sign>) -> io::Result<watch::Sender<Task>> {
+    let inotify = Inotify::init()?;
+    let (tasks, given) = watch::channel(Task::default());
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    std::thread::Builder::new().name("watcher".to_owned()).spawn(move || {
+        if let Err(error) = runtime.block_on(serve(inotify, given, signs)) {
+            warn!(%error, "files are not watched any more");
+        }
+    })?;
+    Ok(tasks)
+}
+
+async fn serve(inotify: Inotify, mut given: watch::Receiver<Task>, signs: mpsc::Sender<Sign>) -> io::Result<()> {
     let watches = inotify.watches();
     let mut events = inotify.into_event_stream(vec![0; BUFFER_BYTES])?;
-    let mut eye = Eye { watches, folders: BTreeMap::new(), descriptors: HashMap::new(), paths: BTreeMap::new() };
+    let mut eye =
+        Eye { watches, folders: BTreeMap::new(), descriptors: HashMap::new(), paths: BTreeMap::new(), mounts: 0 };
     let mut recheck = tokio::time::interval(RECHECK);
     recheck.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         let mut found = Vec::new();
         let is_awaiting = eye.awaits_unwatched();
         tokio::select! {
-            changed = wished.changed() => {
+            changed = given.changed() => {
                 if changed.is_err() {
                     return Ok(());
                 }
-                let wishes = wished.borrow_and_update().clone();
+                let Task { wishes, mounts } = given.borrow_and_update().clone();
                 eye.set(wishes, &mut found);
+                eye.see_mounts(mounts, &mut found);
             }
             event = events.next() => match event {
                 Some(event) => eye.happened(&event?, &mut found),
@@ -114,9 +212,26 @@ struct Eye {
     folders: BTreeMap<PathBuf, WatchDescriptor>,
     descriptors: HashMap<WatchDescriptor, PathBuf>,
     paths: BTreeMap<PathBuf, Seen>,
+    /// How often something was mounted or unmounted before it looked last.
+    mounts: u64,
 }
 
 impl Eye {
+    /// What is mounted over a folder changes what its path names, and the kernel says nothing of it there.
+    fn see_mounts(&mut self, mounts: u64, found: &mut Vec<Sign>) {
+        if std::mem::replace(&mut self.mounts, mounts) == mounts {
+            return;
+        }
+        self.descriptors.clear();
+        for descriptor in std::mem::take(&mut self.folders).into_values() {
+            // Gone with its folder, maybe.
+            let _ = self.watches.remove(descriptor);
+        }
+        for path in self.paths.keys().cloned().collect::<Vec<_>>() {
+            self.look(&path, found);
+        }
+    }
+
     fn set(&mut self, wishes: Wishes, found: &mut Vec<Sign>) {
         let mut wanted: BTreeMap<PathBuf, (bool, bool, bool)> = BTreeMap::new();
         for (watch, is_awaited) in wishes {
@@ -137,7 +252,6 @@ impl Eye {
         for (path, (file, directory, is_awaited)) in wanted {
             let seen = self.paths.entry(path.clone()).or_default();
             seen.is_awaited = is_awaited;
-            // What is not told of yet is told of, also when it is missing.
             if seen.as_file.is_some() != file || seen.as_directory.is_some() != directory {
                 seen.as_file = file.then_some(false);
                 seen.as_directory = directory.then_some(false);
@@ -146,10 +260,19 @@ impl Eye {
         }
         for path in fresh {
             self.look(&path, found);
+            // It may have been there when it was watched before.
+            found.extend(self.absence_of(&path));
         }
         // Nothing has happened to what is only being looked at for the first time.
         found.retain(|sign| matches!(sign, Sign::Presence { .. }));
         self.let_go();
+    }
+
+    fn absence_of(&self, path: &Path) -> Vec<Sign> {
+        let Some(seen) = self.paths.get(path) else { return Vec::new() };
+        let file = (seen.as_file == Some(false)).then(|| Watch::File(path.to_owned()));
+        let directory = (seen.as_directory == Some(false)).then(|| Watch::Directory(path.to_owned()));
+        file.into_iter().chain(directory).map(|watch| Sign::Presence { watch, is_there: false }).collect()
     }
 
     /// Looks at the path anew and tells what is different.
@@ -340,11 +463,11 @@ mod tests {
             let (watcher, signs) = Watcher::start().unwrap();
             let mut bench = Self { _folder: folder, at, watcher, signs };
             // A path that is there already shows that the others are being watched.
-            fs::write(bench.at.join("first"), "").unwrap();
-            let files = files.iter().chain(&["first"]).map(|path| Watch::File(bench.at.join(path)));
+            fs::write(bench.at.join("zz"), "").unwrap();
+            let files = files.iter().chain(&["zz"]).map(|path| Watch::File(bench.at.join(path)));
             let directories = directories.iter().map(|path| Watch::Directory(bench.at.join(path)));
             bench.watcher.watch(files.chain(directories).map(|watch| (watch, true)).collect());
-            while bench.next().await != "+first" {}
+            while bench.next().await != "+zz" {}
             bench
         }
 

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 use std::sync::Arc;
 
-use super::{Action, Clock, Manager, Pending, Process, jobs::Jobs};
+use super::{Action, Clock, Holdings, Manager, Order, Pending, Process, jobs::Jobs};
 use crate::lifecycle::access::Declared;
 use crate::lifecycle::alarm::AlarmId;
 use crate::lifecycle::definition::{Definition, ProcessName};
@@ -15,6 +15,8 @@ use crate::lifecycle::retry::Retry;
 
 /// Definitions that are held; more are reported and left out.
 pub(super) const DEFINITIONS_MAX: usize = 4000;
+/// By which the folder of definition files is called among the problems.
+const FOLDER: &str = "process.d";
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Source {
@@ -53,7 +55,32 @@ impl fmt::Display for Problem {
     }
 }
 
-type InForce = BTreeMap<ProcessName, (Source, Arc<Definition>)>;
+/// The definitions that may be in force, and what is wrong with the others.
+#[derive(Default)]
+struct Sifted {
+    in_force: BTreeMap<ProcessName, (Source, Arc<Definition>)>,
+    problems: BTreeMap<String, Problem>,
+    /// The processes of those that are left out.
+    broken: BTreeSet<ProcessName>,
+}
+
+impl Sifted {
+    fn leave_out(&mut self, name: &ProcessName, reason: String) {
+        if let Some((source, _)) = self.in_force.remove(name) {
+            let label = match source {
+                Source::File(file) => file,
+                Source::Configuration => format!("configuration of {name}"),
+            };
+            self.problems.insert(label, Problem::because(reason));
+            self.broken.insert(name.clone());
+        }
+    }
+
+    fn unreadable(&mut self, file: &str, problem: Problem) {
+        self.broken.extend(ProcessName::of_file(file).and_then(|name| ProcessName::parse(name).ok()));
+        self.problems.insert(file.to_owned(), problem);
+    }
+}
 
 impl Manager {
     /// Makes the definitions that may be in force so.
@@ -62,14 +89,16 @@ impl Manager {
             return;
         }
         let Some(configured) = &self.configured else { return };
-        let (mut in_force, mut problems) = (InForce::new(), BTreeMap::new());
+        let mut sifted = Sifted::default();
         for (name, definition) in configured {
-            in_force.insert(name.clone(), (Source::Configuration, Arc::clone(definition)));
+            sifted.in_force.insert(name.clone(), (Source::Configuration, Arc::clone(definition)));
         }
-        self.take_files(&mut in_force, &mut problems);
-        without_cycles(&mut in_force, &mut problems);
-        self.declared = self.without_conflicts(&mut in_force, &mut problems);
-        self.problems = problems;
+        self.take_files(&mut sifted);
+        without_cycles(&mut sifted);
+        self.declared = self.without_conflicts(&mut sifted);
+        let Sifted { in_force, problems, broken } = sifted;
+        (self.problems, self.broken) = (problems, broken);
+        self.show_folder_trouble();
         let gone: Vec<ProcessName> =
             self.processes.keys().filter(|name| !in_force.contains_key(*name)).cloned().collect();
         for name in gone {
@@ -82,12 +111,35 @@ impl Manager {
             self.put_in_force(&name, source, definition, clock, actions);
         }
         if self.has_begun {
-            return;
+            return self.end_orphans(actions);
         }
         self.begin_if_possible(clock, actions);
     }
 
-    fn take_files(&self, in_force: &mut InForce, problems: &mut BTreeMap<String, Problem>) {
+    pub(super) fn folder_seen(&mut self, trouble: Option<String>) {
+        self.problems.remove(FOLDER);
+        self.folder_trouble = trouble;
+        self.show_folder_trouble();
+    }
+
+    fn show_folder_trouble(&mut self) {
+        if let Some(trouble) = &self.folder_trouble {
+            self.problems.insert(FOLDER.to_owned(), Problem::because(format!("it cannot be listed: {trouble}")));
+        }
+    }
+
+    /// Those whose definitions are gone by now, and not merely broken.
+    pub(super) fn end_orphans(&mut self, actions: &mut Vec<Action>) {
+        let is_left = |name: &ProcessName| self.broken.contains(name) && !self.processes.contains_key(name);
+        let (left, ended): (Holdings, Holdings) =
+            std::mem::take(&mut self.orphans).into_iter().partition(|((name, _), _)| is_left(name));
+        self.orphans = left;
+        for (name, job) in ended.into_keys().filter(|(name, _)| !self.processes.contains_key(name)) {
+            actions.push(Action::Finish { name, job, daemon: None });
+        }
+    }
+
+    fn take_files(&self, sifted: &mut Sifted) {
         // Of two files with one name the one that is in force stays so.
         let incumbent = |file: &String, definition: &Definition| {
             let source = self.processes.get(&definition.name).map(|process| &process.source);
@@ -97,37 +149,36 @@ impl Manager {
         for (file, read) in &self.files {
             match read {
                 Ok(definition) => sound.push((incumbent(file, definition), file, definition)),
-                Err(problem) => drop(problems.insert(file.clone(), problem.clone())),
+                Err(problem) => sifted.unreadable(file, problem.clone()),
             }
         }
         sound.sort_by_key(|(is_new, file, _)| (*is_new, *file));
         for (_, file, definition) in sound {
             let name = &definition.name;
-            match in_force.get(name) {
+            match sifted.in_force.get(name) {
                 Some((other, _)) => {
                     let reason = format!("process `{name}` is defined by {other} already: give this one another name");
-                    problems.insert(file.clone(), Problem::because(reason));
+                    sifted.problems.insert(file.clone(), Problem::because(reason));
                 }
-                None if in_force.len() >= DEFINITIONS_MAX => {
+                None if sifted.in_force.len() >= DEFINITIONS_MAX => {
                     let reason = format!("there are {DEFINITIONS_MAX} definitions already, which is the limit");
-                    problems.insert(file.clone(), Problem::because(reason));
+                    sifted.unreadable(file, Problem::because(reason));
                 }
                 None => {
-                    in_force.insert(name.clone(), (Source::File(file.clone()), Arc::clone(definition)));
+                    sifted.in_force.insert(name.clone(), (Source::File(file.clone()), Arc::clone(definition)));
                 }
             }
         }
     }
 
-    fn without_conflicts(&self, in_force: &mut InForce, problems: &mut BTreeMap<String, Problem>) -> Declared {
+    fn without_conflicts(&self, sifted: &mut Sifted) -> Declared {
         let mut declared = Declared::default();
-        let mut names: Vec<ProcessName> = in_force.keys().cloned().collect();
+        let mut names: Vec<ProcessName> = sifted.in_force.keys().cloned().collect();
         names.sort_by_key(|name| (!self.processes.contains_key(name), name.clone()));
         for name in names {
-            let Some((source, definition)) = in_force.get(&name) else { continue };
+            let Some((_, definition)) = sifted.in_force.get(&name) else { continue };
             if let Err(conflict) = declared.add(definition) {
-                problems.insert(label(source, &name), Problem::because(conflict.to_string()));
-                in_force.remove(&name);
+                sifted.leave_out(&name, conflict.to_string());
             }
         }
         declared
@@ -142,7 +193,9 @@ impl Manager {
         actions: &mut Vec<Action>,
     ) {
         let Some(process) = self.processes.get_mut(name) else {
-            let enabled = self.wanted.get(name).copied().unwrap_or(false);
+            let wish = self.wanted.get(name);
+            let enabled = wish.is_some_and(|wish| wish.enabled);
+            let ordered = wish.and_then(Order::of);
             let alarms = self.standing.remove(name).unwrap_or_default();
             let retry = Retry::with(self.settings.retry_delays.clone());
             // It has failed again and again: that is not forgotten because the agent was started anew.
@@ -157,14 +210,16 @@ impl Manager {
                 test_output: Vec::new(),
                 trial: None,
                 last_failure: None,
-                ordered: None,
+                ordered,
                 jobs: Jobs::default(),
                 alarms,
                 since: clock,
             };
             self.processes.insert(name.clone(), process);
             if self.has_begun {
-                self.give(name, machine::Input::SystemStart, clock, actions);
+                let orphans = self.orphans.clone();
+                self.adopt(name, &orphans, clock, actions);
+                self.begin(name, clock, actions);
                 self.wake_dependents(name, clock, actions);
             }
             return;
@@ -205,8 +260,9 @@ fn is_in_use(process: &Process) -> bool {
         || matches!(process.machine.state(), State::Starting { .. })
 }
 
-fn without_cycles(in_force: &mut InForce, problems: &mut BTreeMap<String, Problem>) {
-    let needs: Needs = in_force
+fn without_cycles(sifted: &mut Sifted) {
+    let needs: Needs = sifted
+        .in_force
         .iter()
         .map(|(name, (_, definition))| (name.clone(), definition.needs().cloned().collect::<BTreeSet<_>>()))
         .collect();
@@ -215,16 +271,7 @@ fn without_cycles(in_force: &mut InForce, problems: &mut BTreeMap<String, Proble
         names.extend(names.first().copied());
         let reason = format!("each of these would wait for the next to run: {}", names.join(" -> "));
         for name in &cycle {
-            if let Some((source, _)) = in_force.remove(name) {
-                problems.insert(label(&source, name), Problem::because(reason.clone()));
-            }
+            sifted.leave_out(name, reason.clone());
         }
-    }
-}
-
-fn label(source: &Source, name: &ProcessName) -> String {
-    match source {
-        Source::File(file) => file.clone(),
-        Source::Configuration => format!("configuration of {name}"),
     }
 }

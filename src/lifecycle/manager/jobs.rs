@@ -1,6 +1,6 @@
 //! The commands of a process as the keeper reports them, and what follows for its machine.
 
-use super::{Action, Clock, Holdings, Keeper, Manager, Process};
+use super::{Action, Clock, Holdings, Keeper, Manager, Process, Said};
 use crate::lifecycle::definition::ProcessName;
 use crate::lifecycle::machine::{self, Found, FoundMain, Job, State};
 
@@ -104,6 +104,10 @@ impl Manager {
             self.held = Some(holdings);
             return self.begin_if_possible(clock, actions);
         }
+        self.orphans.retain(|key, _| holdings.contains_key(key));
+        for (key, seen) in &mut self.orphans {
+            seen.clone_from(&holdings[key]);
+        }
         // A keeper that came back, or events that were lost: what should be there and is not has ended unseen.
         for name in self.processes.keys().cloned().collect::<Vec<_>>() {
             for job in [Job::Test, Job::Main, Job::Stop] {
@@ -127,20 +131,23 @@ impl Manager {
         for name in self.processes.keys().cloned().collect::<Vec<_>>() {
             self.adopt(&name, &held, clock, actions);
         }
-        // What belongs to no definition any more is ended.
         self.clear_alarms_left(actions);
-        for (name, job) in held.into_keys().filter(|(name, _)| !self.processes.contains_key(name)) {
-            actions.push(Action::Finish { name, job, daemon: None });
-        }
+        // What belongs to no definition any more is ended.
+        self.orphans = held;
+        self.end_orphans(actions);
         for name in self.processes.keys().cloned().collect::<Vec<_>>() {
-            let is_adopting = self.processes.get(&name).is_some_and(|process| process.jobs.adopting.is_some());
-            if !is_adopting {
-                self.give(&name, machine::Input::SystemStart, clock, actions);
-            }
+            self.begin(&name, clock, actions);
         }
     }
 
-    fn adopt(&mut self, name: &ProcessName, held: &Holdings, clock: Clock, actions: &mut Vec<Action>) {
+    /// Starts it if it is wanted, unless what runs of it is still being looked at.
+    pub(super) fn begin(&mut self, name: &ProcessName, clock: Clock, actions: &mut Vec<Action>) {
+        if self.processes.get(name).is_some_and(|process| process.jobs.adopting.is_none()) {
+            self.give(name, machine::Input::SystemStart, clock, actions);
+        }
+    }
+
+    pub(super) fn adopt(&mut self, name: &ProcessName, held: &Holdings, clock: Clock, actions: &mut Vec<Action>) {
         let Some(process) = self.processes.get_mut(name) else { return };
         let of = |job: Job| held.get(&(name.clone(), job));
         for job in [Job::Test, Job::Main, Job::Stop] {
@@ -177,7 +184,12 @@ impl Manager {
     }
 
     pub(super) fn seen(&mut self, name: &ProcessName, job: Job, seen: Seen, clock: Clock, actions: &mut Vec<Action>) {
-        let Some(process) = self.processes.get_mut(name) else { return };
+        let Some(process) = self.processes.get_mut(name) else {
+            if let Some(orphan) = self.orphans.get_mut(&(name.clone(), job)) {
+                *orphan = seen;
+            }
+            return;
+        };
         if *process.jobs.slot(job) != Slot::Begun {
             return;
         }
@@ -251,7 +263,7 @@ impl Manager {
         &mut self,
         name: &ProcessName,
         job: Job,
-        output: Vec<String>,
+        output: Vec<Said>,
         clock: Clock,
         actions: &mut Vec<Action>,
     ) {
@@ -260,7 +272,7 @@ impl Manager {
         if job == Job::Test {
             process.test_output = output;
             if process.test_output.is_empty() {
-                process.test_output = ended.iter().flat_map(|ended| ended.errors.clone()).collect();
+                process.test_output = Said::errors(ended.iter().flat_map(|ended| ended.errors.clone()));
             }
         }
         if job == Job::Main {

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::jobs::{MainRun, Slot};
-use super::{Action, AlarmChange, Change, Clock, HISTORY_MAX, Line, MESSAGES_MAX, Manager, Process, Record, Run};
+use super::{
+    Action, AlarmChange, Change, Clock, HISTORY_MAX, Line, MESSAGES_MAX, Manager, Process, Record, Run, Said, Wish,
+};
 use crate::lifecycle::alarm::AlarmId;
 use crate::lifecycle::definition::ProcessName;
 use crate::lifecycle::machine::{self, Cause, Effect, Job, State, StateName, Transition};
@@ -80,12 +82,15 @@ impl Manager {
                 None
             }
             StateName::ConfigurationTestFailed => {
-                for (number, line) in process.test_output.clone().into_iter().enumerate() {
-                    process.message(format!("stderr.msg-{}: {line}", number + 1));
-                }
-                process.test_output.last().cloned().or_else(|| (cause == Cause::TimeLimit).then(time_limit))
+                process.replace_output(process.test_output.clone());
+                let last = process.test_output.last().map(|line| line.text.clone());
+                last.or_else(|| (cause == Cause::TimeLimit).then(time_limit))
             }
-            StateName::Failed => process.last_failure.clone(),
+            StateName::Failed => {
+                let errors = process.jobs.run.ended.iter().flat_map(|ended| ended.errors.clone());
+                process.replace_output(Said::errors(errors));
+                process.last_failure.clone()
+            }
             _ => why,
         };
         if process.history.len() >= HISTORY_MAX {
@@ -124,7 +129,7 @@ impl Manager {
                 self.settle_definition(name);
                 if let Some(process) = self.processes.get_mut(name) {
                     process.test_output.clear();
-                    process.messages.retain(|line| !line.starts_with("std"));
+                    process.replace_output(Vec::new());
                     let command = process.definition.configtest.clone();
                     process.jobs.test = Slot::Begun;
                     let run = Run { command, after: Vec::new(), definition: None };
@@ -158,8 +163,10 @@ impl Manager {
             }
             Effect::Clear(job) => self.clear(name, job, actions),
             Effect::Remember { enabled } => {
-                self.wanted.insert(name.clone(), enabled);
-                actions.push(Action::Save(Record::Desired { process: name.clone(), enabled }));
+                let order = self.processes.get(name).and_then(|process| process.ordered.as_ref());
+                let wish = Wish { enabled, by: order.map(|it| it.by.clone()), at: order.map(|it| it.at) };
+                self.wanted.insert(name.clone(), wish.clone());
+                actions.push(Action::Save(Record::Desired { process: name.clone(), wish }));
             }
         }
     }
@@ -222,7 +229,7 @@ impl Manager {
                 holding.insert(AlarmId::ResourceRequired, text);
             }
             State::ConfigurationTestFailed => {
-                let last = process.test_output.last().cloned().unwrap_or_else(time_limit);
+                let last = process.test_output.last().map_or_else(time_limit, |line| line.text.clone());
                 holding.insert(
                     AlarmId::ConfigtestFailed,
                     format!("Process '{name}' failed its configuration test. {last}"),
@@ -277,6 +284,12 @@ impl Manager {
 }
 
 impl Process {
+    /// From here on what counts is what this command has printed.
+    fn replace_output(&mut self, output: Vec<Said>) {
+        self.messages.retain(|line| !line.starts_with("std"));
+        output.iter().for_each(|line| self.message(line.to_string()));
+    }
+
     fn message(&mut self, line: String) {
         if self.messages.len() >= MESSAGES_MAX {
             self.messages.pop_front();

@@ -1,8 +1,8 @@
 //! Why a process stands where it stands, and the one thing to do about it.
 
-use super::{Clock, Manager, Pending, Process, Verb};
+use super::{Clock, Manager, Order, Pending, Process, Verb};
 use crate::lifecycle::definition::{Definition, ProcessName};
-use crate::lifecycle::machine::State;
+use crate::lifecycle::machine::{State, Step};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Why {
@@ -16,15 +16,16 @@ impl Manager {
         let name = &process.definition.name;
         let next = Self::next_definition(process);
         let said = |text: String, remedy: Option<String>| Why { text, remedy };
+        let left = process.machine.deadline().map(|at| at.saturating_duration_since(clock.now).as_secs());
+        let then = |what: &str| left.map(|seconds| format!("; in {seconds} s {what}")).unwrap_or_default();
         if !self.has_begun {
             return said("the keeper has not been met yet".to_owned(), None);
         }
         match process.machine.state() {
             State::Disabled => {
-                let by = process.ordered.as_ref().filter(|(verb, _)| *verb == Verb::Stop);
-                let text = match by {
-                    Some((_, by)) => format!("it was stopped by {by}"),
-                    None => "it was stopped, or never started".to_owned(),
+                let text = match process.ordered.as_ref().filter(|order| order.verb == Verb::Stop) {
+                    Some(Order { by, at, .. }) => format!("it was stopped by {by} at {at}"),
+                    None => "it was never started".to_owned(),
                 };
                 said(text, Some(format!("process start {name}")))
             }
@@ -41,21 +42,36 @@ impl Manager {
                 let all: Vec<String> = missing.iter().map(|it| format!("{} ({})", it.what, it.why)).collect();
                 said(format!("it waits for {}", all.join(", ")), self.remedy_of_wait(next))
             }
-            State::Testing { .. } => said("its configuration is being tested".to_owned(), None),
-            State::ConfigurationTestFailed => said(
-                format!("its configuration test failed: {}", process.test_output.join(" | ")),
-                Some("mend its configuration: any change of a declared file is noticed".to_owned()),
-            ),
+            State::Testing { .. } => {
+                said(format!("its configuration is being tested{}", then("the test is killed")), None)
+            }
+            State::ConfigurationTestFailed => {
+                let lines: Vec<&str> = process.test_output.iter().map(|line| line.text.as_str()).collect();
+                let what = if lines.is_empty() { "it printed nothing".to_owned() } else { lines.join(" | ") };
+                let remedy = format!(
+                    "mend its configuration: a change of a declared file is noticed, of another one not: process resync {name}"
+                );
+                said(format!("its configuration test failed: {what}"), Some(remedy))
+            }
             State::Starting { .. } => match (&process.definition.status.pid, &process.last_failure) {
                 (_, Some(trouble)) => said(trouble.clone(), None),
-                (Some(path), None) => said(format!("it was started; {} is to name its process", path.display()), None),
-                (None, None) => said("it is being started".to_owned(), None),
+                (Some(path), None) => said(
+                    format!(
+                        "it was started; {} is to name its process{}",
+                        path.display(),
+                        then("nobody waits any more")
+                    ),
+                    None,
+                ),
+                (None, None) => said(format!("it is being started{}", then("that has failed")), None),
             },
             State::Running { .. } => match process.pending {
-                Some(Pending::Replaced { .. }) => said(
-                    "it runs by a definition that has been replaced".to_owned(),
-                    Some(format!("process restart {name}")),
-                ),
+                Some(Pending::Replaced { .. }) => {
+                    let (now, next) = (&process.definition.version, &next.version);
+                    let text =
+                        format!("it runs by a definition that has been replaced: version `{now}`, next is `{next}`");
+                    said(text, Some(format!("process restart {name}")))
+                }
                 Some(Pending::Removed) => {
                     said("it runs though its definition is gone".to_owned(), Some(format!("process stop {name}")))
                 }
@@ -70,14 +86,19 @@ impl Manager {
                 )
             }
             State::StoppingTest(_) => said("its configuration test is being ended for a restart".to_owned(), None),
-            State::Stopping(_) | State::ShuttingDown(_) => {
+            State::Stopping(ending) | State::ShuttingDown(ending) => {
                 let alive = process.machine.alive();
                 let what = match (alive.stop, alive.main) {
                     (true, true) => "the stop command and the process are",
                     (true, false) => "the stop command is",
                     (false, _) => "the process is",
                 };
-                said(format!("{what} yet to end"), None)
+                let then = match ending.step {
+                    Step::Command => then("SIGTERM follows"),
+                    Step::Terminate => then("what is left is killed"),
+                    Step::Kill => "; what is left is being killed".to_owned(),
+                };
+                said(format!("{what} yet to end{then}"), None)
             }
         }
     }

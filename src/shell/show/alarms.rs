@@ -27,7 +27,7 @@ pub(super) fn render(matched: &Matched, grammar: &Grammar, items: &[Item]) -> St
             vec![
                 text("resource"),
                 capital(&text("perceived-severity")),
-                plain(&text("alarm-type-id")).to_owned(),
+                name(&text("alarm-type-id"), &text("alarm-type-qualifier")),
                 text("last-raised"),
                 text("alarm-text"),
             ]
@@ -45,7 +45,7 @@ fn details(alarms: &[&Item], grammar: &Grammar) -> String {
         let facts = [
             ("Description", text("alarm-text")),
             ("Location", text("resource")),
-            ("Alarm Name", plain(&text("alarm-type-id")).to_owned()),
+            ("Alarm Name", name(&text("alarm-type-id"), &text("alarm-type-qualifier"))),
             ("Severity", capital(&text("perceived-severity"))),
             ("State", if is_cleared { "Clear" } else { "Set" }.to_owned()),
             ("Created", text("time-created")),
@@ -65,9 +65,10 @@ fn details(alarms: &[&Item], grammar: &Grammar) -> String {
     out
 }
 
-/// An identity without its module.
-fn plain(identity: &str) -> &str {
-    identity.rsplit(':').next().unwrap_or(identity)
+/// An identity without its module, and what another program calls its alarm.
+fn name(identity: &str, qualifier: &str) -> String {
+    let plain = identity.rsplit(':').next().unwrap_or(identity);
+    if qualifier.is_empty() { plain.to_owned() } else { format!("{plain} {qualifier}") }
 }
 
 fn capital(word: &str) -> String {

@@ -78,7 +78,8 @@ pub fn info(name: &str, grammar: &Grammar, items: &[Item], why: &[XmlElement]) -
         .filter_map(|(title, text)| Some((title, text?)))
         .for_each(|(title, text)| fact(&mut out, title, text));
     if text("definition-pending") == Some("true") {
-        fact(&mut out, "Definition pending", "Yes: it is replaced at the next start");
+        let version = text("pending-version").map(|version| format!(", version {version}")).unwrap_or_default();
+        fact(&mut out, "Definition pending", &format!("Yes: it is replaced at the next start{version}"));
     }
     out.push_str(&reasons(why));
     let _ = writeln!(out, "\nThe way of a start:\n  {}", way(state));
