@@ -212,7 +212,7 @@ def test_scripts_look_at_a_target_before_it_is_committed(box):
     amended = " appmgr process-script looked1 restart\n"
     assert (status, errors) == (0, "") and out == (
         "The scripts would modify, `validate config-scripts apply-policy-modifications` does it:\n" + amended
-        + "Modified by the scripts; `show configuration` tells the result:\n" + amended
+        + "% Policy modifications were made to target configuration, please issue 'show configuration' from this session to view the resulting configuration\n" + amended
         + "appmgr process-script looked1 executable l.py\nappmgr process-script looked1 restart on-failure\n"
         + "The scripts have nothing to modify\n"
     ), out
