@@ -9,6 +9,8 @@ import box as boxes
 from device import FOREVER, App, refusal
 
 CONTAINER = "urn:procyon:container"
+LOG_BYTES = 65536
+LOG_FILES = 2
 
 
 class Device(boxes.Box):
@@ -23,7 +25,7 @@ class Device(boxes.Box):
         os.makedirs(self.open_folder, exist_ok=True)
         os.chmod(self.open_folder, 0o777)
         with open(self.settings, "a", encoding="utf-8") as handle:
-            handle.write('writable = ["{}"]\n'.format(self.open_folder))
+            handle.write('writable = ["{}"]\n[limits]\nlog_bytes = {}\nlog_files = {}\n'.format(self.open_folder, LOG_BYTES, LOG_FILES))
         return done
 
 
@@ -90,6 +92,38 @@ def limits(app, **leaves):
         '<config xmlns="{}"><appmgr xmlns="{}"><process-scripts><process-script><process-script-name>{}</process-script-name>'
         '<resources xmlns="urn:procyon:appmgr">{}</resources></process-script></process-scripts></appmgr></config>'
     ).format(boxes.NETCONF, boxes.APP_CFG, app.name, inside)
+
+
+PRINTS = b"""
+import signal
+for number in range(2000):
+    print("line", number, "x" * 200, flush=True)
+print("end", flush=True)
+signal.pause()
+"""
+
+
+def test_the_log_of_an_app_is_put_aside_when_it_is_full_and_few_of_those_are_kept(box, session, name):
+    app = App(box, session, name, PRINTS)
+    app.activate()
+    folder = os.path.join(box.root, "harddisk/mirror/script-mgmt/logs", "{}_process_{}".format(name, app.name))
+
+    def aside():
+        return [each for each in os.listdir(folder) if each.startswith("stdout.log-") and not each.endswith(".times")]
+
+    def is_over():
+        try:
+            with open(os.path.join(folder, "stdout.log"), "rb") as log:
+                return log.read().endswith(b"end\n")
+        except FileNotFoundError:
+            # One was just put aside.
+            return False
+
+    boxes.wait_for("the end of the output", is_over)
+    # What a single read of the program's output brings is not divided.
+    assert os.path.getsize(os.path.join(folder, "stdout.log")) <= 2 * LOG_BYTES
+    boxes.wait_for("the oldest to be removed", lambda: 1 <= len(aside()) <= LOG_FILES)
+    app.end()
 
 
 TAKES = b"""
