@@ -35,6 +35,7 @@ VALIDATION = CISCO + "um-config-validation-cfg"
 SYSLOG = CISCO + "infra-syslog-oper"
 HISTORY = "urn:procyon:history"
 EVENTS = CISCO + "um-event-manager-cfg"
+EVENT_STATE = CISCO + "ha-eem-policy-oper"
 POLICIES = CISCO + "um-event-manager-policy-map-cfg"
 
 ADMIN = (
@@ -305,6 +306,13 @@ class Device(object):
                 user=_own_account(),
             )
         )
+        # A clock that is moved before the event manager has begun to wait would move its beginning too.
+        watched = "<event-name>{}</event-name>".format(name[:-len(".py")][:31])
+        deadline = time.monotonic() + START_SECONDS_MAX
+        while watched not in self.get('<eem xmlns="{}"/>'.format(EVENT_STATE)):
+            if time.monotonic() > deadline:
+                raise DeviceError("the event manager does not take over the trigger of {}".format(name))
+            time.sleep(POLL_SECONDS)
         return name
 
     def next_run(self, name, after=None, seconds=30):
