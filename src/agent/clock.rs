@@ -1,7 +1,7 @@
 //! The clock of a device that scripts are tried out on: a file beside its figures says how many seconds it is ahead of the
 //! host's.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -51,7 +51,7 @@ pub(super) fn open(
     Ok((clock, Some(moving)))
 }
 
-async fn take_over(file: &PathBuf, mover: &watch::Sender<Duration>) {
+async fn take_over(file: &Path, mover: &watch::Sender<Duration>) {
     // Without the file it goes with the host's.
     let Ok(text) = tokio::fs::read_to_string(file).await else { return };
     let Ok(seconds) = text.trim().parse::<u64>() else {
