@@ -245,6 +245,7 @@ mod tests {
           clock           What time it is
           configuration   Configuration that is prepared, or was committed
           container       Commands that are kept running
+          event           The event manager
           log             What programs have printed; without a name, the system log
           logging         The system log
           memory          The memory of the host

@@ -139,7 +139,7 @@ fn nothing(script_type: &str, script: Option<&str>) -> Refusal {
 }
 
 fn not_updated(key: &Key, refusal: &Refusal) -> Refusal {
-    Refusal { message: format!("{key} is not updated: {}", refusal.message), ..refusal.clone() }
+    Refusal { message: format!("{} is not updated: {}", key.script, refusal.message), ..refusal.clone() }
 }
 
 fn responses(outcomes: &[(Key, bool, Outcome)]) -> Vec<Element> {
