@@ -55,7 +55,10 @@ class Typist:
         self.terminal, shell_side = pty.openpty()
         fcntl.ioctl(shell_side, termios.TIOCSWINSZ, struct.pack("HHHH", 0, 0, 0, 0))
         command = [box.procyon, "shell", "--root", box.root]
-        self.shell = subprocess.Popen(command, stdin=shell_side, stdout=shell_side, stderr=shell_side, start_new_session=True)
+        plain = dict(os.environ, NO_COLOR="1")
+        self.shell = subprocess.Popen(
+            command, stdin=shell_side, stdout=shell_side, stderr=shell_side, start_new_session=True, env=plain
+        )
         os.close(shell_side)
         self.shown = b""
 

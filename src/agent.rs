@@ -13,11 +13,13 @@ mod clock;
 mod conserver;
 mod console;
 mod consoles;
+mod credentials;
 mod doors;
 mod event_log;
 mod events;
 mod exec_shelf;
 mod fleet;
+mod hosts;
 mod library;
 mod lifecycle;
 mod lines;
@@ -27,9 +29,11 @@ mod logs;
 mod monitoring;
 mod news;
 mod outside;
+mod python;
 mod recovery;
 mod secrets;
 mod services;
+mod sftp_client;
 mod shell_socket;
 mod shells;
 mod updates;
@@ -223,7 +227,14 @@ async fn run(options: Options) -> anyhow::Result<()> {
 
     let accounts = SharedAccounts::new(ssh::Accounts::default());
     let (transports, transport_driver) = transport::driver::new(layout.keys());
-    let (console_provider, conserver_wanted) = consoles::ConsoleProvider::new(keeper_pid.clone());
+    let mut deposits = match &mut deposit {
+        Some(client) => client.fetch().context("the custodian does not answer")?,
+        None => Vec::new(),
+    };
+    let depositor = deposit.as_ref().map(DepositClient::depositor).transpose()?;
+    let conserver_ports = consoles::Ports::new(depositor, &mut deposits);
+    let (console_provider, conserver_wanted) =
+        consoles::ConsoleProvider::new(keeper_pid.clone(), conserver_ports.clone(), layout.keys());
     let providers: Vec<Box<dyn Provider>> = vec![
         Box::new(console_provider),
         Box::new(transports),
@@ -246,6 +257,7 @@ async fn run(options: Options) -> anyhow::Result<()> {
         Box::new(appmgr::provider::AppManager::new(app_messages, commits, updates::before_apps(updates))),
         Box::new(containers.provider),
         Box::new(logbook),
+        Box::new(python::PythonProvider::new(&settings.python)),
         Box::new(event_manager),
         Box::new(validation),
         Box::new(lifecycle.provider),
@@ -319,6 +331,7 @@ async fn run(options: Options) -> anyhow::Result<()> {
         consoles: consoles.clone(),
         linux: linux::Linux { harddisk: layout.harddisk(), stage: layout.run().join("linux"), node: node.clone() },
         urls: Arc::new(urls::Urls::new(&layout, &settings)),
+        hosts: Arc::new(hosts::Hosts::new(&layout, &settings)),
     };
     let common = shells::Common {
         lender,
@@ -349,7 +362,7 @@ async fn run(options: Options) -> anyhow::Result<()> {
             .map_or_else(|_| "localhost".into(), |name| name.to_string_lossy().into_owned()),
         checking: Arc::default(),
     };
-    vitals.spawn("conserver's listener", conserver::serve(desk, conserver_wanted, stop.clone()));
+    vitals.spawn("conserver's listener", conserver::serve(desk, conserver_wanted, conserver_ports, stop.clone()));
     let services = Arc::new(services::Services {
         consoles,
         northbound: northbound.clone(),
@@ -361,10 +374,6 @@ async fn run(options: Options) -> anyhow::Result<()> {
     if let Some(listening) = xmlrpc::open(&layout, &settings.xmlrpc, northbound.clone()).await? {
         vitals.spawn("XML-RPC", crate::xmlrpc::driver::serve(listening, stop.clone()));
     }
-    let mut deposits = match &mut deposit {
-        Some(client) => client.fetch().context("the custodian does not answer")?,
-        None => Vec::new(),
-    };
     let mut addresses = Vec::new();
     for address in listen_ssh {
         let listener = deposit::adopt_or_bind_tcp(&mut deposits, &mut deposit, address)

@@ -10,6 +10,7 @@ use std::process::ExitCode;
 use anyhow::{Context as _, bail};
 
 use crate::settings::Layout;
+use crate::shell::paint;
 use crate::shell::relay::{Asking, Frame, Window};
 use crate::sys::terminal;
 
@@ -41,7 +42,9 @@ pub fn run(layout: &Layout, commands: &[String], file: Option<&Path>) -> anyhow:
     let is_typed = commands.is_none() && io::stdin().is_terminal() && io::stdout().is_terminal();
     let terminal = is_typed.then(|| {
         let (columns, rows) = terminal::size();
-        Window { kind: std::env::var("TERM").unwrap_or_default(), columns, rows }
+        let kind = std::env::var("TERM").unwrap_or_default();
+        let has_colours = paint::is_wanted(&kind, &std::env::var("NO_COLOR").unwrap_or_default());
+        Window { kind, columns, rows, has_colours }
     });
     let asking = Asking { commands, terminal };
     let mut asked = serde_json::to_vec(&asking)?;

@@ -4,6 +4,7 @@
 //! the keeper is followed by another. Must not know: YANG, accounts; the keeper's socket lets in its own account and root
 //! only.
 
+mod command;
 mod seat;
 
 use std::io::Write as _;
@@ -270,7 +271,7 @@ pub fn defaults() -> String {
         env!("CARGO_PKG_VERSION"),
         conserver::keys(escape::DEFAULT),
         conserver::PLAYBACK_LINES,
-        TAPE_BYTES_FIRST / 1024,
+        TAPE_BYTES_FIRST.div_ceil(1024),
         TAPE_BYTES_MAX / 1024,
     )
 }

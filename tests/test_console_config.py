@@ -10,6 +10,7 @@ import re
 import signal
 import socket
 import subprocess
+import tempfile
 import threading
 
 import pytest
@@ -17,7 +18,7 @@ import pytest
 from box import NETCONF, RPCError, wait_for
 from device import BINARIES
 from seats import Client, Seat, free_port
-from test_containers import commit, configure, container, details, states, text, until
+from test_containers import commit, configure, container, details, log, states, text, until
 
 CONSOLES = "urn:procyon:console"
 SHELL = "/bin/bash --norc -i"
@@ -110,6 +111,7 @@ def test_one_writer_motd_replay_breaks_and_keys_are_configured(session, box, sea
         "<writers>one</writers><replay-lines>5</replay-lines><message-of-the-day>be kind</message-of-the-day>"
         "<marks>true</marks><ignored-keys>^D</ignored-keys><toggle-key/>"
         "<break><name>1</name><send>echo broken-\\1045\\r</send></break>"
+        "<break><name>2</name><send>\\decho after-\\1046\\r</send><pause>1500</pause></break>"
     )
     configure(session, container("one", SHELL, console(inner + tcp(port, WRITE))))
     until(session, "one", "running")
@@ -118,10 +120,17 @@ def test_one_writer_motd_replay_breaks_and_keys_are_configured(session, box, sea
     bob = seats(Seat([box.procyon, "console", "--root", box.root, "-l", "bob", "one"]))
     bob.until("[no, alice@localhost is attached]")
     alice.type("\x05cl?")
-    alice.until("[halt list]\r\n 0 - `\\z'\r\n 1 - `echo broken-D5\\r'\r\n")
+    alice.until("[halt list]\r\n 0 - `\\z'\r\n 1 - `echo broken-D5\\r'\r\n 2 - `\\decho after-D6\\r'\r\n")
     alice.type("\x05cl1")
     bob.until("break #1 sent by alice@localhost")
     bob.until("broken-D5")
+    alice.type("\x05cl2\x05cl1")
+    alice.until("[halt [halt another is on its way]\r\n")
+    bob.until("after-D6")
+    alice.until("sent]")
+    box.command("console", "--root", box.root, "-b", "lunch", "container:one")
+    alice.until("lunch]")
+    assert "broadcast -- `lunch' -- " in log(box, "one")
     alice.type("\x05cl9")
     alice.until("[halt undefined]")
     alice.type("\x04echo up-$((1+1))\r")
@@ -270,6 +279,19 @@ def test_conservers_own_client_works_with_no_conserver(session, box, seats):
     assert " on /dev/pts/" in client(port, "-l", box.admin, "-x")
     client(port, "-l", box.admin, "-b", "lunch")
     bob.until("lunch]")
+    client(port, "-l", box.admin, "-t", "{}@one".format(box.admin), "psst")
+    bob.until("psst]")
+    assert str(box.ready.pid) in client(port, "-l", box.admin, "-P")
+    bob.type("\x05c|")
+    bob.until("exec: ")
+    bob.type("echo 'echo by-command-$((4*5))'; exec sleep 300\r")
+    bob.until("by-command-20")
+    bob.type(b"\x1c")
+    bob.until("local command terminated")
+    alice.type("\x05cw")
+    alice.until("[who one]")
+    bob.type("echo back-$((5*5))\r")
+    alice.until("back-25")
     bob.type("\x05ce\x01z")
     bob.until("ok]")
     bob.type("\x01z.")
@@ -289,6 +311,109 @@ def test_conservers_own_client_works_with_no_conserver(session, box, seats):
     assert "disconnected 1 user" in client(port, "-l", box.admin, "-d", box.admin + "@two")
     assert "unauthorized" in client(port, "-l", box.admin, "-q")
     assert "version `procyon" in client(port, "-l", box.admin, "-r")
+
+
+def test_a_port_that_somebody_else_has_refuses_the_commit(session):
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        holder.listen()
+        port = holder.getsockname()[1]
+        with pytest.raises(RPCError) as caught:
+            listen(session, port)
+    assert "cannot be served on 127.0.0.1:{}".format(port) in caught.value.message
+    assert "choose another" in caught.value.message
+
+
+def test_who_is_at_a_console_does_not_notice_that_the_agent_is_restarted(own_box, seats):
+    port = free_port()
+    with own_box.connect() as session:
+        configure(session, container("one", SHELL, PROMPT))
+        until(session, "one", "running")
+        listen(session, port, TRUSTED)
+        wait_for("the listener", lambda: " up " in client(port, "-l", own_box.admin, "-u"))
+        seat = seats(Seat(["console", "-E", "-M", "127.0.0.1", "-p", str(port), "-l", own_box.admin, "one"]))
+        seat.until("help]")
+        seat.type("echo before-$((6*7))\r")
+        seat.until("before-42")
+    os.kill(own_box.ready.pid, signal.SIGKILL)
+    seat.type("echo meanwhile-$((6*8))\r")
+    seat.until("meanwhile-48")
+    # Nobody is refused: who comes while there is no agent waits for the next.
+    assert " up " in client(port, "-l", own_box.admin, "-u")
+    seat.type("\x05c.")
+    seat.until("disconnect]")
+    assert seat.ended() == 0
+
+
+def certificate(folder, name):
+    """Paths of a key and of a certificate that vouches for itself."""
+    key, own = str(folder / (name + ".key")), str(folder / (name + ".crt"))
+    words = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"]
+    subprocess.run([*words, "-subj", "/CN=" + name, "-keyout", key, "-out", own], check=True, capture_output=True)
+    return key, own
+
+
+def test_conservers_client_encrypts_where_there_are_credentials(session, box, seats, tmp_path):
+    port = free_port()
+    configure(session, container("one", SHELL, PROMPT))
+    until(session, "one", "running")
+    with pytest.raises(RPCError) as caught:
+        listen(session, port, "<credentials>console.pem</credentials>")
+    assert "is not there" in caught.value.message
+    key, own = certificate(tmp_path, "device")
+    _, others = certificate(tmp_path, "other")
+    credentials = os.path.join(box.root, "keys", "console.pem")
+    with open(credentials, "w", opener=lambda path, flags: os.open(path, flags, 0o600)) as together:
+        for part in (own, key):
+            with open(part) as text:
+                together.write(text.read())
+    try:
+        listen(session, port, TRUSTED + "<credentials>console.pem</credentials>")
+
+        def words(authority, *more):
+            config = tmp_path / (os.path.basename(authority) + ".cf")
+            config.write_text("config * {{ sslrequired yes; sslcacertificatefile {}; }}\n".format(authority))
+            return ["console", "-C", str(config), "-M", "127.0.0.1", "-p", str(port), "-l", box.admin, *more]
+
+        def said(authority):
+            done = subprocess.run(words(authority, "-u"), stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=20)
+            return done.stdout + done.stderr
+
+        wait_for("the listener", lambda: " up " in said(own))
+        assert " up " not in said(others)
+        assert "encryption required" in client(port, "-l", box.admin, "-u")
+        seat = seats(Seat(words(own, "one")))
+        seat.until("[Enter `^Ec?' for help]")
+        seat.type("echo encrypted-$((6*7))\r")
+        seat.until("encrypted-42")
+        seat.type("\x05c.")
+        seat.until("disconnect]")
+        assert seat.ended() == 0
+        listen(session, port, "<clear-text>true</clear-text>")
+        wait_for("a client that does not encrypt", lambda: " up " in client(port, "-l", box.admin, "-u"))
+    finally:
+        os.remove(credentials)
+
+
+def test_a_command_of_ones_own_types_and_reads_in_ones_place(session, box, seats):
+    configure(session, container("one", SHELL, PROMPT))
+    until(session, "one", "running")
+    seat = seats(Seat([box.procyon, "console", "--root", box.root, "one"]))
+    seat.until("=> ")
+    seat.type("\x05c|")
+    seat.until("[exec: ")
+    # It types an escape sequence, which means nothing, and ends when it has read what came of it.
+    seat.type("printf 'echo %s-$((4*5))\\n' \"$(printf 'x\\005c.')\"; grep -m1 -a -e '-20' >/dev/null; exit 7\r")
+    seat.until("-20")
+    seat.until("exit(7)]")
+    seat.type("echo back-$((2*2))\r")
+    seat.until("back-4")
+    seat.type("\x05c|")
+    seat.until("[exec: ")
+    seat.type("sleep 300\r")
+    seat.until("running - pid ")
+    seat.type(b"\x1c")
+    seat.until("signal(9)]")
 
 
 def test_a_password_is_asked_where_nobody_is_believed(session, box, seats):
@@ -376,3 +501,51 @@ def test_a_procserv_is_attached_by_its_socket_and_one_that_is_away_is_said_to_be
     finally:
         server.terminate()
         server.wait(20)
+
+
+CONSERVER_CF = """config * {{
+    primaryport {};
+}}
+
+default full {{ rw *; }}
+default * {{
+        timestamp "";
+        include full;
+        master localhost;
+}}
+
+#include /etc/conserver/procs.cf
+
+access * {{
+        trusted 127.0.0.1;
+        allowed 127.0.0.1;
+}}
+"""
+
+
+def test_what_moves_in_from_a_conserver_serves_its_clients(session, box, seats):
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o755)
+        port, control = free_port(), os.path.join(folder, "control")
+        files = {"conserver.cf": CONSERVER_CF.format(port), "procs.cf": "console test-ioc {{ type uds; uds {}; }}\n".format(control)}
+        for name, content in files.items():
+            with open(os.path.join(folder, name), "w") as handle:
+                handle.write(content)
+        done = box.command("import", *(os.path.join(folder, name) for name in files))
+        assert "#include /etc/conserver/procs.cf" in done.stderr
+        keeper = os.path.join(BINARIES, "procyon-keeper")
+        server = subprocess.Popen([keeper, "-f", "-q", "-n", "ioc", "-P", "unix:" + control, "/bin/cat"], stdin=subprocess.DEVNULL)
+        try:
+            wait_for("procServ's socket", lambda: os.path.exists(control))
+            commit(session, done.stdout)
+            until(session, "test-ioc", "running")
+            wait_for("the listener", lambda: "test-ioc" in client(port, "-l", box.admin, "-u"))
+            seat = seats(Seat(["console", "-E", "-M", "127.0.0.1", "-p", str(port), "-l", box.admin, "test-ioc"]))
+            seat.until("help]")
+            seat.type("meow\r")
+            seat.until("meow\r\nmeow")
+        finally:
+            server.terminate()
+            server.wait(20)
+            commit(session, '<nacm xmlns="urn:ietf:params:xml:ns:yang:ietf-netconf-acm"><rule-list xmlns:nc="{}" nc:operation="remove">'
+                   "<name>writers of test-ioc</name></rule-list></nacm>".format(NETCONF))

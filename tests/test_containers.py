@@ -2,6 +2,7 @@
 restarts, what is told of each; a kill -9 of the agent.
 """
 
+import getpass
 import os
 import re
 import shutil
@@ -11,6 +12,8 @@ import tempfile
 import pytest
 
 from box import NETCONF, RPCError, alive, to_ele, wait_for
+from far_files import FarFiles
+from seats import Seat
 
 MODULE = "urn:procyon:container"
 
@@ -226,3 +229,36 @@ def test_the_host_says_what_it_can_do(session):
     groups = text(host, "control-groups")
     assert groups in ("true", "false")
     assert (text(host, "why-not") is None) == (groups == "true")
+
+
+@pytest.fixture
+def far_files(tmp_path):
+    folder = tmp_path / "far"
+    folder.mkdir()
+    if os.geteuid() != 0 or not os.path.exists("/dev/fuse"):
+        pytest.skip("A FILE SYSTEM THAT HANGS IS NOT TESTED: it takes root and /dev/fuse")
+    try:
+        files = FarFiles(str(folder), "program", "#!/bin/sh\nexec sleep 300\n")
+    except OSError as error:
+        pytest.skip("A FILE SYSTEM THAT HANGS IS NOT TESTED: {}".format(error))
+    yield files
+    files.close()
+
+
+def test_a_program_that_cannot_be_read_keeps_nobody_else_waiting(session, box, far_files):
+    near = container("near", "sh -c 'read word; echo got-$word; exec sleep 300'", "<terminal/>")
+    configure(session, near, container("far", far_files.program, "<user>{}</user>".format(getpass.getuser())))
+    pid = text(until(session, "near", "running"), "pid")
+    assert far_files.asked.wait(20), "nobody has begun to read the program"
+    seat = Seat([box.procyon, "console", "--root", box.root, "near"])
+    try:
+        seat.until("help]")
+        seat.type("something\r")
+        seat.until("got-something")
+    finally:
+        seat.close()
+    operate(session, "restart", "near")
+    wait_for("new run of near", lambda: text(until(session, "near", "running"), "pid") != pid)
+    assert text(states(session)["far"], "state") == "starting"
+    far_files.answer_all()
+    until(session, "far", "running")

@@ -47,7 +47,6 @@ def test_napalm_merges_compares_commits_and_goes_back(device):
 
 
 def test_a_text_replaces_all_and_loses_nothing_that_it_was_given(box, session):
-    """napalm itself asks ncclient for this in a way that takes text for a URL wherever a device advertises :url."""
 
     def running():
         data = session.get_config(source="running", filter=("subtree", '<cli xmlns="{}"/>'.format(CLI))).data
@@ -70,6 +69,35 @@ def test_a_text_replaces_all_and_loses_nothing_that_it_was_given(box, session):
     with pytest.raises(RPCError):
         replace(before + "\nno hostname\n")
     assert running() == before
+
+
+def test_napalm_replaces_all(device):
+    before = device.get_config("running")["running"]
+    device.load_replace_candidate(config=escaped(before + "\n" + LINES.format("napalm3")))
+    assert "+ process-script napalm3" in device.compare_config()
+    device.commit_config()
+    assert "process-script napalm3" in device.get_config("running")["running"]
+    device.load_replace_candidate(config=escaped(before))
+    assert "- process-script napalm3" in device.compare_config()
+    device.commit_config()
+    assert device.get_config("running")["running"] == before
+
+
+def test_text_may_stand_beside_xml(box, session):
+    hostname = '<hostname xmlns="{}um-hostname-cfg"><system-network-name>{{}}</system-network-name></hostname>'.format(boxes.CISCO)
+    config = '<config xmlns="{}"><cli xmlns="{}">appmgr process-script beside executable b.py</cli>{{}}</config>'.format(boxes.NETCONF, CLI)
+
+    def running():
+        return session.get_config(source="running", filter=("subtree", '<cli xmlns="{}"/>'.format(CLI))).data.findtext("{*}cli")
+
+    before = running()
+    with pytest.raises(RPCError):
+        session.edit_config(target="candidate", config=config.format(hostname.format("x" * 300)))
+    session.commit()
+    assert running() == before
+    session.edit_config(target="candidate", config=config.format(hostname.format("mixed")))
+    session.commit()
+    assert "process-script beside" in running() and "hostname mixed" in running()
 
 
 def test_wrong_lines_are_refused_with_their_numbers_and_change_nothing(device):

@@ -9,72 +9,9 @@ import time
 import box as boxes
 import pexpect
 
+from hands import SECONDS_MAX, Hands, configure, guest, local, ssh
+
 SCRIPT = b'"""Waits.\n\nArguments:\n  none\n"""\nimport time\nprint("running", flush=True)\nwhile True:\n    time.sleep(60)\n'
-STAMP = re.compile(r"^(Mon|Tue|Wed|Thu|Fri|Sat|Sun) \w{3} [ \d]\d [\d:]+\.\d{3} \S+\n", re.M)
-
-# A busy machine is allowed more than the figures that are promised.
-SECONDS_MAX = 20
-
-
-def ssh_command(box, *words, terminal=False):
-    host, port = box.ready.ssh
-    return [
-        "ssh", "-F", "none", "-q", "-tt" if terminal else "-T", "-i", box.key, "-p", str(port),
-        "-o", "IdentitiesOnly=yes", "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null",
-        "-o", "BatchMode=yes", "{}@{}".format(box.admin, host), *words,
-    ]  # fmt: skip
-
-
-def ssh(box, *words, typed=None):
-    """One command, or lines on standard input; what came back without the times."""
-    done = subprocess.run(
-        ssh_command(box, *words), input=typed, stdin=subprocess.DEVNULL if typed is None else None,
-        capture_output=True, text=True, timeout=SECONDS_MAX,
-    )  # fmt: skip
-    return done.returncode, STAMP.sub("", done.stdout), done.stderr
-
-
-def local(box, *words, typed=""):
-    done = subprocess.run(
-        [box.procyon, "shell", "--root", box.root, *words], input=typed, capture_output=True, text=True, timeout=SECONDS_MAX
-    )
-    return done.returncode, STAMP.sub("", done.stdout), done.stderr
-
-
-def configure(box, *lines):
-    status, out, errors = local(box, typed="\n".join(["configure", *lines, "commit", "end"]) + "\n")
-    assert (status, errors) == (0, ""), out
-
-
-class Hands:
-    """Somebody at a terminal."""
-
-    def __init__(self, box, rows=0, words=None):
-        words = words or ssh_command(box, terminal=True)
-        self.child = pexpect.spawn(words[0], words[1:], timeout=SECONDS_MAX, encoding="utf-8", dimensions=(rows or 200, 120))
-        self.child.delaybeforesend = None
-        self.prompt()
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *reason):
-        self.child.close(force=True)
-
-    def type(self, keys):
-        self.child.send(keys)
-
-    def see(self, pattern):
-        self.child.expect(pattern)
-        after = self.child.after
-        return self.child.before + (after if isinstance(after, str) else "")
-
-    def prompt(self, mode=""):
-        return self.see(r"RP/0/RP0/CPU0:[\w.-]+{}#".format(re.escape(mode)))
-
-    def line(self, text, mode=""):
-        self.type(text + "\r")
-        return self.prompt(mode)
 
 
 def test_the_main_job_is_done_with_the_words_of_the_guide(box):
@@ -379,30 +316,6 @@ def test_a_command_of_linux_ends_with_the_session_that_asked_for_it(box):
     boxes.wait_for("end of the shell", lambda: not boxes.alive(pid))
 
 
-NACM = "urn:ietf:params:xml:ns:yang:ietf-netconf-acm"
-
-
-def guest(box, name):
-    """Somebody who may read, and has a key of his own."""
-    key = os.path.join(box.root, name)
-    if not os.path.exists(key):
-        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key], check=True)
-    with open(key + ".pub") as handle:
-        kind, data = handle.read().split()[:2]
-    with box.connect() as session:
-        box.configure(
-            session,
-            '<config xmlns="{4}"><system xmlns="urn:ietf:params:xml:ns:yang:ietf-system"><authentication><user><name>{0}</name><authorized-key>'
-            "<name>k</name><algorithm>{1}</algorithm><key-data>{2}</key-data></authorized-key></user></authentication></system>"
-            '<nacm xmlns="{3}"><groups><group><name>{0}</name><user-name>{0}</user-name></group></groups><rule-list><name>{0}</name>'
-            "<group>{0}</group><rule><name>no-scripts</name><module-name>Cisco-IOS-XR-infra-script-mgmt-act</module-name>"
-            "<access-operations>exec</access-operations><action>deny</action></rule></rule-list></nacm></config>".format(name, kind, data, NACM, boxes.NETCONF),
-        )
-    words = ssh_command(box, terminal=True)
-    host = words[-1].split("@")[1]
-    return [word if word != box.key else key for word in words[:-1]] + ["{}@{}".format(name, host)]
-
-
 def test_what_is_denied_looks_unknown_and_is_told_when_it_is_typed(box):
     words = guest(box, "guest1")
     with Hands(box, words=words) as hands:
@@ -484,8 +397,11 @@ def test_files_come_from_servers_and_nowhere_else(box, server):
         assert handle.read() == SCRIPT
     status, _, errors = ssh(box, "copy {}/deep/none.py harddisk:/none.py".format(server.url))
     assert status == 1 and "404" in errors and not os.path.exists(os.path.join(box.root, "harddisk", "none.py"))
-    status, _, errors = ssh(box, "scp ann@host:/x harddisk:/x")
-    assert status == 1 and "sftp" in errors
+    # Into a folder, under its own name.
+    status, out, errors = ssh(box, "copy {}/deep/fetched.py /harddisk:/mirror/".format(server.url))
+    assert status == 0 and os.path.exists(os.path.join(box.root, "harddisk", "mirror", "fetched.py")), errors
+    status, _, errors = ssh(box, "copy tftp://host/x harddisk:/x")
+    assert status == 1 and "scp" in errors
 
 
 def test_who_hangs_up_in_the_middle_of_a_commit_leaves_all_of_it_or_nothing(box):

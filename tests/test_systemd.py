@@ -70,10 +70,9 @@ def test_the_unit_for_an_ioc_differs_from_the_guides_in_its_program_alone(tmp_pa
     server = subprocess.Popen(shlex.split(command), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         control = str(tmp_path / "run" / "control")
-        wait_for("socket", lambda: os.path.exists(control))
         with socket.socket(socket.AF_UNIX) as client:
             client.settimeout(15)
-            client.connect(control)
+            wait_for("server", lambda: client.connect_ex(control) == 0)
             seen = b""
             while b"this is" not in seen and b"(plus you)" not in seen:
                 seen += client.recv(4096)

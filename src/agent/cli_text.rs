@@ -2,7 +2,6 @@
 //! copy-config and get-config, and the rpc `get-cli-config-diff`. Lines become edits before the northbound sees them, so
 //! that rights, validation and history are those of the nodes that they mean.
 
-use std::fmt::Write as _;
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -22,7 +21,7 @@ use crate::shell::line::{Edit, Operation};
 use crate::shell::load;
 use crate::shell::show::commits::HEAD;
 use crate::shell::text::{self, Style};
-use crate::yang::xml;
+use crate::yang::xml::{self, XmlElement};
 
 const CLI: &str = "http://cisco.com/ns/yang/Cisco-IOS-XR-cli-cfg";
 const DIFFERENCE: &str = "http://cisco.com/ns/yang/Cisco-IOS-XR-cli-diff-act";
@@ -64,7 +63,7 @@ impl Edge for CliText {
             let asked = Asked { grammar, northbound, caller };
             match request {
                 Request::EditConfig { target, default_operation, test_option, error_option, config } => {
-                    let Some(lines) = lines_of(&config)? else {
+                    let Some(parts) = parts_of(&config)? else {
                         let config =
                             Request::EditConfig { target, default_operation, test_option, error_option, config };
                         return asked.northbound.ask(&asked.caller, config).await;
@@ -73,13 +72,13 @@ impl Edge for CliText {
                         let said = "default-operation none leaves lines nothing to do; leave it out";
                         return Err(vec![Refusal::new(Kind::InvalidValue, said).at(CLI_PATH)]);
                     }
-                    let edits = asked.edits(&lines)?;
+                    let messages = asked.messages(&parts)?;
                     let edit =
                         |config| Request::EditConfig { target, default_operation, test_option, error_option, config };
-                    asked.carry_out(target, &edits, edit).await
+                    asked.carry_out(target, messages, edit).await
                 }
-                Request::CopyConfig { target, source: Source::Inline(config) } => match lines_of(&config)? {
-                    Some(lines) => asked.replace(target, &lines).await,
+                Request::CopyConfig { target, source: Source::Inline(config) } => match parts_of(&config)? {
+                    Some(parts) => asked.replace(target, &parts).await,
                     None => {
                         let copy = Request::CopyConfig { target, source: Source::Inline(config) };
                         asked.northbound.ask(&asked.caller, copy).await
@@ -115,15 +114,26 @@ fn begins_with(fragment: &Fragment, namespace: &str) -> bool {
     head.windows(namespace.len()).any(|window| window == namespace.as_bytes())
 }
 
-/// The text of the `<cli>` that a configuration consists of; `None` where it is something else.
-fn lines_of(config: &Fragment) -> Result<Option<String>, Vec<Refusal>> {
+/// What stands side by side in a configuration.
+enum Part {
+    Lines(String),
+    Xml(String),
+}
+
+/// The parts of a configuration in which there is a `<cli>`; `None` where there is none.
+fn parts_of(config: &Fragment) -> Result<Option<Vec<Part>>, Vec<Refusal>> {
     let elements = xml::parse(&config.0).map_err(|refusal| vec![refusal])?;
-    Ok(match elements.as_slice() {
-        [only] if &*only.name == "cli" && only.namespace.as_deref() == Some(CLI) && only.children.is_empty() => {
-            Some(only.text.clone())
-        }
-        _ => None,
-    })
+    let is_lines = |element: &XmlElement| {
+        &*element.name == "cli" && element.namespace.as_deref() == Some(CLI) && element.children.is_empty()
+    };
+    if !elements.iter().any(is_lines) {
+        return Ok(None);
+    }
+    let part = |element: &XmlElement| match is_lines(element) {
+        true => Part::Lines(element.text.clone()),
+        false => Part::Xml(element.outer_xml()),
+    };
+    Ok(Some(elements.iter().map(part).collect()))
 }
 
 struct Asked {
@@ -147,11 +157,30 @@ impl Asked {
         Err(refusals.collect())
     }
 
-    /// Edits that need several messages are undone where a later one is refused.
-    async fn carry_out(&self, target: Datastore, edits: &[Edit], edit: impl Fn(Fragment) -> Request + Send) -> Answer {
-        let messages = messages(&self.grammar, edits);
+    /// What is to be edited in, one after the other.
+    fn messages(&self, parts: &[Part]) -> Result<Vec<String>, Vec<Refusal>> {
+        let mut found = Vec::new();
+        for part in parts {
+            match part {
+                Part::Lines(lines) => {
+                    let edits = self.edits(lines)?;
+                    found.extend(messages(&self.grammar, &edits).into_iter().map(|(message, _)| message));
+                }
+                Part::Xml(xml) => found.push(xml.clone()),
+            }
+        }
+        Ok(found)
+    }
+
+    /// Where a later message is refused the earlier ones are undone.
+    async fn carry_out(
+        &self,
+        target: Datastore,
+        messages: Vec<String>,
+        edit: impl Fn(Fragment) -> Request + Send,
+    ) -> Answer {
         let before = if messages.len() > 1 { Some(self.bytes(target).await?) } else { None };
-        for (message, _) in messages {
+        for message in messages {
             let answer = self.northbound.ask(&self.caller, edit(Fragment(message.into()))).await;
             if answer.is_err() {
                 if let Some(before) = before {
@@ -165,17 +194,18 @@ impl Asked {
         Ok(Response::Ok)
     }
 
-    async fn replace(&self, target: Datastore, lines: &str) -> Answer {
-        let edits = self.edits(lines)?;
-        if edits.iter().any(|edit| edit.operation == Operation::Delete) {
-            let said = "a whole configuration takes nothing away: a line with `no` has nothing to stand in";
-            return Err(vec![Refusal::new(Kind::InvalidValue, said).at(CLI_PATH)]);
+    async fn replace(&self, target: Datastore, parts: &[Part]) -> Answer {
+        let is_deletion = |part: &Part| -> Result<bool, Vec<Refusal>> {
+            let Part::Lines(lines) = part else { return Ok(false) };
+            Ok(self.edits(lines)?.iter().any(|edit| edit.operation == Operation::Delete))
+        };
+        for part in parts {
+            if is_deletion(part)? {
+                let said = "a whole configuration takes nothing away: a line with `no` has nothing to stand in";
+                return Err(vec![Refusal::new(Kind::InvalidValue, said).at(CLI_PATH)]);
+            }
         }
-        let mut config = String::new();
-        for (message, _) in messages(&self.grammar, &edits) {
-            let _ = write!(config, "{message}");
-        }
-        let source = Source::Inline(Fragment(config.into()));
+        let source = Source::Inline(Fragment(self.messages(parts)?.concat().into()));
         self.northbound.ask(&self.caller, Request::CopyConfig { target, source }).await
     }
 

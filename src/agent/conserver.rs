@@ -2,40 +2,47 @@
 //! and access rules between.
 //!
 //! ```text
-//!  wanted --> two ports --> connection: greeted -> logged in -> (first port) told where | (second port) at a console
+//!  wanted --> two ports --> connection: greeted -> logged in -> (first port) told where
+//!                                                            `-> (second port) handed to the keeper, with its console
 //! ```
-//! Ports that stay the same go on over a change of who may come; a connection that stands is judged no more.
+//! Ports that stay the same go on over a change of who may come. Whoever is at a console is the keeper's guest, and does not
+//! notice that the agent is restarted; but what is encrypted goes through the agent, which alone can do that.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::os::fd::OwnedFd;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader, Interest};
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::io::{
+    AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, BufReader, ReadBuf,
+    copy_bidirectional,
+};
 use tokio::net::{TcpListener, TcpStream, UnixStream};
 use tokio::sync::{Mutex, watch};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::ServerConfig;
+use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::console::{Consoles, resume};
-use super::consoles::Wanted;
+use super::console::Consoles;
+use super::consoles::{Ports, Wanted};
 use crate::console::columns::Listed;
 use crate::console::escape;
-use crate::console::packet::Packet;
 use crate::console::roster::Wish;
-use crate::console::wire::{self, LINE_BYTES_MAX, Line, Unquote};
+use crate::console::wire::{self, LINE_BYTES_MAX, Line};
 use crate::container::spec::ContainerName;
 use crate::keeper::protocol::Entering;
 use crate::northbound::{Caller, Client, SessionId};
 use crate::ssh::SharedAccounts;
-use crate::sys::fdpass;
+use crate::sys::tcp;
 use crate::viewer::{self, List};
 
-/// Connections to both ports together; a further one waits in the backlog.
+/// Connections to both ports together that the keeper does not have; a further one waits in the backlog.
 const CONNECTIONS_MAX: usize = 64;
 /// A client that says nothing before it is at a console is let go.
 const LINE_TIME_MAX: Duration = Duration::from_secs(30);
@@ -43,7 +50,8 @@ const LINE_TIME_MAX: Duration = Duration::from_secs(30);
 const WRONG_PASSWORD_WAIT: Duration = Duration::from_secs(2);
 /// Between tries to open a port.
 const TRY_AGAIN: Duration = Duration::from_secs(5);
-const TYPED_BYTES_MAX: usize = 4096;
+/// After such a silence a client is asked whether it is there.
+const KEEP_ALIVE: Duration = Duration::from_secs(60);
 
 #[derive(Clone)]
 pub(super) struct Desk {
@@ -65,27 +73,33 @@ enum Port {
 }
 
 /// Serves what is wanted until `stop`.
-pub(super) async fn serve(desk: Desk, mut wanted: watch::Receiver<Option<Arc<Wanted>>>, stop: CancellationToken) {
+pub(super) async fn serve(
+    desk: Desk,
+    mut wanted: watch::Receiver<Option<Arc<Wanted>>>,
+    ports: Ports,
+    stop: CancellationToken,
+) {
     let mut open: Option<(SocketAddr, u16, TcpListener, TcpListener)> = None;
     let mut connections = JoinSet::new();
     loop {
         let now = wanted.borrow_and_update().clone();
         let mut failed = false;
-        match &now {
-            None => open = None,
-            Some(wanted)
-                if open.as_ref().is_some_and(|(at, port, ..)| (*at, *port) == (wanted.at(), wanted.console_port)) => {}
-            Some(wanted) => {
-                open = None;
-                match bind(wanted).await {
-                    Ok((first, second)) => {
-                        info!(address = %wanted.at(), "conserver's clients are served");
-                        open = Some((wanted.at(), wanted.console_port, first, second));
-                    }
-                    Err(error) => {
-                        warn!(address = %wanted.at(), %error, "the port for conserver's clients cannot be opened");
-                        failed = true;
-                    }
+        let same = |wanted: &Arc<Wanted>| {
+            open.as_ref().is_some_and(|(at, port, ..)| (*at, *port) == (wanted.at(), wanted.console_port))
+        };
+        if !now.as_ref().is_some_and(same) {
+            open = None;
+            ports.keep_only(now.as_deref());
+        }
+        if let (Some(wanted), None) = (&now, &open) {
+            match listen(wanted, &ports) {
+                Ok((first, second)) => {
+                    info!(address = %wanted.at(), "conserver's clients are served");
+                    open = Some((wanted.at(), wanted.console_port, first, second));
+                }
+                Err(error) => {
+                    warn!(address = %wanted.at(), %error, "the port for conserver's clients cannot be opened");
+                    failed = true;
                 }
             }
         }
@@ -109,10 +123,9 @@ pub(super) async fn serve(desk: Desk, mut wanted: watch::Receiver<Option<Arc<Wan
     }
 }
 
-async fn bind(wanted: &Wanted) -> io::Result<(TcpListener, TcpListener)> {
-    let first = TcpListener::bind(wanted.at()).await?;
-    let second = TcpListener::bind(SocketAddr::new(wanted.address, wanted.console_port)).await?;
-    Ok((first, second))
+fn listen(wanted: &Wanted, ports: &Ports) -> io::Result<(TcpListener, TcpListener)> {
+    let [first, second] = wanted.places();
+    Ok((TcpListener::from_std(ports.open(first)?)?, TcpListener::from_std(ports.open(second)?)?))
 }
 
 async fn accept(
@@ -128,24 +141,31 @@ async fn accept(
 
 async fn attend(desk: Desk, wanted: Arc<Wanted>, port: Port, stream: TcpStream, peer: SocketAddr) {
     let local = stream.local_addr().map_or_else(|_| desk.host.clone(), |at| at.ip().to_string());
-    let (reader, writer) = stream.into_split();
-    let mut connection = Connection { reader: BufReader::new(reader), writer, desk, peer: peer.ip().to_canonical() };
+    // Without it, one that has vanished is noticed by the next byte for it.
+    let _ = tcp::keep_alive(&stream, KEEP_ALIVE);
+    let stream = BufReader::new(Wires::Plain(stream));
+    let connection = Connection { stream, desk, peer: peer.ip().to_canonical() };
     if let Err(error) = connection.serve(&wanted, port, &local).await {
         info!(%peer, %error, "a client of conserver's protocol has gone");
     }
 }
 
 struct Connection {
-    reader: BufReader<OwnedReadHalf>,
-    writer: OwnedWriteHalf,
+    stream: BufReader<Wires>,
     desk: Desk,
     peer: IpAddr,
 }
 
 impl Connection {
-    async fn serve(&mut self, wanted: &Wanted, port: Port, local: &str) -> io::Result<()> {
+    async fn serve(mut self, wanted: &Wanted, port: Port, local: &str) -> io::Result<()> {
         self.say("ok").await?;
-        let Some(user) = self.log_in(wanted).await? else { return Ok(()) };
+        let user = loop {
+            match self.log_in(wanted).await? {
+                LogIn::User(user) => break user,
+                LogIn::Over => return Ok(()),
+                LogIn::Encrypts(encryption) => self = self.encrypt(encryption).await?,
+            }
+        };
         let caller = Caller {
             session: SessionId(0),
             user,
@@ -156,7 +176,7 @@ impl Connection {
         while let Some(text) = self.line().await? {
             match (wire::line(&text), port) {
                 (Line::Exit, _) => return self.say("goodbye").await,
-                (Line::Help, _) => self.writer.write_all(wire::HELP.as_bytes()).await?,
+                (Line::Help, _) => self.stream.write_all(wire::HELP.as_bytes()).await?,
                 (Line::Call(name), Port::First { console_port }) => match self.find(&caller, &name).await {
                     Ok(_) => self.say(&console_port.to_string()).await?,
                     Err(why) => self.say(&why).await?,
@@ -195,37 +215,52 @@ impl Connection {
         Ok(())
     }
 
-    /// The user's name, once it is proven.
-    async fn log_in(&mut self, wanted: &Wanted) -> io::Result<Option<String>> {
+    async fn log_in(&mut self, wanted: &Wanted) -> io::Result<LogIn> {
+        let is_plain = matches!(self.stream.get_ref(), Wires::Plain(_));
         loop {
-            let Some(text) = self.line().await? else { return Ok(None) };
-            match wire::line(&text) {
-                Line::Login(user) if wanted.trusts(self.peer) => {
+            let Some(text) = self.line().await? else { return Ok(LogIn::Over) };
+            match (wire::line(&text), &wanted.encryption) {
+                (Line::Encrypt, Some(encryption)) if is_plain => {
+                    self.say("ok").await?;
+                    return Ok(LogIn::Encrypts(Arc::clone(encryption)));
+                }
+                (Line::Login(_), _) if is_plain && !wanted.clear_text => {
+                    self.say("encryption required").await?;
+                    return Ok(LogIn::Over);
+                }
+                (Line::Login(user), _) if wanted.trusts(self.peer) => {
                     info!(user, peer = %self.peer, "a user is believed at the port for conserver's clients");
                     self.say("ok").await?;
-                    return Ok(Some(user));
+                    return Ok(LogIn::User(user));
                 }
-                Line::Login(user) => {
+                (Line::Login(user), _) => {
                     self.say(&format!("passwd? {}", self.desk.host)).await?;
-                    let Some(password) = self.line().await? else { return Ok(None) };
+                    let Some(password) = self.line().await? else { return Ok(LogIn::Over) };
                     if self.proves(&user, password.trim_end_matches(['\r', '\n'])).await {
                         info!(user, peer = %self.peer, "logged in at the port for conserver's clients");
                         self.say("ok").await?;
-                        return Ok(Some(user));
+                        return Ok(LogIn::User(user));
                     }
                     info!(user, peer = %self.peer, "a wrong password at the port for conserver's clients");
                     sleep(WRONG_PASSWORD_WAIT).await;
                     self.say("invalid password").await?;
-                    return Ok(None);
+                    return Ok(LogIn::Over);
                 }
-                Line::Exit => {
+                (Line::Exit, _) => {
                     self.say("goodbye").await?;
-                    return Ok(None);
+                    return Ok(LogIn::Over);
                 }
-                Line::Help => self.writer.write_all(wire::HELP.as_bytes()).await?,
+                (Line::Help, _) => self.stream.write_all(wire::HELP.as_bytes()).await?,
                 _ => self.say("unknown command").await?,
             }
         }
+    }
+
+    async fn encrypt(self, encryption: Arc<ServerConfig>) -> io::Result<Self> {
+        let Wires::Plain(plain) = self.stream.into_inner() else { return Err(io::ErrorKind::InvalidInput.into()) };
+        let accepted = timeout(LINE_TIME_MAX, TlsAcceptor::from(encryption).accept(plain)).await;
+        let encrypted = accepted.map_err(|_| io::ErrorKind::TimedOut)??;
+        Ok(Self { stream: BufReader::new(Wires::Encrypted(Box::new(encrypted))), ..self })
     }
 
     async fn proves(&self, user: &str, password: &str) -> bool {
@@ -248,7 +283,7 @@ impl Connection {
             }
             Err(why) => format!("{why}\r\n"),
         };
-        self.writer.write_all(text.as_bytes()).await
+        self.stream.write_all(text.as_bytes()).await
     }
 
     /// Words for those who are at consoles to which the caller may type.
@@ -300,9 +335,9 @@ impl Connection {
         format!("ok -- disconnected {ended} users")
     }
 
-    async fn sit(&mut self, caller: &Caller, name: ContainerName) -> io::Result<()> {
+    async fn sit(self, caller: &Caller, name: ContainerName) -> io::Result<()> {
         let may_write = self.desk.consoles.may_write(caller, &name).await.is_ok();
-        let mut entering = Entering {
+        let entering = Entering {
             user: caller.user.clone(),
             host: self.peer.to_string(),
             may_write,
@@ -310,112 +345,81 @@ impl Connection {
             from: None,
             replay_lines: 0,
             escape: escape::DEFAULT,
-            quiet: false,
+            quiet: true,
         };
-        let mut socket = match self.desk.consoles.keeper.console(name.clone(), entering.clone()).await {
-            Ok(socket) => socket,
-            Err(refusal) => return self.say(&refusal.to_string()).await,
-        };
-        info!(user = caller.user, peer = %self.peer, %name, write = may_write, "at a console");
-        let mut at = Seated { is_welcomed: false, is_connected: false, is_paused: false, unquote: Unquote::default() };
-        loop {
-            let mut offset = entering.from;
-            if let Over::Yes = self.pump(socket, &mut at, &mut offset).await? {
-                return Ok(());
+        let said = self.stream.buffer().to_vec();
+        info!(user = caller.user, peer = %self.peer, %name, write = may_write, "goes to a console");
+        let keeper = &self.desk.consoles.keeper;
+        match self.stream.into_inner() {
+            Wires::Plain(stream) => {
+                let connection = stream.into_std()?.into();
+                keeper.seat(name, entering, said, connection).await.map_err(io::Error::other)
             }
-            entering = Entering { from: offset, quiet: true, ..entering };
-            socket = match resume(&self.desk.consoles.keeper_socket, &name, &entering).await {
-                Ok(socket) => socket,
-                Err(_) => return Ok(()),
-            };
-        }
-    }
-
-    async fn pump(&mut self, socket: OwnedFd, at: &mut Seated, offset: &mut Option<u64>) -> io::Result<Over> {
-        crate::sys::spawn::set_nonblocking(&socket)?;
-        // A packet socket in a stream's clothes: only its readiness is used.
-        let socket = UnixStream::from_std(socket.into())?;
-        let mut typed = [0; TYPED_BYTES_MAX];
-        loop {
-            tokio::select! {
-                frame = socket.async_io(Interest::READABLE, || fdpass::receive(&socket).map_err(Into::into)) => {
-                    let Ok(Some(frame)) = frame else { return Ok(Over::Keeper) };
-                    match Packet::read(&frame.bytes) {
-                        Some(Packet::Shown { offset: from, bytes }) => {
-                            if at.is_connected && !at.is_paused {
-                                self.writer.write_all(&wire::quoted(bytes)).await?;
-                            }
-                            *offset = Some(from + bytes.len() as u64);
-                        }
-                        Some(Packet::Words(words)) if !at.is_welcomed => {
-                            at.is_welcomed = true;
-                            self.say(wire::answer_to_call(&String::from_utf8_lossy(words))).await?;
-                        }
-                        Some(Packet::Words(words)) => self.writer.write_all(&wire::quoted(words)).await?,
-                        Some(Packet::Do(b';')) if !at.is_connected => {
-                            at.is_connected = true;
-                            self.say("[connected]").await?;
-                        }
-                        Some(Packet::Do(what @ (b';' | b'z'))) => {
-                            at.is_paused = true;
-                            let word = if what == b';' { b'G' } else { b'Z' };
-                            self.writer.write_all(&[b'[', wire::COMMAND, word]).await?;
-                        }
-                        Some(Packet::Over(_)) => return Ok(Over::Yes),
-                        Some(Packet::Do(_)) | None => {}
-                    }
-                }
-                count = self.reader.read(&mut typed) => {
-                    let count = count?;
-                    if count == 0 {
-                        return Ok(Over::Yes);
-                    }
-                    let mut typed = at.unquote.take(&typed[..count]);
-                    if at.is_paused && !typed.is_empty() {
-                        // The first byte says that the client is back, and nothing else.
-                        at.is_paused = false;
-                        typed.remove(0);
-                        self.say(" -- attached]").await?;
-                    }
-                    if typed.is_empty() {
-                        continue;
-                    }
-                    let none: [OwnedFd; 0] = [];
-                    let send = || fdpass::send(&socket, &typed, &none).map_err(Into::into);
-                    if socket.async_io(Interest::WRITABLE, send).await.is_err() {
-                        return Ok(Over::Keeper);
-                    }
-                }
+            // The keeper knows nothing of encryption: what is shown and typed goes through here.
+            Wires::Encrypted(mut stream) => {
+                let (mut ours, theirs) = UnixStream::pair()?;
+                let connection = theirs.into_std()?.into();
+                keeper.seat(name, entering, said, connection).await.map_err(io::Error::other)?;
+                copy_bidirectional(&mut stream, &mut ours).await.map(drop)
             }
         }
     }
 
     async fn say(&mut self, text: &str) -> io::Result<()> {
-        self.writer.write_all(format!("{text}\r\n").as_bytes()).await
+        self.stream.write_all(format!("{text}\r\n").as_bytes()).await
     }
 
     /// `None` when there are no more, or none that is worth waiting for.
     async fn line(&mut self) -> io::Result<Option<String>> {
         let mut line = Vec::new();
         let limit = u64::try_from(LINE_BYTES_MAX).unwrap_or(u64::MAX);
-        let mut bounded = (&mut self.reader).take(limit);
+        let mut bounded = (&mut self.stream).take(limit);
         let Ok(read) = timeout(LINE_TIME_MAX, bounded.read_until(b'\n', &mut line)).await else { return Ok(None) };
         read?;
         Ok(Some(line).filter(|line| line.ends_with(b"\n")).and_then(|line| String::from_utf8(line).ok()))
     }
 }
 
-/// How far a client at a console has come.
-struct Seated {
-    is_welcomed: bool,
-    /// It has said that it shows what comes.
-    is_connected: bool,
-    is_paused: bool,
-    unquote: Unquote,
+enum LogIn {
+    /// Whose name is proven.
+    User(String),
+    Encrypts(Arc<ServerConfig>),
+    Over,
 }
 
-enum Over {
-    Yes,
-    /// The keeper is gone without a word; another may follow.
-    Keeper,
+enum Wires {
+    Plain(TcpStream),
+    Encrypted(Box<TlsStream<TcpStream>>),
+}
+
+impl AsyncRead for Wires {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_read(cx, into),
+            Self::Encrypted(stream) => Pin::new(stream).poll_read(cx, into),
+        }
+    }
+}
+
+impl AsyncWrite for Wires {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_write(cx, bytes),
+            Self::Encrypted(stream) => Pin::new(stream).poll_write(cx, bytes),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_flush(cx),
+            Self::Encrypted(stream) => Pin::new(stream).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
+            Self::Encrypted(stream) => Pin::new(stream).poll_shutdown(cx),
+        }
+    }
 }

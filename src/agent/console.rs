@@ -12,6 +12,7 @@ use tracing::info;
 use crate::console::columns::Listed;
 use crate::console::packet::Packet;
 use crate::console::roster::Wish;
+use crate::console::wire;
 use crate::container::spec::ContainerName;
 use crate::keeper::client::Keeper;
 use crate::keeper::protocol::Entering;
@@ -217,8 +218,10 @@ where
                     }
                     Some(Packet::Words(words)) => show(call, words).await?,
                     Some(Packet::Over(why)) => return Ok(Some(String::from_utf8_lossy(why).into_owned())),
-                    // There is no local program here that could be suspended, or ask for another console.
-                    Some(Packet::Do(_)) => show(call, b"[not over SSH]\r\n").await?,
+                    // It is not run in the first place.
+                    Some(Packet::Do(wire::ABORT)) => {}
+                    // There is no local program here that could be suspended, or ask for another console, or run another.
+                    Some(Packet::Do(_) | Packet::Run { .. }) => show(call, b"[not over SSH]\r\n").await?,
                     None => {}
                 }
             }

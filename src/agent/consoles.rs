@@ -1,16 +1,25 @@
 //! Consoles under YANG (`procyon-console`): who is at them, and the listener for conserver's client.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::collections::BTreeSet;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
+use std::os::fd::AsFd as _;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use tokio::sync::watch;
+use tokio_rustls::rustls::ServerConfig;
+use tracing::{error, warn};
 
+use super::credentials::{self, CredentialsRefused};
 use crate::console::columns::{Condition, Listed};
 use crate::console::roster::Mode;
 use crate::container::console::Network;
 use crate::keeper::client::Keeper;
+use crate::keeper::deposit::{self, Deposited, Depositor};
 use crate::northbound::provider::{Call, Later, Proposal, Provider, StateQuery};
 use crate::northbound::{Kind, Refusal};
+use crate::transport::sockets::Sockets;
 use crate::viewer::CONSERVER_PORT;
 use crate::yang::value::Element;
 
@@ -18,13 +27,19 @@ const STATE: &str = "/procyon-console:consoles";
 const LISTENER: &str = "/procyon-console:conserver-listener";
 
 /// The listener for conserver's client, as it is configured.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub(super) struct Wanted {
     pub address: IpAddr,
     pub port: u16,
     pub console_port: u16,
     pub sources: Vec<Network>,
     pub trusted: Vec<Network>,
+    /// The file of certificates and key, by its name.
+    credentials: Option<String>,
+    /// Who does not encrypt is served too.
+    pub clear_text: bool,
+    /// What those credentials are, once they have been read.
+    pub encryption: Option<Arc<ServerConfig>>,
 }
 
 impl Wanted {
@@ -46,6 +61,9 @@ impl Wanted {
             console_port: number("console-port").unwrap_or(0),
             sources: networks("source"),
             trusted: networks("trusted"),
+            credentials: element.text_of("credentials").map(str::to_owned),
+            clear_text: element.text_of("clear-text") == Some("true") || element.text_of("credentials").is_none(),
+            encryption: None,
         }
     }
 
@@ -61,17 +79,85 @@ impl Wanted {
     pub(super) fn at(&self) -> SocketAddr {
         SocketAddr::new(self.address, self.port)
     }
+
+    /// Where it listens: the port that clients know, and the one of consoles.
+    pub(super) fn places(&self) -> [SocketAddr; 2] {
+        [self.at(), SocketAddr::new(self.address, self.console_port)]
+    }
+}
+
+/// The ports of that listener, which the custodian holds too: nobody is refused while the agent is restarted.
+#[derive(Clone)]
+pub(super) struct Ports {
+    sockets: Sockets,
+    depositor: Option<Depositor>,
+}
+
+impl Ports {
+    /// With what an earlier life of the agent has left.
+    pub(super) fn new(depositor: Option<Depositor>, deposits: &mut Vec<Deposited>) -> Self {
+        let sockets = Sockets::default();
+        for (address, listener) in deposit::adopt_all_tcp(deposits, KEY) {
+            sockets.adopt(address, listener);
+        }
+        Self { sockets, depositor }
+    }
+
+    pub(super) fn open(&self, address: SocketAddr) -> io::Result<TcpListener> {
+        let listener = self.sockets.open(address)?;
+        if let Some(depositor) = &self.depositor
+            && let Err(error) = depositor.put(&key(address), &[], &[listener.as_fd()])
+        {
+            warn!(%address, %error, "the listener is not deposited: a restarted agent has to bind it anew");
+        }
+        Ok(listener)
+    }
+
+    /// All others are closed.
+    pub(super) fn keep_only(&self, wanted: Option<&Wanted>) {
+        let places: BTreeSet<SocketAddr> = wanted.map(Wanted::places).into_iter().flatten().collect();
+        for address in self.sockets.keep_only(&places) {
+            if let Some(depositor) = &self.depositor
+                && let Err(error) = depositor.drop(&key(address))
+            {
+                warn!(%address, %error, "a listener that is not wanted any more stays deposited");
+            }
+        }
+    }
+}
+
+/// As the keys of deposited listeners begin.
+const KEY: &str = "listen conserver ";
+
+fn key(address: SocketAddr) -> String {
+    format!("{KEY}{address}")
 }
 
 pub(super) struct ConsoleProvider {
     keeper: Keeper,
+    keys: PathBuf,
     wanted: watch::Sender<Option<Arc<Wanted>>>,
+    ports: Ports,
+    /// Bound for the commit that is under way.
+    reserved: Vec<SocketAddr>,
 }
 
 impl ConsoleProvider {
-    pub(super) fn new(keeper: Keeper) -> (Self, watch::Receiver<Option<Arc<Wanted>>>) {
+    /// `keys` is the folder of the private keys.
+    pub(super) fn new(keeper: Keeper, ports: Ports, keys: PathBuf) -> (Self, watch::Receiver<Option<Arc<Wanted>>>) {
         let (wanted, watched) = watch::channel(None);
-        (Self { keeper, wanted }, watched)
+        (Self { keeper, keys, wanted, ports, reserved: Vec::new() }, watched)
+    }
+
+    fn read(&self, proposal: &Proposal<'_>) -> Result<Option<Wanted>, Refusal> {
+        let Some(mut wanted) = Wanted::read(proposal) else { return Ok(None) };
+        if let Some(name) = &wanted.credentials {
+            let refused = |error: CredentialsRefused| {
+                Refusal::new(Kind::InvalidValue, error.to_string()).at(format!("{LISTENER}/credentials"))
+            };
+            wanted.encryption = Some(credentials::load(&self.keys, name).map_err(refused)?);
+        }
+        Ok(Some(wanted))
     }
 }
 
@@ -97,7 +183,7 @@ impl Provider for ConsoleProvider {
     }
 
     fn validate(&self, proposal: &Proposal<'_>) -> Result<(), Vec<Refusal>> {
-        match Wanted::read(proposal) {
+        match self.read(proposal).map_err(|refusal| vec![refusal])? {
             Some(wanted) if !wanted.address.is_loopback() && wanted.sources.is_empty() => {
                 let message = format!("the listener at {} lets in other hosts", wanted.at());
                 let refusal = Refusal::new(Kind::InvalidValue, message).mend("name those that may come as its sources");
@@ -107,14 +193,30 @@ impl Provider for ConsoleProvider {
         }
     }
 
-    fn prepare(&mut self, _: &Proposal<'_>) -> Result<(), Refusal> {
+    fn prepare(&mut self, proposal: &Proposal<'_>) -> Result<(), Refusal> {
+        let places = Wanted::read(proposal).map(|wanted| wanted.places());
+        let places = places.into_iter().flatten().collect();
+        self.reserved = self.ports.sockets.reserve(&places).map_err(|(address, error)| {
+            Refusal::new(Kind::ResourceDenied, format!("conserver's clients cannot be served on {address}: {error}"))
+                .at(LISTENER)
+                .mend("choose another address or port, or end what has it (`ss -ltnp` names it)")
+        })?;
         Ok(())
     }
 
-    fn abort(&mut self) {}
+    fn abort(&mut self) {
+        self.ports.sockets.release(&std::mem::take(&mut self.reserved));
+    }
 
+    /// What is not wanted any more is closed by whoever accepts there.
     fn apply(&mut self, proposal: &Proposal<'_>) {
-        self.wanted.send_replace(Wanted::read(proposal).map(Arc::new));
+        self.reserved.clear();
+        let wanted = self.read(proposal).unwrap_or_else(|refusal| {
+            // The file was there when this was committed; without it nobody is served who would have to encrypt.
+            error!(path = refusal.path, %refusal, "clients of conserver's protocol cannot encrypt");
+            Wanted::read(proposal)
+        });
+        self.wanted.send_replace(wanted.map(Arc::new));
     }
 
     fn state(&self, _: &'static str, _: StateQuery) -> Later<Vec<Element>> {

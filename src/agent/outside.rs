@@ -5,11 +5,13 @@ use std::sync::Arc;
 use tracing::info;
 
 use super::console::{Consoles, Sitter};
+use super::hosts::Hosts;
 use super::linux::Linux;
 use super::urls::Urls;
 use crate::northbound::Caller;
 use crate::northbound::handle::{Access, Handle};
-use crate::shell::driver::{Lent, Outside, Seat};
+use crate::shell::driver::{Copied, Lent, Outside, Proof, Seat};
+use crate::shell::remote::Remote;
 use crate::shell::vocabulary::LINUX;
 
 /// What there is to lend.
@@ -18,6 +20,7 @@ pub(super) struct Lender {
     pub consoles: Consoles,
     pub linux: Linux,
     pub urls: Arc<Urls>,
+    pub hosts: Arc<Hosts>,
 }
 
 /// It, for one session.
@@ -49,6 +52,12 @@ impl Outside for Lending {
             info!(user = %self.caller.user, origin = %self.caller.origin, command, "runs Linux");
             self.lender.linux.run(&self.caller.user, command, seat).await
         })
+    }
+
+    fn by_ssh<'a>(&'a self, remote: &'a Remote, content: Option<&'a [u8]>, proof: &'a Proof) -> Copied<'a> {
+        let (user, origin) = (&self.caller.user, &self.caller.origin);
+        info!(%user, %origin, %remote, writes = content.is_some(), "a file of another host");
+        Box::pin(self.lender.hosts.exchange(remote, content, proof))
     }
 
     fn fetch<'a>(&'a self, url: &'a str) -> Lent<'a, Vec<u8>> {

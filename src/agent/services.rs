@@ -27,7 +27,7 @@ use crate::script;
 use crate::script::name::{ScriptName, ScriptType};
 use crate::script::repository::ScriptEvent;
 use crate::shell::relay::Window;
-use crate::ssh::{ChannelStream, ServiceFuture, ShellCall, Terminal, no_shell};
+use crate::ssh::{ChannelStream, Colours, ServiceFuture, ShellCall, Terminal, no_shell};
 use crate::system::SystemLog;
 use crate::transport::{Front, Manner, TlsStream};
 
@@ -123,8 +123,12 @@ impl crate::ssh::Services for Services {
 
 /// The client's window as a shell wants it.
 fn windows(mut terminal: watch::Receiver<Terminal>) -> watch::Receiver<Window> {
-    let of =
-        |terminal: &Terminal| Window { kind: terminal.kind.clone(), columns: terminal.columns, rows: terminal.rows };
+    let of = |terminal: &Terminal| Window {
+        kind: terminal.kind.clone(),
+        columns: terminal.columns,
+        rows: terminal.rows,
+        has_colours: terminal.colours == Colours::Wanted,
+    };
     let (sender, window) = watch::channel(of(&terminal.borrow_and_update()));
     tokio::spawn(async move {
         // Ends with the channel, or with the shell that looks at it.

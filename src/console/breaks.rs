@@ -2,22 +2,26 @@
 
 use crate::container::console::Sent;
 
+/// How long `\d` waits where nothing is said, in milliseconds.
+pub const PAUSE_MILLIS: u16 = 250;
+
 /// What `l0` sends where nothing is configured.
 pub fn plain() -> Vec<Sent> {
     vec![Sent::Break]
 }
 
-/// `\z` is a break, `\r` and so on control characters, `\ooo` any byte, `^X` a control key; `\\` and `\^` themselves.
+/// `\z` is a break, `\d` a pause, `\r` and so on control characters, `\ooo` any byte, `^X` a control key; `\\` and `\^`
+/// themselves.
 ///
 /// # Errors
 /// What is not understood.
-pub fn parse(text: &str) -> Result<Vec<Sent>, String> {
+pub fn parse(text: &str, pause_millis: u16) -> Result<Vec<Sent>, String> {
     let mut pieces = Vec::new();
     let mut rest = text.as_bytes();
     while let Some((first, more)) = rest.split_first() {
         rest = more;
         match first {
-            b'\\' => rest = escaped(more, &mut pieces)?,
+            b'\\' => rest = escaped(more, pause_millis, &mut pieces)?,
             b'^' => {
                 let (key, more) = more.split_first().ok_or("a key is missing behind the last ^")?;
                 rest = more;
@@ -34,11 +38,15 @@ pub fn parse(text: &str) -> Result<Vec<Sent>, String> {
     Ok(pieces)
 }
 
-fn escaped<'t>(text: &'t [u8], pieces: &mut Vec<Sent>) -> Result<&'t [u8], String> {
+fn escaped<'t>(text: &'t [u8], pause_millis: u16, pieces: &mut Vec<Sent>) -> Result<&'t [u8], String> {
     let (letter, rest) = text.split_first().ok_or("a letter is missing behind the last \\")?;
     let byte = match letter {
         b'z' => {
             pieces.push(Sent::Break);
+            return Ok(rest);
+        }
+        b'd' => {
+            pieces.push(Sent::Pause { millis: pause_millis });
             return Ok(rest);
         }
         b'a' => 0x07,
@@ -74,6 +82,7 @@ pub fn shown(pieces: &[Sent]) -> String {
         .iter()
         .map(|piece| match piece {
             Sent::Break => "\\z".to_owned(),
+            Sent::Pause { .. } => "\\d".to_owned(),
             Sent::Bytes(bytes) => bytes.iter().map(|byte| shown_byte(*byte)).collect(),
         })
         .collect()
@@ -94,22 +103,32 @@ fn shown_byte(byte: u8) -> String {
 mod tests {
     use super::*;
 
+    fn parsed(text: &str) -> Result<Vec<Sent>, String> {
+        parse(text, PAUSE_MILLIS)
+    }
+
+    fn pause(millis: u16) -> Sent {
+        Sent::Pause { millis }
+    }
+
     #[test]
     fn escapes_are_conservers() {
         let bytes = |text: &[u8]| Sent::Bytes(text.to_vec());
-        assert_eq!(parse(r"\z"), Ok(plain()));
-        assert_eq!(parse(r"\r~^b\z#."), Ok(vec![bytes(b"\r~\x02"), Sent::Break, bytes(b"#.")]));
-        assert_eq!(parse(r"\0\377\\\^^^?"), Ok(vec![bytes(b"\x00\xff\\^\x1e?")]));
-        assert_eq!(parse(r"\777"), Err("\\777 is no byte".into()));
-        assert_eq!(parse(r"\d"), Err("\\d stands for nothing".into()));
-        assert!(parse("x^").is_err() && parse("x\\").is_err() && parse("^1").is_err());
+        assert_eq!(parsed(r"\z"), Ok(plain()));
+        assert_eq!(parsed(r"\r~^b\z#."), Ok(vec![bytes(b"\r~\x02"), Sent::Break, bytes(b"#.")]));
+        assert_eq!(parsed(r"\0\377\\\^^^?"), Ok(vec![bytes(b"\x00\xff\\^\x1e?")]));
+        assert_eq!(parsed(r"\777"), Err("\\777 is no byte".into()));
+        assert_eq!(parsed(r"\q"), Err("\\q stands for nothing".into()));
+        assert_eq!(parse(r"\d~\d", 600), Ok(vec![pause(600), bytes(b"~"), pause(600)]));
+        assert_eq!(parsed(r"\d"), Ok(vec![pause(250)]));
+        assert!(parsed("x^").is_err() && parsed("x\\").is_err() && parsed("^1").is_err());
     }
 
     proptest::proptest! {
         #[test]
         fn what_is_shown_reads_back(bytes in proptest::collection::vec(proptest::prelude::any::<u8>(), 1..20)) {
-            let pieces = vec![Sent::Bytes(bytes), Sent::Break];
-            proptest::prop_assert_eq!(parse(&shown(&pieces)), Ok(pieces));
+            let pieces = vec![Sent::Bytes(bytes), Sent::Break, pause(PAUSE_MILLIS)];
+            proptest::prop_assert_eq!(parsed(&shown(&pieces)), Ok(pieces));
         }
     }
 }

@@ -33,6 +33,7 @@ const HELP: &[(&str, &str)] = &[
     ("w", "who is on this console"),
     ("x", "show console baud info"),
     ("z", "suspend the connection"),
+    ("|", "attach local command"),
     ("!", "invoke task"),
     ("?", "print this message"),
     ("<cr>", "ignore/abort command"),

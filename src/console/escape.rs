@@ -53,6 +53,8 @@ pub enum Command {
     TaskList,
     Task(u8),
     Suspend,
+    /// A command of the client's, in its user's place.
+    Run,
     FlowControl,
     ToggleLog,
     /// A carriage return: nothing.
@@ -192,6 +194,7 @@ impl Escape {
             0x12 => Command::LastLine,
             b'?' => Command::Help,
             b'z' | 0x1a => Command::Suspend,
+            b'|' => Command::Run,
             b'c' => Command::FlowControl,
             b'L' => Command::ToggleLog,
             b'\r' | b'\n' => Command::Abort,

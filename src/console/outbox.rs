@@ -37,6 +37,11 @@ impl Outbox {
         }
     }
 
+    /// Words for this client are on their way.
+    pub fn has_words(&self) -> bool {
+        self.sent < self.ready.len()
+    }
+
     /// The ring's offset up to which it has been served.
     pub fn offset(&self) -> u64 {
         self.offset

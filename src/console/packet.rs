@@ -11,8 +11,10 @@ pub enum Packet<'p> {
     Shown { offset: u64, bytes: &'p [u8] },
     /// For this client alone.
     Words(&'p [u8]),
-    /// The client's program is to do something: `z` suspend itself, `;` ask for another console.
+    /// The client's program is to do something: `z` suspend itself, `;` ask for another console, `.` end its command.
     Do(u8),
+    /// The client is to run a command in its user's place; this is the escape sequence, which that must not type.
+    Run { escape: [u8; 2] },
     /// It is over, and not to be resumed.
     Over(&'p [u8]),
 }
@@ -24,6 +26,7 @@ impl<'p> Packet<'p> {
             Self::Shown { offset, .. } => [&b"o"[..], &offset.to_le_bytes()].concat(),
             Self::Words(_) => b"w".to_vec(),
             Self::Do(_) => b"c".to_vec(),
+            Self::Run { .. } => b"r".to_vec(),
             Self::Over(_) => b"e".to_vec(),
         }
     }
@@ -37,6 +40,7 @@ impl<'p> Packet<'p> {
             }
             b'w' => Self::Words(rest),
             b'c' => Self::Do(*rest.first()?),
+            b'r' => Self::Run { escape: rest.try_into().ok()? },
             b'e' => Self::Over(rest),
             _ => return None,
         })
@@ -53,9 +57,11 @@ mod tests {
             Packet::Shown { offset: 1 << 40, bytes: b"hello" },
             Packet::Words(b"[help]"),
             Packet::Do(b'z'),
+            Packet::Run { escape: *b"\x05c" },
             Packet::Over(b"released"),
         ] {
             let body: &[u8] = match &packet {
+                Packet::Run { escape } => escape,
                 Packet::Shown { bytes, .. } | Packet::Words(bytes) | Packet::Over(bytes) => bytes,
                 Packet::Do(what) => std::slice::from_ref(what),
             };

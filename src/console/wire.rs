@@ -2,7 +2,8 @@
 //! command.
 //!
 //! ```text
-//!  "ok"  login U [password]  call NAME -> a port        (the first port: which consoles are where)
+//!  "ok"  [ssl -> "ok", and from here on it is encrypted]
+//!        login U [password]  call NAME -> a port        (the first port: which consoles are where)
 //!  "ok"  login U [password]  call NAME -> "[attached]"  (the second: the consoles themselves)
 //!        ESC = -> "[up]"   ESC ; -> "[connected]"   from here on what is shown is sent
 //! ```
@@ -17,6 +18,8 @@ pub enum Line {
     Login(String),
     Call(String),
     Exit,
+    /// It would encrypt all that follows.
+    Encrypt,
     Help,
     Groups,
     Master,
@@ -46,6 +49,7 @@ pub fn line(text: &str) -> Line {
         ("login", Some(user)) => Line::Login(user),
         ("call", Some(name)) => Line::Call(name),
         ("exit", _) => Line::Exit,
+        ("ssl", None) => Line::Encrypt,
         ("help", _) => Line::Help,
         ("groups", _) => Line::Groups,
         ("master", _) => Line::Master,
@@ -82,41 +86,127 @@ pub fn quoted(bytes: &[u8]) -> Vec<u8> {
     quoted
 }
 
-/// What the client types, with its commands taken out.
+/// What is done for a client's program, by the letters of [`super::packet::Packet::Do`].
+pub const GO_TO: u8 = b';';
+pub const SUSPEND: u8 = b'z';
+/// It runs a command of its own, which is typed from and shown to in the user's place.
+pub const RUN: u8 = b'|';
+/// It ends that command.
+pub const ABORT: u8 = b'.';
+
+const LETTER_RUN: u8 = b'E';
+const LETTER_ABORT: u8 = b'.';
+const LETTER_GO_TO: u8 = b'G';
+const LETTER_SUSPEND: u8 = b'Z';
+
+/// A client at a console, from the answer to its call on.
+///
+/// ```text
+///  Called --ESC ;--> Watches --ESC z, ESC ;--> Away --a byte--> Watches
+///                    Watches --ESC |--> Asked --0xff E--> Runs --0xff .--> Watches
+///                                         `-----0xff .--> Watches
+/// ```
 #[derive(Debug, Default)]
-pub struct Unquote {
-    inside: bool,
+pub struct Client {
+    stage: Stage,
+    is_inside: bool,
 }
 
-impl Unquote {
-    pub fn take(&mut self, bytes: &[u8]) -> Vec<u8> {
-        let mut typed = Vec::with_capacity(bytes.len());
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Stage {
+    /// It has not said yet that it shows what comes.
+    #[default]
+    Called,
+    Watches,
+    /// Suspended, or looking for another console.
+    Away,
+    /// Its user is asked for a command.
+    Asked,
+    Runs,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Said {
+    /// By its user, with escape sequences.
+    Typed(Vec<u8>),
+    /// By its command, as it is.
+    Printed(Vec<u8>),
+    /// It is back, and what was shown meanwhile is of no interest.
+    Back,
+    /// Its command has begun: it wants to know whether that may type.
+    Runs,
+    /// Its command is over.
+    Done,
+}
+
+impl Client {
+    /// Whether what the console shows goes to it now.
+    pub fn watches(&self) -> bool {
+        matches!(self.stage, Stage::Watches | Stage::Runs)
+    }
+
+    /// What it has said, in its order, however it was cut.
+    pub fn hear(&mut self, bytes: &[u8]) -> Vec<Said> {
+        let mut said = Vec::new();
         for byte in bytes {
-            match (self.inside, *byte) {
-                (false, COMMAND) => self.inside = true,
-                (true, COMMAND) => {
-                    self.inside = false;
-                    typed.push(COMMAND);
+            match (std::mem::take(&mut self.is_inside), *byte) {
+                (false, COMMAND) => self.is_inside = true,
+                (true, COMMAND) | (false, _) => self.byte(*byte, &mut said),
+                (true, LETTER_RUN) if self.stage == Stage::Asked => {
+                    self.stage = Stage::Runs;
+                    said.push(Said::Runs);
                 }
-                // Its commands are about a program of its own, of which nothing is known here.
-                (true, _) => self.inside = false,
-                (false, byte) => typed.push(byte),
+                (true, LETTER_ABORT) if matches!(self.stage, Stage::Asked | Stage::Runs) => {
+                    self.stage = Stage::Watches;
+                    said.push(Said::Done);
+                }
+                (true, _) => {}
             }
         }
-        typed
+        said
+    }
+
+    fn byte(&mut self, byte: u8, said: &mut Vec<Said>) {
+        match (self.stage, said.last_mut()) {
+            // It says that it is back, and nothing else.
+            (Stage::Away, _) => {
+                self.stage = Stage::Watches;
+                said.push(Said::Back);
+            }
+            (Stage::Asked, _) => {}
+            (Stage::Runs, Some(Said::Printed(printed))) => printed.push(byte),
+            (Stage::Runs, _) => said.push(Said::Printed(vec![byte])),
+            (Stage::Called | Stage::Watches, Some(Said::Typed(typed))) => typed.push(byte),
+            (Stage::Called | Stage::Watches, _) => said.push(Said::Typed(vec![byte])),
+        }
+    }
+
+    /// The bytes that have it do something.
+    pub fn told(&mut self, what: u8) -> Vec<u8> {
+        let (stage, letter) = match (self.stage, what) {
+            (Stage::Called, GO_TO) => {
+                self.stage = Stage::Watches;
+                return b"[connected]\r\n".to_vec();
+            }
+            (Stage::Watches, GO_TO) => (Stage::Away, LETTER_GO_TO),
+            (Stage::Watches, SUSPEND) => (Stage::Away, LETTER_SUSPEND),
+            (Stage::Watches, RUN) => (Stage::Asked, LETTER_RUN),
+            // It says when it has ended it.
+            (Stage::Runs, ABORT) => return vec![COMMAND, LETTER_ABORT],
+            _ => return Vec::new(),
+        };
+        self.stage = stage;
+        vec![b'[', COMMAND, letter]
     }
 }
 
-/// The words with which the keeper welcomes somebody, as the answer to a call: what became of the wish to type. The client
-/// knows these answers and no others.
-pub fn answer_to_call(welcome: &str) -> &'static str {
-    let last = welcome.trim_end().lines().last().unwrap_or_default();
-    match last {
-        "[read-only]" => "[console is read-only]",
-        "[spying]" => "[spy]",
-        _ if last.starts_with("[no, ") => "[spy]",
-        _ if last.ends_with("-- console is down]") => "[line to console is down]",
-        _ => "[attached]",
+/// The answer to a call: how somebody is at the console now. The client knows these answers and no others.
+pub fn answer_to_call(is_up: bool, may_write: bool, writes: bool) -> &'static str {
+    match (is_up, may_write, writes) {
+        (false, ..) => "[line to console is down]\r\n",
+        (true, false, _) => "[console is read-only]\r\n",
+        (true, true, false) => "[spy]\r\n",
+        (true, true, true) => "[attached]\r\n",
     }
 }
 
@@ -135,19 +225,39 @@ mod tests {
         );
         assert_eq!(
             (line("quit"), line("ssl"), line("login"), line("")),
-            (Line::Forbidden, Line::Unknown, Line::Unknown, Line::Unknown)
+            (Line::Forbidden, Line::Encrypt, Line::Unknown, Line::Unknown)
         );
         assert_eq!(whom("bob@e1"), (Some("bob"), Some("e1")));
         assert_eq!((whom("@e1"), whom("bob")), ((None, Some("e1")), (Some("bob"), None)));
     }
 
     #[test]
-    fn a_call_is_answered_by_what_became_of_it() {
-        assert_eq!(answer_to_call("[Enter `^Ec?' for help]\r\n[-- MOTD -- hi]\r\n"), "[attached]");
-        assert_eq!(answer_to_call("[Enter `^Ec?' for help]\r\n[no, a@b is attached]\r\n"), "[spy]");
-        assert_eq!(answer_to_call("[Enter]\r\n[read-only]\r\n"), "[console is read-only]");
-        assert_eq!(answer_to_call("[Enter]\r\n[`x' -- console is down]\r\n"), "[line to console is down]");
-        assert_eq!(answer_to_call(""), "[attached]");
+    fn a_client_that_is_away_comes_back_with_a_byte() {
+        let mut client = Client::default();
+        assert!(!client.watches());
+        assert_eq!(client.told(GO_TO), b"[connected]\r\n");
+        assert!(client.watches());
+        assert_eq!(client.told(SUSPEND), b"[\xffZ");
+        assert!(!client.watches() && client.told(RUN).is_empty());
+        assert_eq!(client.hear(b"\nls"), [Said::Back, Said::Typed(b"ls".to_vec())]);
+        assert_eq!(client.told(GO_TO), b"[\xffG");
+    }
+
+    #[test]
+    fn a_command_of_the_client_types_in_the_users_place_until_it_is_over() {
+        let mut client = Client::default();
+        client.told(GO_TO);
+        assert_eq!(client.told(RUN), b"[\xffE");
+        assert!(!client.watches());
+        assert_eq!(client.hear(b"lost\xffE"), [Said::Runs]);
+        assert!(client.watches());
+        let heard = client.hear(b"a\x05c.\xff\xff\xff.b");
+        assert_eq!(heard, [Said::Printed(b"a\x05c.\xff".to_vec()), Said::Done, Said::Typed(b"b".to_vec())]);
+        client.told(RUN);
+        assert_eq!(client.hear(b"\xff."), [Said::Done]);
+        client.told(RUN);
+        client.hear(b"\xffE");
+        assert_eq!((client.told(ABORT), client.told(SUSPEND)), (b"\xff.".to_vec(), vec![]));
     }
 
     proptest::proptest! {
@@ -158,9 +268,11 @@ mod tests {
         ) {
             let wire = quoted(&bytes);
             let (one, two) = wire.split_at(at.min(wire.len()));
-            let mut unquote = Unquote::default();
-            let mut back = unquote.take(one);
-            back.extend(unquote.take(two));
+            let mut client = Client::default();
+            let mut back = Vec::new();
+            for said in client.hear(one).into_iter().chain(client.hear(two)) {
+                if let Said::Typed(typed) = said { back.extend(typed); }
+            }
             proptest::prop_assert_eq!(back, bytes);
         }
     }

@@ -51,6 +51,10 @@ impl Default for ActingKeys {
 pub enum Sent {
     Bytes(Vec<u8>),
     Break,
+    /// Nothing for so long.
+    Pause {
+        millis: u16,
+    },
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -21,8 +21,15 @@ pub struct Console {
     pub kill: Option<String>,
     pub toggle: Option<String>,
     pub logout: Option<String>,
-    pub breaks: BTreeMap<String, String>,
+    pub breaks: BTreeMap<String, Break>,
     pub listeners: BTreeMap<String, Listener>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Break {
+    pub send: String,
+    /// In milliseconds.
+    pub pause: Option<u16>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -103,7 +110,10 @@ impl Console {
             logout: key(element, "logout-key"),
             breaks: element
                 .children_named("break")
-                .filter_map(|entry| Some((text(entry, "name")?, text(entry, "send")?)))
+                .filter_map(|entry| {
+                    let sent = Break { send: text(entry, "send")?, pause: number(entry.text_of("pause")) };
+                    Some((text(entry, "name")?, sent))
+                })
                 .collect(),
             listeners: element
                 .children_named("listener")
@@ -171,9 +181,10 @@ impl Console {
             listeners.push(ListenerSpec { place, speaks, write, sources: sources.collect() });
         }
         let mut sequences = Vec::new();
-        for (name, send) in &self.breaks {
+        for (name, Break { send, pause }) in &self.breaks {
             let at = format!("break[name='{name}']/send");
-            let pieces = breaks::parse(send).map_err(|why| refused(format!("break {name}: {why}"), &at))?;
+            let pause = pause.unwrap_or(breaks::PAUSE_MILLIS);
+            let pieces = breaks::parse(send, pause).map_err(|why| refused(format!("break {name}: {why}"), &at))?;
             sequences.extend(name.bytes().next().map(|letter| (letter, pieces)));
         }
         for (leaf, key) in [("kill-key", &self.kill), ("toggle-key", &self.toggle), ("logout-key", &self.logout)] {

@@ -86,6 +86,7 @@ type Reply = Result<(Answer, Vec<OwnedFd>), KeeperRefusal>;
 #[derive(Debug)]
 struct Call {
     order: Order,
+    fds: Vec<OwnedFd>,
     reply: oneshot::Sender<Reply>,
 }
 
@@ -241,6 +242,21 @@ impl Keeper {
         }
     }
 
+    /// A seat for conserver's own client, which the keeper serves from here on.
+    pub async fn seat(
+        &self,
+        name: ContainerName,
+        entry: Entering,
+        said: Vec<u8>,
+        connection: OwnedFd,
+    ) -> Result<(), KeeperRefusal> {
+        let order = Order::Seat { name, entry: Box::new(entry), said };
+        match self.call_with(order, vec![connection]).await? {
+            (Answer::Done, _) => Ok(()),
+            _ => Err(KeeperRefusal::WrongAnswer),
+        }
+    }
+
     /// Every console in the order of names, with who is on it.
     pub async fn consoles(&self) -> Result<Vec<Listed>, KeeperRefusal> {
         let mut consoles: Vec<Listed> = Vec::new();
@@ -297,6 +313,10 @@ impl Keeper {
     }
 
     async fn call(&self, order: Order) -> Reply {
+        self.call_with(order, Vec::new()).await
+    }
+
+    async fn call_with(&self, order: Order, fds: Vec<OwnedFd>) -> Reply {
         let limit = match &order {
             Order::Release { grace, .. } | Order::Shutdown { grace } => ANSWER_LIMIT.saturating_add(*grace),
             _ => ANSWER_LIMIT,
@@ -307,7 +327,7 @@ impl Keeper {
         }
         let answer = async {
             let (reply, answer) = oneshot::channel();
-            self.calls.send(Call { order, reply }).await.map_err(|_| KeeperRefusal::Lost)?;
+            self.calls.send(Call { order, fds, reply }).await.map_err(|_| KeeperRefusal::Lost)?;
             answer.await.map_err(|_| KeeperRefusal::Lost)?
         };
         match tokio::time::timeout(limit, answer).await {
@@ -364,7 +384,7 @@ async fn open(path: &Path) -> std::io::Result<(UnixStream, i32)> {
     // A packet socket in a stream's clothes: only its readiness is used.
     let socket = UnixStream::from_std(socket.into())?;
     let hello = encode(&Down::Hello { magic: MAGIC, version: VERSION });
-    send(&socket, &hello).await?;
+    send(&socket, &hello, &[]).await?;
     let Some(Up::Hello { version, pid }) = receive(&socket).await?.and_then(|frame| decode(&frame.bytes)) else {
         return Err(std::io::Error::other("no greeting"));
     };
@@ -376,9 +396,8 @@ async fn open(path: &Path) -> std::io::Result<(UnixStream, i32)> {
     Ok((socket, pid))
 }
 
-async fn send(socket: &UnixStream, bytes: &[u8]) -> std::io::Result<()> {
-    let none: [OwnedFd; 0] = [];
-    socket.async_io(Interest::WRITABLE, || fdpass::send(socket, bytes, &none).map_err(Into::into)).await
+async fn send(socket: &UnixStream, bytes: &[u8], fds: &[OwnedFd]) -> std::io::Result<()> {
+    socket.async_io(Interest::WRITABLE, || fdpass::send(socket, bytes, fds).map_err(Into::into)).await
 }
 
 /// One frame; safe to cancel. `None` at the end of the connection.
@@ -404,7 +423,7 @@ struct Session {
     floor: Option<Floor>,
     next_id: u64,
     pending: HashMap<u64, Pending>,
-    unsent: VecDeque<Vec<u8>>,
+    unsent: VecDeque<(Vec<u8>, Vec<OwnedFd>)>,
     /// The list under way.
     listed: Vec<(ContainerState, Option<OwnedFd>)>,
     listing: bool,
@@ -427,7 +446,7 @@ impl Session {
             meanwhile: VecDeque::new(),
             behind: false,
         };
-        session.unsent.extend(floor.map(|floor| encode(&Down::Attend { floor })));
+        session.unsent.extend(floor.map(|floor| (encode(&Down::Attend { floor }), Vec::new())));
         session.ask_for_page(None);
         session
     }
@@ -452,7 +471,7 @@ impl Session {
                 }
                 call = calls.recv(), if may_call => {
                     let Some(call) = call else { return Ended::HandlesGone };
-                    self.order(call.order, Pending::Caller(call.reply));
+                    self.order(call.order, call.fds, Pending::Caller(call.reply));
                 }
                 permit = events.reserve(), if self.behind && !self.listing => {
                     if permit.is_err() {
@@ -466,15 +485,15 @@ impl Session {
         }
     }
 
-    fn order(&mut self, order: Order, pending: Pending) {
+    fn order(&mut self, order: Order, fds: Vec<OwnedFd>, pending: Pending) {
         self.next_id += 1;
         self.pending.insert(self.next_id, pending);
-        self.unsent.push_back(encode(&Down::Order { id: self.next_id, order }));
+        self.unsent.push_back((encode(&Down::Order { id: self.next_id, order }), fds));
     }
 
     fn ask_for_page(&mut self, after: Option<ContainerName>) {
         self.listing = true;
-        self.order(Order::List { after }, Pending::Page);
+        self.order(Order::List { after }, Vec::new(), Pending::Page);
     }
 
     /// Whether the connection is still good.
@@ -553,9 +572,9 @@ fn hears(floor: Option<Floor>, name: &ContainerName) -> bool {
     floor.is_none_or(|floor| name.floor() == floor)
 }
 
-async fn send_first(socket: &UnixStream, unsent: &VecDeque<Vec<u8>>) -> std::io::Result<()> {
+async fn send_first(socket: &UnixStream, unsent: &VecDeque<(Vec<u8>, Vec<OwnedFd>)>) -> std::io::Result<()> {
     match unsent.front() {
-        Some(bytes) => send(socket, bytes).await,
+        Some((bytes, fds)) => send(socket, bytes, fds).await,
         None => std::future::pending().await,
     }
 }

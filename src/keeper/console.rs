@@ -9,7 +9,7 @@ use super::tape::{Origin, Tape};
 use crate::console::keys::{Keys, Program};
 use crate::console::roster::{Roster, Rule};
 use crate::console::texts::{Facts, RestartMode, Wording};
-use crate::container::console::{ActingKeys, ConsoleSpec, ListenerSpec};
+use crate::container::console::{ActingKeys, ConsoleSpec, ListenerSpec, Sent};
 use crate::container::spec::{ContainerSpec, Program as Runs};
 
 /// What waits for a program that does not read; more is lost, and said to be.
@@ -35,10 +35,25 @@ pub struct Console {
     pub mode: RestartMode,
     /// When somebody pressed the kill key.
     pub killed_at: Option<Instant>,
+    pub breaking: Option<Breaking>,
     /// Somebody watched when the predecessor died: what stands from that offset on is kept for it until then.
     pub awaited: Option<(u64, Instant)>,
     /// Epoll looks for room in the terminal too.
     pub terminal_awaited: bool,
+}
+
+/// A break sequence that is on its way to the program.
+#[derive(Debug)]
+pub struct Breaking {
+    /// Who waits to hear that it was sent.
+    pub viewer: u32,
+    pub who: String,
+    pub which: u8,
+    /// All of it, as lists show it.
+    pub shown: String,
+    pub rest: VecDeque<Sent>,
+    /// When its pause is over.
+    pub go_on_at: Option<Instant>,
 }
 
 /// A listener as it is wanted, and as it is.
@@ -71,6 +86,7 @@ impl Console {
             input_lost: false,
             mode: RestartMode::On,
             killed_at: None,
+            breaking: None,
             awaited: None,
             terminal_awaited: false,
         }

@@ -24,6 +24,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
@@ -136,18 +137,12 @@ impl DepositClient {
 
     /// Leaves `bytes` and copies of `fds` under `key`, in place of what was there.
     pub fn put(&mut self, key: &str, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> nix::Result<()> {
-        if key.len() > KEY_BYTES_MAX || bytes.len() > DEPOSIT_BYTES_MAX || fds.len() > FDS_PER_FRAME_MAX {
-            return Err(Errno::EMSGSIZE);
-        }
-        self.send(&Ask::Put { key: key.to_owned(), bytes: bytes.to_vec() }, fds)
+        put(&self.socket, key, bytes, fds)
     }
 
     /// Takes back what is under `key`; nothing there is no error.
     pub fn drop(&mut self, key: &str) -> nix::Result<()> {
-        if key.len() > KEY_BYTES_MAX {
-            return Err(Errno::EMSGSIZE);
-        }
-        self.send(&Ask::Drop { key: key.to_owned() }, &[])
+        drop_key(&self.socket, key)
     }
 
     /// Says that this ward serves. Who says so must look for notices from then on: one that does not is taken for hung.
@@ -223,20 +218,13 @@ impl DepositClient {
         self.notices.push_back((number, notice));
     }
 
+    /// For another part of this ward: it leaves and takes back, and hears nothing.
+    pub fn depositor(&self) -> io::Result<Depositor> {
+        self.socket.try_clone().map(|socket| Depositor { socket: Arc::new(socket) })
+    }
+
     fn send(&self, ask: &Ask, fds: &[BorrowedFd<'_>]) -> nix::Result<()> {
-        let frame = postcard::to_stdvec(ask).map_err(|_| Errno::EMSGSIZE)?;
-        loop {
-            match fdpass::send(&self.socket, &frame, fds) {
-                Ok(()) => return Ok(()),
-                Err(Errno::ECONNRESET | Errno::ENOTCONN) => return Err(Errno::EPIPE),
-                Err(Errno::EAGAIN) => {
-                    if !wait(&self.socket, PollFlags::POLLOUT, SEND_WAIT_MS_MAX)? {
-                        return Err(Errno::EAGAIN);
-                    }
-                }
-                Err(error) => return Err(error),
-            }
-        }
+        send(&self.socket, ask, fds)
     }
 
     fn next(&self) -> nix::Result<Option<(Tell, Vec<OwnedFd>)>> {
@@ -252,9 +240,57 @@ impl DepositClient {
     }
 }
 
+/// Leaves deposits for a part of a ward.
+#[derive(Debug, Clone)]
+pub struct Depositor {
+    socket: Arc<OwnedFd>,
+}
+
+impl Depositor {
+    /// As [`DepositClient::put`].
+    pub fn put(&self, key: &str, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> nix::Result<()> {
+        put(&self.socket, key, bytes, fds)
+    }
+
+    /// As [`DepositClient::drop`].
+    pub fn drop(&self, key: &str) -> nix::Result<()> {
+        drop_key(&self.socket, key)
+    }
+}
+
 impl AsFd for DepositClient {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
+    }
+}
+
+fn put(socket: &OwnedFd, key: &str, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> nix::Result<()> {
+    if key.len() > KEY_BYTES_MAX || bytes.len() > DEPOSIT_BYTES_MAX || fds.len() > FDS_PER_FRAME_MAX {
+        return Err(Errno::EMSGSIZE);
+    }
+    send(socket, &Ask::Put { key: key.to_owned(), bytes: bytes.to_vec() }, fds)
+}
+
+fn drop_key(socket: &OwnedFd, key: &str) -> nix::Result<()> {
+    if key.len() > KEY_BYTES_MAX {
+        return Err(Errno::EMSGSIZE);
+    }
+    send(socket, &Ask::Drop { key: key.to_owned() }, &[])
+}
+
+fn send(socket: &OwnedFd, ask: &Ask, fds: &[BorrowedFd<'_>]) -> nix::Result<()> {
+    let frame = postcard::to_stdvec(ask).map_err(|_| Errno::EMSGSIZE)?;
+    loop {
+        match fdpass::send(socket, &frame, fds) {
+            Ok(()) => return Ok(()),
+            Err(Errno::ECONNRESET | Errno::ENOTCONN) => return Err(Errno::EPIPE),
+            Err(Errno::EAGAIN) => {
+                if !wait(socket, PollFlags::POLLOUT, SEND_WAIT_MS_MAX)? {
+                    return Err(Errno::EAGAIN);
+                }
+            }
+            Err(error) => return Err(error),
+        }
     }
 }
 
@@ -284,6 +320,14 @@ pub fn adopt_or_bind_tcp(
         tracing::warn!(%address, %error, "the listener is not deposited: a restarted agent has to bind it anew");
     }
     Ok(listener)
+}
+
+/// All listeners whose keys begin so, taken out of `deposits`, by the addresses that the keys end with.
+pub fn adopt_all_tcp(deposits: &mut Vec<Deposited>, begins: &str) -> Vec<(SocketAddr, TcpListener)> {
+    let address = |deposited: &Deposited| deposited.key.strip_prefix(begins).and_then(|rest| rest.parse().ok());
+    let addresses: Vec<SocketAddr> = deposits.iter().filter_map(address).collect();
+    let adopted = addresses.into_iter().map(|at| (at, adopt_tcp(deposits, &format!("{begins}{at}"), at)));
+    adopted.filter_map(|(at, listener)| Some((at, listener?))).collect()
 }
 
 /// Closes the listeners of earlier lives that this one has not adopted.

@@ -5,6 +5,7 @@
 //! agents and viewers are served through bounded queues.
 
 mod adopt;
+mod breaking;
 mod consoles;
 mod daemons;
 mod ending;
@@ -15,6 +16,7 @@ mod permits;
 mod readiness;
 mod runs;
 mod speaking;
+mod starts;
 mod streams;
 mod survivors;
 
@@ -23,7 +25,6 @@ use std::fs;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -35,7 +36,6 @@ use thiserror::Error;
 use tracing::{info, warn};
 
 use super::deposits::Deposit;
-use super::exits::ExitRecord;
 use super::forward::Forwarder;
 use super::gate::Frozen;
 use super::held::{Held, Moment};
@@ -44,10 +44,10 @@ use super::link::Link;
 use super::run_ids::RunIds;
 use super::survivors::Survivors;
 use super::viewer::Viewer;
-use super::worker::Workers;
+use super::worker::{End, Workers};
 use crate::container::machine::Input;
 use crate::container::provision::READY_NUMBERS;
-use crate::container::spec::{ContainerName, ContainerSpec, Floor, Sha256};
+use crate::container::spec::{ContainerName, Floor, Sha256};
 use crate::sys::cgroup::Groups;
 use crate::sys::low::LowNumbers;
 use crate::sys::{memfd, process};
@@ -184,8 +184,13 @@ struct Driver {
     /// Connections to consoles whose accounts are being looked up.
     knocks: usize,
     forwarder: Forwarder,
-    /// What all tapes take.
+    /// What all tapes take, those that are yet to be made too.
     tapes_bytes: usize,
+    /// Looks before a start that are under way.
+    looks: usize,
+    /// Launches that workers carry out.
+    launches: BTreeMap<u64, starts::Launching>,
+    next_launch: u64,
     /// Orders that wait for a worker.
     tickets: BTreeMap<u64, orders::Ticket>,
     next_id: u32,
@@ -195,7 +200,7 @@ struct Driver {
     /// What nobody held when this keeper began, until its container is defined again.
     survivors: BTreeMap<ContainerName, Survivors>,
     /// How runs have ended in this turn of the loop.
-    ends: Vec<(Arc<ContainerSpec>, ExitRecord)>,
+    ends: Vec<End>,
     /// Ends that workers write down now.
     unrecorded: usize,
     /// Commands of permits that are ours to reap.
@@ -274,6 +279,9 @@ impl Driver {
             forwarder: Forwarder::new(host),
             knocks: 0,
             tapes_bytes: 0,
+            looks: 0,
+            launches: BTreeMap::new(),
+            next_launch: 0,
             tickets: BTreeMap::new(),
             next_id: 0,
             next_ticket: 0,
@@ -356,8 +364,8 @@ impl Driver {
         while let Some(reaped) = process::reap_one() {
             if let Some(slot) = self.pids.remove(&reaped.pid) {
                 self.ended(slot, reaped.raw_status, Some(reaped.usage));
-            } else {
-                self.helper_ended(reaped.pid, reaped.raw_status);
+            } else if !self.helper_ended(reaped.pid, reaped.raw_status) {
+                self.ended_early(reaped);
             }
         }
     }
@@ -389,6 +397,7 @@ impl Driver {
             self.checks_due(slot, now);
             self.not_ready_in_time(slot, now);
             self.try_doors_again_if_due(slot, now);
+            self.go_on_with_break_if_due(slot, now);
             self.helper_late(slot, now);
             self.farewell_late(slot, now);
             self.seek_again_if_due(slot, now);

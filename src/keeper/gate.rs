@@ -32,6 +32,8 @@ pub enum Verdict {
     Clear {
         account: Option<spawn::Account>,
         disk: Option<Sha256>,
+        /// The program or its folder is on a file system whose server may be away.
+        is_far: bool,
     },
     /// `expected` is `None` where no checksum is configured.
     Mismatch {
@@ -76,13 +78,16 @@ pub fn check(spec: &ContainerSpec, expected: Option<Sha256>) -> Verdict {
         };
     }
     match provide(spec) {
-        Ok(account) => Verdict::Clear { account, disk },
+        Ok((account, program)) => {
+            let is_far = lies_far(&spec.cwd) || program.is_some_and(|program| lies_far(&program));
+            Verdict::Clear { account, disk, is_far }
+        }
         Err(refusal) => Verdict::Failed(refusal),
     }
 }
 
 /// Looks up the account, makes the folders, and finds the program.
-fn provide(spec: &ContainerSpec) -> Result<Option<spawn::Account>, KeeperRefusal> {
+fn provide(spec: &ContainerSpec) -> Result<(Option<spawn::Account>, Option<PathBuf>), KeeperRefusal> {
     let account = account_of(spec)?;
     make_folder(&spec.logs.dir, None)?;
     let output = spec.logs.output();
@@ -91,16 +96,28 @@ fn provide(spec: &ContainerSpec) -> Result<Option<spawn::Account>, KeeperRefusal
     is_near(folder)?;
     make_folder(&spec.cwd, account.as_ref())?;
     spec.provision.folders.iter().try_for_each(|folder| make_given_folder(folder, account.as_ref()))?;
-    find_program(spec)?;
-    Ok(account)
+    Ok((account, find_program(spec)?))
 }
 
 /// Logs are written by the loop that serves everybody: a server that is away would stop all of them.
 fn is_near(folder: &Path) -> Result<(), KeeperRefusal> {
-    // NFS, SMB, CIFS, SMB2, AFS, Coda, Ceph.
-    const FAR: [i64; 7] = [0x6969, 0x517b, 0xff53_4d42, 0xfe53_4d42, 0x5346_414f, 0x7375_7245, 0x00c3_6400];
-    let far = statfs(folder).is_ok_and(|facts| FAR.iter().any(|kind| facts.filesystem_type().0 == *kind));
-    if far { Err(KeeperRefusal::LogFarAway { folder: folder.to_owned() }) } else { Ok(()) }
+    if is_of(folder, &SERVED_ELSEWHERE) {
+        return Err(KeeperRefusal::LogFarAway { folder: folder.to_owned() });
+    }
+    Ok(())
+}
+
+/// NFS, SMB, CIFS, SMB2, AFS, Coda, Ceph.
+const SERVED_ELSEWHERE: [i64; 7] = [0x6969, 0x517b, 0xff53_4d42, 0xfe53_4d42, 0x5346_414f, 0x7375_7245, 0x00c3_6400];
+/// FUSE, 9P, autofs.
+const SERVED_BY_PROGRAMS: [i64; 3] = [0x6573_5546, 0x0102_1997, 0x0187];
+
+fn lies_far(path: &Path) -> bool {
+    is_of(path, &SERVED_ELSEWHERE) || is_of(path, &SERVED_BY_PROGRAMS)
+}
+
+fn is_of(path: &Path, kinds: &[i64]) -> bool {
+    statfs(path).is_ok_and(|facts| kinds.iter().any(|kind| facts.filesystem_type().0 == *kind))
 }
 
 /// Who runs it, with the groups that the definition asks for.
@@ -129,26 +146,29 @@ fn group_number(name: &str) -> Result<u32, KeeperRefusal> {
     }
 }
 
-/// The exec itself would say no more than `No such file or directory`, and would wait in the loop for a disk that is
-/// slow: what has been read here is near.
-fn find_program(spec: &ContainerSpec) -> Result<(), KeeperRefusal> {
-    let Program::Command { argv } = &spec.program else { return Ok(()) };
-    let Some(word) = argv.first() else { return Ok(()) };
+/// The exec itself would say no more than `No such file or directory`, and would wait for a disk that is slow: what has
+/// been looked at here is near. `None` where nobody has to look.
+fn find_program(spec: &ContainerSpec) -> Result<Option<PathBuf>, KeeperRefusal> {
+    let argv = match &spec.program {
+        Program::Command { argv } => argv,
+        Program::Script { interpreter, .. } => return Ok(Some(interpreter.clone())),
+    };
+    let Some(word) = argv.first() else { return Ok(None) };
     let is_program =
         |path: &Path| path.metadata().is_ok_and(|facts| facts.is_file() && facts.permissions().mode() & 0o111 != 0);
     let refused = |reason: &str| Err(KeeperRefusal::NoSuchProgram { program: word.clone(), reason: reason.to_owned() });
     if word.contains('/') {
         let path = spec.cwd.join(word);
         return match path.metadata() {
-            _ if is_program(&path) => Ok(()),
+            _ if is_program(&path) => Ok(Some(path)),
             Ok(_) => refused("it may not be executed"),
             Err(error) => refused(&error.to_string()),
         };
     }
     let path = launch::search_path(spec);
-    match path.split(':').any(|folder| is_program(&Path::new(folder).join(word))) {
-        true => Ok(()),
-        false => refused(&format!("not found in {path}")),
+    match path.split(':').map(|folder| Path::new(folder).join(word)).find(|path| is_program(path)) {
+        Some(found) => Ok(Some(found)),
+        None => refused(&format!("not found in {path}")),
     }
 }
 

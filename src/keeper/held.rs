@@ -17,7 +17,7 @@ use super::refusal::KeeperRefusal;
 use super::tape::{Origin, Tape, Unlogged};
 use super::viewer::Recent;
 use crate::console::roster::Mode;
-use crate::container::machine::{ExitStatus, Machine, Rest, RunId, State};
+use crate::container::machine::{ExitStatus, Input, Machine, Rest, RunId, State};
 use crate::container::provision::Readiness;
 use crate::container::spec::{ContainerSpec, Program, Sha256};
 use crate::logs::lines::last_lines;
@@ -135,6 +135,12 @@ pub struct Held {
     pub check_again: Option<Instant>,
     /// A worker looks.
     pub is_looking: bool,
+    /// The program or its folder is on a file system whose server may be away.
+    pub is_far: bool,
+    /// The number of the launch that a worker carries out.
+    pub launching: Option<u64>,
+    /// What was asked of it meanwhile.
+    pub put_off: Vec<Input>,
     pub waiting_for: Option<PathBuf>,
     /// Where its programs say that they are ready.
     pub notify: Option<OwnedFd>,
@@ -189,6 +195,9 @@ impl Held {
             check_by: None,
             check_again: None,
             is_looking: false,
+            is_far: false,
+            launching: None,
+            put_off: Vec::new(),
             waiting_for: None,
             notify: None,
             status_text: None,
@@ -210,6 +219,12 @@ impl Held {
         }
     }
 
+    /// Until its launch is over. Of each kind the last that was asked counts, so there is not much that can wait.
+    pub fn put_off(&mut self, input: Input) {
+        self.put_off.retain(|earlier| std::mem::discriminant(earlier) != std::mem::discriminant(&input));
+        self.put_off.push(input);
+    }
+
     /// The next moment at which something is to be done for this container.
     pub fn deadline(&self) -> Option<Instant> {
         let look_again = self.run.as_ref().and_then(|run| run.look_again).map(|(at, _)| at);
@@ -217,7 +232,8 @@ impl Held {
         let helper = self.helper.as_ref().and_then(|helper| helper.until);
         let sought = self.sought.filter(|_| !self.is_seeking).map(|(again, _)| again);
         let farewell = self.farewell.and_then(Farewell::until);
-        let of_start = [self.check_by, self.check_again, look_again, ready_by];
+        let pause = self.console.breaking.as_ref().and_then(|breaking| breaking.go_on_at);
+        let of_start = [self.check_by, self.check_again, look_again, ready_by, pause];
         [self.machine.deadline(), self.kill_again, helper, sought, farewell, self.come_back_at, self.console.try_again]
             .into_iter()
             .chain(of_start)

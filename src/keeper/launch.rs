@@ -43,12 +43,6 @@ pub struct Inherited {
     pub checksums: Option<RawFd>,
 }
 
-impl Inherited {
-    pub fn all(self) -> Vec<RawFd> {
-        [Some(self.door), self.script, self.launcher, self.checksums].into_iter().flatten().collect()
-    }
-}
-
 /// The beginning of the environment entry by which a container's processes are known.
 pub fn mark(root: &RootId, name: &ContainerName) -> String {
     format!("{MARK}={name}@{}/", root.0)

@@ -148,6 +148,12 @@ pub enum Order {
     },
     /// What this host lets the keeper do.
     Abilities,
+    /// A seat for conserver's own client, whose connection comes with it; and what it has said behind its call.
+    Seat {
+        name: ContainerName,
+        entry: Box<Entering>,
+        said: Vec<u8>,
+    },
 }
 
 /// Who wants a seat at a console, and how. Whoever holds the keeper's socket answers for it.

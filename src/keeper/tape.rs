@@ -14,10 +14,11 @@
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 
 use crate::console::ring::{Ring, Store};
-use crate::sys::mapped::{Mapped, WORDS};
+use crate::sys::mapped::{Mapped, WORDS, WORDS_BYTES};
 
-/// What each console has from its first byte on: a thousand of them are [`TAPES_BYTES_MAX`].
-pub const TAPE_BYTES_FIRST: usize = 16 * 1024;
+/// What each console has from its first byte on: four pages with the words before it. A thousand of them are
+/// [`TAPES_BYTES_MAX`].
+pub const TAPE_BYTES_FIRST: usize = 16 * 1024 - WORDS_BYTES;
 /// What one may grow to, for a client that is behind.
 pub const TAPE_BYTES_MAX: usize = 1024 * 1024;
 /// What one grows to for a program that prints a lot at a time.

@@ -15,6 +15,7 @@ use crate::console::outbox::Outbox;
 use crate::console::packet::{BODY_BYTES_MAX, Packet};
 use crate::console::ring::Ring;
 use crate::console::telnet::Receiver;
+use crate::console::wire;
 
 /// Sent to one before the others get their turn.
 const SENT_PER_TURN_MAX: usize = 256 * 1024;
@@ -32,6 +33,8 @@ pub enum Manner {
     Keys(Receiver),
     /// conserver's escape sequences, in packets.
     Packets(Escape),
+    /// The same, as conserver's own client speaks.
+    Wire(Escape, wire::Client),
 }
 
 #[derive(Debug)]
@@ -76,8 +79,18 @@ impl Viewer {
 
     /// Tells the client's program to do something.
     pub fn tell(&mut self, what: u8) {
-        if self.to_do.len() < TO_DO_MAX {
-            self.to_do.push_back(what);
+        match &mut self.manner {
+            Manner::Packets(_) if self.to_do.len() < TO_DO_MAX => self.to_do.push_back(what),
+            Manner::Wire(_, client) => self.outbox.say(&client.told(what)),
+            _ => {}
+        }
+    }
+
+    /// What the console has shown, among its words.
+    pub fn show_again(&mut self, bytes: &[u8]) {
+        match self.manner {
+            Manner::Wire(..) => self.outbox.say(&wire::quoted(bytes)),
+            _ => self.outbox.say(bytes),
         }
     }
 
@@ -87,7 +100,8 @@ impl Viewer {
         loop {
             let result = match self.manner {
                 Manner::Packets(_) => self.flush_packet(ring),
-                Manner::Stream | Manner::Raw | Manner::Keys(_) => self.flush_bytes(ring),
+                Manner::Wire(_, ref client) if !client.watches() && !self.outbox.has_words() => Ok(0),
+                Manner::Stream | Manner::Raw | Manner::Keys(_) | Manner::Wire(..) => self.flush_bytes(ring),
             };
             match result {
                 Ok(0) => return Flushed::Empty,
@@ -115,7 +129,13 @@ impl Viewer {
     fn flush_packet(&mut self, ring: &Ring<Memory>) -> nix::Result<usize> {
         if self.outbox.is_empty(ring) {
             let Some(what) = self.to_do.front() else { return Ok(0) };
-            send_packet(&self.socket, Packet::Do(*what), &[*what])?;
+            match &self.manner {
+                Manner::Packets(escape) if *what == wire::RUN => {
+                    let escape = escape.keys();
+                    send_packet(&self.socket, Packet::Run { escape }, &escape)?;
+                }
+                _ => send_packet(&self.socket, Packet::Do(*what), &[*what])?,
+            }
             self.to_do.pop_front();
             return Ok(1);
         }

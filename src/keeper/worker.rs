@@ -23,7 +23,7 @@ use crate::container::machine::ExitStatus;
 use crate::container::spec::{ContainerSpec, Sha256};
 use crate::logs::driver::pack_aside;
 use crate::sys::process;
-use crate::sys::spawn::Account;
+use crate::sys::spawn::{self, Account, Launch};
 use crate::sys::tree::{self, Tree};
 
 /// Jobs the thread for trees holds; more wait with the loop, at most a few a container.
@@ -60,7 +60,7 @@ pub enum Job {
     },
     /// Remembers how runs ended. Nobody waits for it but a keeper that is about to go.
     Record {
-        ends: Vec<(Arc<ContainerSpec>, ExitRecord)>,
+        ends: Vec<End>,
     },
     Exits {
         ticket: u64,
@@ -83,6 +83,11 @@ pub enum Job {
         door: u32,
         socket: OwnedFd,
     },
+    /// Begins a program, which takes as long as reading it does.
+    Launch {
+        ticket: u64,
+        launch: Arc<Launch>,
+    },
     KillTree {
         slot: u32,
         serial: u64,
@@ -99,6 +104,18 @@ pub enum Job {
         seek: Seek,
     },
 }
+
+/// How a run ended.
+#[derive(Debug)]
+pub struct End {
+    pub spec: Arc<ContainerSpec>,
+    pub record: ExitRecord,
+    /// The log holds no lines that the record lacks.
+    pub has_all_lines: bool,
+}
+
+/// The process id, or why there is none.
+pub type Launched = Result<i32, String>;
 
 #[derive(Debug)]
 pub enum Outcome {
@@ -129,6 +146,10 @@ pub enum Outcome {
     },
     Recorded {
         count: usize,
+    },
+    Launched {
+        ticket: u64,
+        launched: Launched,
     },
     TreeKilled {
         slot: u32,
@@ -252,7 +273,11 @@ impl Pool {
 
     fn give(&mut self, job: Job) {
         let mut state = self.todo.lock();
-        state.jobs.push_back(job);
+        match job {
+            // All that was to be looked at for it has been.
+            Job::Launch { .. } => state.jobs.push_front(job),
+            job => state.jobs.push_back(job),
+        }
         let is_short = state.jobs.len() > state.free && self.threads < FILE_THREADS_MAX;
         drop(state);
         self.todo.arrived.notify_one();
@@ -370,12 +395,13 @@ fn read_files(job: Job) -> Outcome {
         }
         Job::Record { ends } => {
             let count = ends.len();
-            for (spec, mut record) in ends {
+            for End { spec, mut record, has_all_lines } in ends {
                 if matches!(record.status, ExitStatus::Signal { core: true, .. }) {
                     record.core = exits::core_of(&spec.cwd, record.pid);
                 }
                 // A console remembers less than that of a program that prints long lines, or was quick.
-                if record.lines.len() < exits::LINES_MAX
+                if !has_all_lines
+                    && record.lines.len() < exits::LINES_MAX
                     && let Ok(lines) = exits::lines_of(&spec.logs, record.run)
                     && lines.len() > record.lines.len()
                 {
@@ -401,6 +427,12 @@ fn read_files(job: Job) -> Outcome {
         }
         Job::Account { slot, serial, user } => {
             Outcome::Account { slot, serial, account: user.as_deref().map(gate::account).transpose() }
+        }
+        Job::Launch { ticket, launch } => {
+            let launched = spawn::spawn(&launch).map_err(|error| error.to_string());
+            // Whoever hears of it is the last who holds it.
+            drop(launch);
+            Outcome::Launched { ticket, launched }
         }
         Job::Daemon { slot, seek } => Outcome::Daemon { slot, found: daemons::find(&seek) },
         Job::KillTree { slot, serial, .. } => Outcome::TreeKilled { slot, serial, nothing_left: false },

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 
+use super::conserver::Site;
 use super::draft::Candidate;
 use super::{conserver, procserv, supervisord, unit};
 
@@ -18,6 +19,7 @@ const FILE_BYTES_MAX: u64 = 4 * 1024 * 1024;
 /// A file that cannot be read, or that is none of those that are understood.
 pub fn import(files: &[PathBuf]) -> anyhow::Result<()> {
     let mut candidate = Candidate::default();
+    let mut site = Site::default();
     for path in files {
         let said = path.display();
         let facts = fs::metadata(path).with_context(|| format!("`{said}` cannot be read"))?;
@@ -25,8 +27,9 @@ pub fn import(files: &[PathBuf]) -> anyhow::Result<()> {
             bail!("`{said}` is no file of at most {FILE_BYTES_MAX} bytes");
         }
         let text = fs::read_to_string(path).with_context(|| format!("`{said}` cannot be read"))?;
-        read(path, &text, &mut candidate)?;
+        read(path, &text, &mut site, &mut candidate)?;
     }
+    site.settle(&mut candidate);
     candidate.settle();
     std::io::stdout().write_all(candidate.to_xml().as_bytes())?;
     let mut rest = std::io::stderr();
@@ -36,13 +39,13 @@ pub fn import(files: &[PathBuf]) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn read(path: &Path, text: &str, candidate: &mut Candidate) -> anyhow::Result<()> {
+fn read(path: &Path, text: &str, site: &mut Site, candidate: &mut Candidate) -> anyhow::Result<()> {
     let file = path.display().to_string();
     let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     match kind(&name, text) {
         Some(Kind::Unit) => unit::read(&file, text, candidate),
         Some(Kind::ProcServConf) => procserv::read_conf(&file, text, candidate),
-        Some(Kind::Conserver) => conserver::read(&file, text, candidate),
+        Some(Kind::Conserver) => site.read(&file, text, candidate),
         Some(Kind::Passwords) => conserver::read_passwords(&file, text, candidate),
         Some(Kind::Supervisord) => supervisord::read(&file, text, candidate),
         None => bail!(

@@ -11,6 +11,9 @@ use crate::container::words;
 use crate::keeper::procserv::endpoint::{self, Endpoint, Reach};
 use crate::keeper::procserv::options::{self, Asked, Environment, Options};
 
+/// `%c`, where nobody has chosen a language.
+const CLOCK: &str = "%a %b %e %H:%M:%S %Y";
+
 /// Takes in what procServ was told, all words behind its name.
 pub fn take(file: &str, line: usize, arguments: Vec<String>, draft: &mut Draft, candidate: &mut Candidate) {
     let given: Vec<OsString> = arguments.into_iter().map(OsString::from).collect();
@@ -38,6 +41,10 @@ pub fn take(file: &str, line: usize, arguments: Vec<String>, draft: &mut Draft, 
     if options.wait {
         draft.start_at_boot = Some(false);
     }
+    draft.log.file = path_text(options.log_file.as_ref()).filter(|path| path.starts_with('/'));
+    let stamp = options.stamp_format().filter(|_| options.log_file.is_some());
+    // A unit file doubles the percent sign; and what a locale would choose is written out.
+    draft.log.stamp = stamp.map(|format| format.replace("%%", "%").replace("%c", CLOCK));
     draft.console = console(&options);
     leave(file, line, &options, candidate);
 }
@@ -92,11 +99,14 @@ fn leave(file: &str, line: usize, options: &Options, candidate: &mut Candidate) 
         let why = "only this host may connect: for others give the listener an address, and their networks as sources";
         left(format!("--logport={endpoint}"), why);
     }
-    if let Some(path) = path_text(options.log_file.as_ref()) {
-        left(
-            format!("--logfile={path}"),
-            "every container has its log in a folder of its own; `procyon console` and the state name it",
-        );
+    match path_text(options.log_file.as_ref()).as_deref() {
+        Some("-") => {
+            left("--logfile=-".to_owned(), "every container has a log file; `log/syslog` has it in the host's too")
+        }
+        Some(path) if !path.starts_with('/') => {
+            left(format!("--logfile={path}"), "a log is a file with an absolute path")
+        }
+        _ => {}
     }
     for (option, path) in [("info-file", &options.info_file), ("pidfile", &options.pid_file)] {
         if let Some(path) = path_text(path.as_ref()) {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::draft::{Candidate, Draft};
+use super::draft::{Candidate, Draft, LOG_BYTES_LEAST};
 use super::ini::{self, GoesOn, Item};
 use super::procserv::doubled;
 use crate::container::words;
@@ -44,10 +44,14 @@ pub fn read(file: &str, text: &str, candidate: &mut Candidate) {
             }
         }
     }
-    for (name, program) in programs {
+    for (name, mut program) in programs {
         if program.draft.command.is_empty() {
             candidate.leave(file, 1, format!("[program:{name}]"), "it has no command");
             continue;
+        }
+        if let Some(log) = program.draft.log.file.take_if(|log| program.count > 1 && !log.contains("%i")) {
+            let why = "several processes cannot have one log: put %(process_num)d into its name";
+            candidate.leave(file, 1, format!("[program:{name}] stdout_logfile={log}"), why);
         }
         candidate.containers.extend(program.instances(&name));
     }
@@ -105,15 +109,36 @@ impl Program {
                 let count = value.parse().ok().filter(|count| (1..=INSTANCES_MAX).contains(count));
                 self.count = count.ok_or("not a number of processes")?;
             }
-            // One name a process is made here; the whole tree always goes; output is kept apart, in rotated logs.
+            // One name a process is made here; the whole tree always goes; errors have a log of their own.
             "process_name" | "stopasgroup" | "killasgroup" | "redirect_stderr" => {}
-            key if key.starts_with("stdout_logfile") || key.starts_with("stderr_logfile") => {
-                return Err("every container has its log in a folder of its own".to_owned());
+            "stdout_logfile" => self.log_file(value)?,
+            "stdout_logfile_maxbytes" => draft.log.max_size = Some(log_size(value)?),
+            "stdout_logfile_backups" => {
+                draft.log.keep = Some(value.parse().map_err(|_| "more files than are kept here".to_owned())?);
+            }
+            "stdout_syslog" if value != "true" => {}
+            "stdout_syslog" => draft.log.is_in_syslog = true,
+            // supervisord's own folder is ours.
+            "stderr_logfile" if value == "AUTO" => {}
+            key if key.starts_with("stderr_logfile") || key == "stderr_syslog" => {
+                return Err("errors have their file beside the house's logs (`log-directory` of the state)".to_owned());
             }
             "priority" => return Err("say `after` instead".to_owned()),
             "startsecs" => return Err("say how it tells that it is ready (`readiness`) instead".to_owned()),
             "exitcodes" => return Err("only 0 counts as success here".to_owned()),
             _ => return Err("there is nothing like it here".to_owned()),
+        }
+        Ok(())
+    }
+
+    fn log_file(&mut self, value: &str) -> Result<(), String> {
+        match value {
+            "AUTO" => {}
+            "syslog" | "/dev/log" => self.draft.log.is_in_syslog = true,
+            "NONE" | "off" => return Err("what is printed is always in a log; `log/max-size` bounds it".to_owned()),
+            _ if value.starts_with("/dev/") => return Err("a log is a file, and not a device".to_owned()),
+            _ if value.starts_with('/') => self.draft.log.file = Some(filled(value)?),
+            _ => return Err("a log is a file with an absolute path".to_owned()),
         }
         Ok(())
     }
@@ -124,6 +149,19 @@ impl Program {
             1 => vec![(name.to_owned(), self.draft)],
             count => (0..count).map(|number| (format!("{name}@{number}"), self.draft.clone())).collect(),
         }
+    }
+}
+
+/// `50MB`, `1GB`, `2048`; 0 is no limit, and there is none without.
+fn log_size(text: &str) -> Result<u64, String> {
+    let (number, factor) = [("KB", 1 << 10), ("MB", 1 << 20), ("GB", 1 << 30)]
+        .into_iter()
+        .find_map(|(unit, factor)| Some((text.strip_suffix(unit)?, factor)))
+        .unwrap_or((text, 1_u64));
+    match number.trim().parse::<u64>() {
+        Ok(0) => Err("every log has a size at which it is put aside".to_owned()),
+        Ok(number) => Ok(number.saturating_mul(factor).max(LOG_BYTES_LEAST)),
+        Err(_) => Err("not a size".to_owned()),
     }
 }
 

@@ -1,7 +1,18 @@
 //! Each file as it is printed in the guide that people set their hosts up by.
 
+use super::conserver::Site;
 use super::draft::Candidate;
 use super::{conserver, procserv, supervisord, unit};
+
+/// Of conserver's files.
+fn consoles(files: &[(&str, &str)]) -> Candidate {
+    let (mut site, mut candidate) = (Site::default(), Candidate::default());
+    for (file, text) in files {
+        site.read(file, text, &mut candidate);
+    }
+    site.settle(&mut candidate);
+    candidate
+}
 
 fn shown(candidate: &Candidate) -> String {
     let left = candidate.left.iter().map(|left| format!("{}:{}: {}: {}\n", left.file, left.line, left.what, left.why));
@@ -76,6 +87,9 @@ fn the_template_of_the_guide_becomes_a_template() {
           <holdoff>15</holdoff>
         </restart>
         <terminal/>
+        <log>
+          <file>/var/log/procServ/%i/out.log</file>
+        </log>
         <console>
           <ignored-keys>^C^D</ignored-keys>
           <logout-key>^Q</logout-key>
@@ -90,7 +104,6 @@ fn the_template_of_the_guide_becomes_a_template() {
         <start-at-boot>true</start-at-boot>
       </template>
     </containers>
-    ioc@.service:18: --logfile=/var/log/procServ/%i/out.log: every container has its log in a folder of its own; `procyon console` and the state name it
     ioc@.service:18: --info-file=/var/run/procServ/%i/info: containers-state tells process and console
     ioc@.service:1: instances: the file does not say which: add containers such as `ioc@NAME` with this template
     "#);
@@ -150,6 +163,9 @@ WantedBy=multi-user.target
           <holdoff>15</holdoff>
         </restart>
         <terminal/>
+        <log>
+          <file>/home/iocuser/test-ioc.log</file>
+        </log>
         <console>
           <ignored-keys>^C^D</ignored-keys>
           <listener>
@@ -163,7 +179,6 @@ WantedBy=multi-user.target
         <start-at-boot>true</start-at-boot>
       </container>
     </containers>
-    test-ioc.service:7: --logfile=/home/iocuser/test-ioc.log: every container has its log in a folder of its own; `procyon console` and the state name it
     "#);
 }
 
@@ -174,10 +189,7 @@ fn conservers_files_of_the_guide_are_accounted_for() {
                 allowed 127.0.0.1;\n}\n";
     let procs = "console test-ioc {\n    type uds;\n    uds /var/run/procServ/test-ioc/control;\n}\n";
     let client = "config * {\n        master localhost;\n}\n";
-    let mut candidate = Candidate::default();
-    conserver::read("conserver.cf", main, &mut candidate);
-    conserver::read("procs.cf", procs, &mut candidate);
-    conserver::read("console.cf", client, &mut candidate);
+    let mut candidate = consoles(&[("conserver.cf", main), ("procs.cf", procs), ("console.cf", client)]);
     conserver::read_passwords("conserver.passwd", "*any*:\n", &mut candidate);
     insta::assert_snapshot!(shown(&candidate), @r#"
     <containers xmlns="urn:procyon:container">
@@ -191,21 +203,33 @@ fn conservers_files_of_the_guide_are_accounted_for() {
         </console>
       </container>
     </containers>
+    <conserver-listener xmlns="urn:procyon:console">
+      <source>127.0.0.1</source>
+      <trusted>127.0.0.1</trusted>
+    </conserver-listener>
+    <nacm xmlns="urn:ietf:params:xml:ns:yang:ietf-netconf-acm">
+      <rule-list>
+        <name>writers of test-ioc</name>
+        <group>*</group>
+        <rule>
+          <name>console</name>
+          <path xmlns:c="urn:procyon:console">/c:consoles/c:console[c:name='container:test-ioc']</path>
+          <access-operations>read update</access-operations>
+          <action>permit</action>
+        </rule>
+      </rule-list>
+    </nacm>
     conserver.cf:11: #include /etc/conserver/procs.cf: name /etc/conserver/procs.cf as well
-    conserver.cf:4: rw *: who may use consoles is said by access rules (NACM)
-    conserver.cf:13: access *: who may use consoles is said by access rules (NACM)
     conserver.passwd:1: *any*:...: nobody comes in without being known: give people accounts (ietf-system) and groups (NACM)
     "#);
 }
 
 #[test]
 fn a_console_at_a_templates_socket_is_an_instance_of_the_template() {
-    let mut candidate = Candidate::default();
-    conserver::read(
+    let mut candidate = consoles(&[(
         "procs.cf",
         "console test-ioc { type uds; uds /var/run/procServ/test-ioc/control; }\nconsole other { type uds; uds /x; }\n",
-        &mut candidate,
-    );
+    )]);
     unit::read("ioc@.service", IOC, &mut candidate);
     candidate.settle();
     let names: Vec<&str> = candidate.containers.keys().map(String::as_str).collect();
@@ -215,10 +239,9 @@ fn a_console_at_a_templates_socket_is_an_instance_of_the_template() {
 
 #[test]
 fn consoles_of_other_programs_are_connected_to() {
-    let mut candidate = Candidate::default();
     let text = "console rack { type host; host lantronix; port 3; portbase 10000; portinc 10; protocol raw; motd \"slow\"; }\n\
                 console tty { type device; device /dev/ttyS0; }\nconsole none { type host; host x; }\n";
-    conserver::read("c.cf", text, &mut candidate);
+    let candidate = consoles(&[("c.cf", text)]);
     insta::assert_snapshot!(shown(&candidate), @r#"
     <containers xmlns="urn:procyon:container">
       <container>
@@ -292,9 +315,8 @@ fn every_endpoint_of_procserv_is_a_listener() {
 
 #[test]
 fn a_console_that_runs_a_command_becomes_a_container() {
-    let mut candidate = Candidate::default();
     let text = "console top { type exec; exec top -d 100%; execrunas nobody:; rw ops; }\nconsole half {";
-    conserver::read("c.cf", text, &mut candidate);
+    let candidate = consoles(&[("c.cf", text)]);
     insta::assert_snapshot!(shown(&candidate), @r#"
     <containers xmlns="urn:procyon:container">
       <container>
@@ -307,8 +329,25 @@ fn a_console_that_runs_a_command_becomes_a_container() {
         </console>
       </container>
     </containers>
+    <nacm xmlns="urn:ietf:params:xml:ns:yang:ietf-netconf-acm">
+      <groups>
+        <group>
+          <name>writers of top</name>
+          <user-name>ops</user-name>
+        </group>
+      </groups>
+      <rule-list>
+        <name>writers of top</name>
+        <group>writers of top</group>
+        <rule>
+          <name>console</name>
+          <path xmlns:c="urn:procyon:console">/c:consoles/c:console[c:name='container:top']</path>
+          <access-operations>read update</access-operations>
+          <action>permit</action>
+        </rule>
+      </rule-list>
+    </nacm>
     c.cf:2: end of the file: something before it is not closed
-    c.cf:1: rw ops: who may use consoles is said by access rules (NACM)
     c.cf:2: console half: its type stands elsewhere, or is not known
     "#);
 }
@@ -420,9 +459,186 @@ fn programs_of_supervisord_become_containers() {
         </restart>
       </container>
     </containers>
-    supervisord.conf:11: [program:web] stdout_logfile=/var/log/web.log: every container has its log in a folder of its own
     supervisord.conf:21: [program:empty] directory=%(here)s: %(here) stands for nothing here: write out what it holds
     supervisord.conf:24: [group:site] programs=web,nothing: there is no program nothing
     supervisord.conf:1: [program:empty]: it has no command
+    supervisord.conf:1: [program:web] stdout_logfile=/var/log/web.log: several processes cannot have one log: put %(process_num)d into its name
+    "#);
+}
+
+#[test]
+fn what_holds_for_all_consoles_of_a_site_holds_for_each() {
+    let text = "group ops { users alice, bob; }\ngroup shift { users ops, carol, !bob; }\n\
+                break 3 { string \"\\d#.\\z\"; delay 600; confirm yes; }\nbreak 4 { string \"\\q\"; }\n\
+                default * { logfile /var/log/conserver/&; logfilemax 4m; timestamp 1lab; include who; }\n\
+                default who { rw shift, @wheel; ro *; }\n\
+                console one { type host; host h; port 1; break 3; breaklist 2; rw dave; options ondemand; }\n\
+                console two { type uds; uds /b; rw \"\"; rw *, !eve; timestamp 5m; }\n\
+                access * { allowed 10.0.0.0/8, tower; trusted localhost; rejected 10.1.0.0/16; admin alice; }\n\
+                config * { primaryport 7782; sslrequired no; }\ntask x { cmd y; }\n";
+    insta::assert_snapshot!(shown(&consoles(&[("c.cf", text)])), @r#"
+    <containers xmlns="urn:procyon:container">
+      <container>
+        <name>one</name>
+        <connect>
+          <host>h</host>
+          <port>1</port>
+          <speaks>telnet</speaks>
+        </connect>
+        <log>
+          <file>/var/log/conserver/one</file>
+          <stamp>[%a %b %e %H:%M:%S %Y]</stamp>
+          <max-size>4194304</max-size>
+        </log>
+        <console>
+          <writers>one</writers>
+          <marks>true</marks>
+          <break>
+            <name>0</name>
+            <send>\d#.\z</send>
+            <pause>600</pause>
+          </break>
+          <break>
+            <name>2</name>
+            <send>\r~^b</send>
+          </break>
+        </console>
+      </container>
+      <container>
+        <name>two</name>
+        <connect>
+          <unix>/b</unix>
+        </connect>
+        <log>
+          <file>/var/log/conserver/two</file>
+          <max-size>4194304</max-size>
+        </log>
+        <console>
+          <writers>one</writers>
+          <break>
+            <name>3</name>
+            <send>\d#.\z</send>
+            <pause>600</pause>
+          </break>
+        </console>
+      </container>
+    </containers>
+    <conserver-listener xmlns="urn:procyon:console">
+      <port>7782</port>
+      <source>10.0.0.0/8</source>
+      <source>127.0.0.1</source>
+      <source>::1</source>
+      <trusted>127.0.0.1</trusted>
+      <trusted>::1</trusted>
+    </conserver-listener>
+    <nacm xmlns="urn:ietf:params:xml:ns:yang:ietf-netconf-acm">
+      <groups>
+        <group>
+          <name>ops</name>
+          <user-name>alice</user-name>
+          <user-name>bob</user-name>
+        </group>
+        <group>
+          <name>shift</name>
+          <user-name>alice</user-name>
+          <user-name>carol</user-name>
+        </group>
+        <group>
+          <name>writers of one</name>
+          <user-name>dave</user-name>
+        </group>
+      </groups>
+      <rule-list>
+        <name>writers of one</name>
+        <group>shift</group>
+        <group>wheel</group>
+        <group>writers of one</group>
+        <rule>
+          <name>console</name>
+          <path xmlns:c="urn:procyon:console">/c:consoles/c:console[c:name='container:one']</path>
+          <access-operations>read update</access-operations>
+          <action>permit</action>
+        </rule>
+      </rule-list>
+      <rule-list>
+        <name>readers of one</name>
+        <group>*</group>
+        <rule>
+          <name>console</name>
+          <path xmlns:c="urn:procyon:console">/c:consoles/c:console[c:name='container:one']</path>
+          <access-operations>read</access-operations>
+          <action>permit</action>
+        </rule>
+      </rule-list>
+      <rule-list>
+        <name>writers of two</name>
+        <group>*</group>
+        <rule>
+          <name>console</name>
+          <path xmlns:c="urn:procyon:console">/c:consoles/c:console[c:name='container:two']</path>
+          <access-operations>read update</access-operations>
+          <action>permit</action>
+        </rule>
+      </rule-list>
+      <rule-list>
+        <name>readers of two</name>
+        <group>*</group>
+        <rule>
+          <name>console</name>
+          <path xmlns:c="urn:procyon:console">/c:consoles/c:console[c:name='container:two']</path>
+          <access-operations>read</access-operations>
+          <action>permit</action>
+        </rule>
+      </rule-list>
+    </nacm>
+    c.cf:3: confirm yes: nobody is asked again before it is sent
+    c.cf:4: break 4: \q stands for nothing
+    c.cf:9: allowed 10.0.0.0/8, tower: of the listener for conserver's client, sources are addresses and networks
+    c.cf:9: rejected 10.1.0.0/16: whoever is not among the sources is turned away
+    c.cf:9: admin alice: who may use consoles is said by access rules (NACM)
+    c.cf:11: task x: there is nothing like it here
+    c.cf:7: options ondemand: there is nothing like it here
+    c.cf:8: rw *, !eve: who is left out is not: write a rule that denies it, before the others
+    c.cf:8: timestamp 5m: there are no marks by the clock: when each line was written is kept beside the log
+    "#);
+}
+
+#[test]
+fn a_site_without_consoles_says_what_its_defaults_are_for() {
+    let candidate =
+        consoles(&[("c.cf", "default * { rw ops; master here; }\nconsole x { type uds; uds /x; include gone; }\n")]);
+    let left: Vec<&str> = candidate.left.iter().map(|left| left.what.as_str()).collect();
+    assert_eq!(left, ["include gone"]);
+    let left = consoles(&[("c.cf", "default * { rw ops; master here; }\n")]).left;
+    assert_eq!((left.len(), left[0].why.as_str()), (1, "there is no console that it holds for"));
+}
+
+#[test]
+fn a_log_goes_where_it_went() {
+    let mut candidate = Candidate::default();
+    let unit_of = |options: &str| format!("[Service]\nExecStart=/usr/bin/procServ -f {options} -P 2000 /bin/x\n");
+    unit::read("a.service", &unit_of("-L /var/log/a --logstamp='[%%c] '"), &mut candidate);
+    unit::read("b.service", &unit_of("-L b.log --logstamp"), &mut candidate);
+    unit::read("c.service", &unit_of("--logfile=- --timefmt=%%F"), &mut candidate);
+    let text = "[program:d]\ncommand=/bin/d\nstdout_logfile=/var/log/%(program_name)s.log\nstdout_logfile_maxbytes=50MB\n\
+                stdout_logfile_backups=10\nstdout_syslog=true\nstderr_logfile=/var/log/d.err\n\n\
+                [program:e]\ncommand=/bin/e\nstdout_logfile=NONE\nstdout_logfile_maxbytes=0\nstderr_logfile=AUTO\n";
+    supervisord::read("s.conf", text, &mut candidate);
+    let logs: Vec<String> =
+        candidate.containers.iter().map(|(name, draft)| format!("{name}: {:?}", draft.log)).collect();
+    insta::assert_snapshot!(logs.join("\n"), @r#"
+    a: Log { file: Some("/var/log/a"), stamp: Some("[%a %b %e %H:%M:%S %Y] "), max_size: None, keep: None, is_in_syslog: false }
+    b: Log { file: None, stamp: Some("%a %b %e %H:%M:%S %Y"), max_size: None, keep: None, is_in_syslog: false }
+    c: Log { file: None, stamp: None, max_size: None, keep: None, is_in_syslog: false }
+    d: Log { file: Some("/var/log/%n.log"), stamp: None, max_size: Some(52428800), keep: Some(10), is_in_syslog: true }
+    e: Log { file: None, stamp: None, max_size: None, keep: None, is_in_syslog: false }
+    "#);
+    let left: Vec<String> = candidate.left.iter().map(|left| format!("{}: {}", left.what, left.why)).collect();
+    insta::assert_snapshot!(left.join("\n"), @r#"
+    --logfile=b.log: a log is a file with an absolute path
+    --logfile=-: every container has a log file; `log/syslog` has it in the host's too
+    [program:d] stderr_logfile=/var/log/d.err: errors have their file beside the house's logs (`log-directory` of the state)
+    [program:e] stdout_logfile=NONE: what is printed is always in a log; `log/max-size` bounds it
+    [program:e] stdout_logfile_maxbytes=0: every log has a size at which it is put aside
     "#);
 }

@@ -10,6 +10,7 @@ use super::xml::{Parsed, Tag};
 use crate::northbound::filter::XPath;
 use crate::northbound::url::Url;
 use crate::northbound::{Datastore, Fragment, Kind, Request, Source, WithDefaults};
+use crate::yang::xml;
 
 pub(super) const PARTIAL_LOCK: &str = "urn:ietf:params:xml:ns:netconf:partial-lock:1.0";
 
@@ -45,10 +46,24 @@ pub(super) fn fetched(url: Option<Url>, request: Request) -> Request {
 impl<'m> Reader<'_, 'm> {
     pub(super) fn url(&mut self, tag: &Tag<'m>) -> Parsed<Url> {
         let text = self.text(tag)?;
-        Url::parse(&text).map_err(|refused| {
+        self.parsed_url(&text)
+    }
+
+    fn parsed_url(&self, text: &str) -> Parsed<Url> {
+        Url::parse(text).map_err(|refused| {
             let refusal = refuse(Kind::InvalidValue, refused.to_string());
             Box::new(refusal.at(format!("/ietf-netconf:rpc/{}/url", self.operation)))
         })
+    }
+
+    /// ncclient writes a whole `<source>` into `<url>`, as text, where a device knows URLs: it takes whatever holds `://` for
+    /// one, and namespaces do. What can be nothing else is taken for what was meant.
+    fn url_or_content(&mut self, tag: &Tag<'m>) -> Parsed<Place> {
+        let text = self.text(tag)?;
+        match written_out(&text) {
+            Some(config) => Ok(Place::Inline(Fragment(config.into()))),
+            None => self.parsed_url(&text).map(Place::Url),
+        }
     }
 
     pub(super) fn copy_config(&mut self) -> Parsed<Request> {
@@ -154,7 +169,7 @@ impl<'m> Reader<'_, 'm> {
                 "candidate" => Place::Datastore(Datastore::Candidate),
                 "startup" => Place::Datastore(Datastore::Startup),
                 "config" => Place::Inline(reader.config()?),
-                "url" => Place::Url(reader.url(tag)?),
+                "url" => reader.url_or_content(tag)?,
                 // RFC 8526 section 3.1.3; the leaf is read to its end.
                 _ if tag.name == "datastore" && tag.namespace.as_deref() == Some(NMDA) => {
                     let named = reader.named_datastore(tag)?;
@@ -182,5 +197,18 @@ impl<'m> Reader<'_, 'm> {
         };
         let message = format!("a datastore is due here, not <{element}>");
         Err(refuse(Kind::BadElement { element: element.to_owned() }, message))
+    }
+}
+
+/// The content of `<config>` in the text of a `<source>`.
+fn written_out(text: &str) -> Option<String> {
+    if !text.starts_with("<source") {
+        return None;
+    }
+    let elements = xml::parse(text.as_bytes()).ok()?;
+    let [source] = elements.as_slice() else { return None };
+    match source.children.as_slice() {
+        [config] if &*source.name == "source" && &*config.name == "config" => Some(config.inner_xml()),
+        _ => None,
     }
 }

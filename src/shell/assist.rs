@@ -6,6 +6,7 @@ use super::line::{self, Expected, Path, Word};
 use super::load::Modes;
 use super::pipe;
 use super::token::{Token, begins, split};
+use super::values::{KNOWN, Known, SHOWN_MAX};
 use super::vocabulary::{Vocabulary, Words};
 
 /// What is known of the place at the cursor.
@@ -17,14 +18,15 @@ pub struct Assistance {
     pub live: Option<Live>,
     /// What has been typed of the word.
     pub partial: String,
+    /// Values beside those in `words`.
+    left_out: usize,
 }
 
 /// Values that only the agent knows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Live {
-    Apps,
-    Scripts,
-    Commits,
+    /// Those of an argument of commands.
+    Known(&'static Known),
     /// Values of a leaf in the configuration, at a path of instances.
     Leaf(Path, NodeId),
 }
@@ -71,12 +73,8 @@ fn fixed(words: &Vocabulary, grammar: &Grammar, complete: &[Token]) -> Assistanc
     let Ok(next) = words.commands.next(complete) else { return Assistance::default() };
     let mut found = Assistance { words: next.words, may_end: next.may_end, ..Assistance::default() };
     for argument in next.arguments {
-        found.live = match argument.name {
-            "APP" => Some(Live::Apps),
-            "FILE" => Some(Live::Scripts),
-            "COMMIT" => Some(Live::Commits),
-            _ => continue,
-        };
+        let known = KNOWN.iter().find(|known| known.argument == argument.name);
+        found.live = known.map(Live::Known).or(found.live);
     }
     if let Some(from) = next.path_from
         && let Ok(expected) = line::path_expected(grammar, &[], complete.get(from..).unwrap_or_default())
@@ -136,14 +134,22 @@ impl Assistance {
         }
     }
 
-    /// Adds values that the agent told.
-    pub fn add_values(&mut self, values: impl IntoIterator<Item = String>) {
-        for value in values {
-            let fits = self.partial.is_empty() || value.starts_with(&self.partial);
-            if fits && !self.words.iter().any(|word| word.text == value) {
-                self.words.push(Word { text: value, help: String::new(), is_placeholder: false });
+    /// Adds sorted values that the agent told, all of which begin as the word does. Of very many only some are shown: the
+    /// first, and the last one, so that what all of them share stays what they share.
+    pub fn add_values(&mut self, values: &[String]) {
+        let shown = values.len().min(SHOWN_MAX);
+        let last = values.last().filter(|_| values.len() > SHOWN_MAX);
+        for value in values[..shown].iter().chain(last) {
+            if !self.words.iter().any(|word| word.text == *value) {
+                self.words.push(Word { text: value.clone(), help: String::new(), is_placeholder: false });
             }
         }
+        self.left_out = values.len() - shown - usize::from(last.is_some());
+    }
+
+    /// A line about what is not shown.
+    pub fn rest(&self) -> Option<String> {
+        (self.left_out > 0).then(|| format!("({} more)", self.left_out))
     }
 
     /// The words below each other, with what they mean.
@@ -157,6 +163,9 @@ impl Assistance {
             let line = format!("  {:<width$}  {}", word.text, word.help);
             out.push_str(line.trim_end());
             out.push('\n');
+        }
+        if let Some(rest) = self.rest() {
+            out.push_str(&format!("  {rest}\n"));
         }
         if self.may_end {
             out.push_str("  <cr>\n");
@@ -215,6 +224,7 @@ mod tests {
           clear      Forget what is not committed
           configure  Enter configuration mode
           console    Sit at the console of an app or a container; ^Ec. leaves it
+          container  Start, stop, restart or signal containers
           copy       Copy a file to the disk of the device
           describe   Tell which node or command a line is
           dir        List a folder of the disk
@@ -234,6 +244,8 @@ mod tests {
           appmgr          The app manager
           clock           What time it is
           configuration   Configuration that is prepared, or was committed
+          container       Commands that are kept running
+          log             What programs have printed; without a name, the system log
           logging         The system log
           memory          The memory of the host
           netconf         NETCONF sessions
@@ -301,6 +313,7 @@ mod tests {
           process      Start, stop or restart a process with a definition
           pwd          Tell which mode this is
           quit         Leave this mode, or the shell
+          resources    What all processes of the app together may use
           restart      What happens when the script ends; always where nothing is set
           rollback     Undo commits
           root         Go to the top of the configuration
@@ -329,6 +342,7 @@ mod tests {
           autorun      Activation at boot
           executable   The script in the repository that the app runs
           max-retries  How often a failed script is started again; without limit where nothing is set
+          resources    What all processes of the app together may use
           restart      What happens when the script ends; always where nothing is set
           run-args     Arguments handed to the script
           username     The account whose rights the script has
@@ -347,12 +361,49 @@ mod tests {
         assert!(told("show ").contains("running-config"));
     }
 
+    fn known(before: &str) -> Option<&'static str> {
+        match exec(before).live {
+            Some(Live::Known(known)) => Some(known.argument),
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn values_of_arguments_are_asked_of_the_agent() {
+        let asked = [
+            ("script run ", Some("FILE")),
+            ("script stop ", Some("REQUEST")),
+            ("show configuration commit changes ", Some("COMMIT")),
+            ("container restart clock ", Some("CONTAINER")),
+            ("show container ", Some("CONTAINER")),
+            ("show log ", Some("LOG")),
+            ("process start ", Some("NAME")),
+            ("clear netconf session ", Some("SESSION")),
+            ("show version ", None),
+        ];
+        for (before, argument) in asked {
+            assert_eq!(known(before), argument, "{before}");
+        }
+    }
+
+    #[test]
+    fn of_very_many_values_what_they_share_is_certain_and_some_are_shown() {
+        let many: Vec<String> = (1000..3000).map(|number| format!("app{number}")).collect();
+        let mut told = exec("show appmgr process-script ap");
+        told.add_values(&many);
+        assert_eq!(told.completion().as_deref(), Some("p"));
+        let listed = told.listed();
+        // The last one, what an app is called, and how many more there are.
+        assert_eq!(listed.lines().count(), SHOWN_MAX + 3);
+        assert!(listed.ends_with("  app2999\n  (1799 more)\n"), "{listed}");
+    }
+
     #[test]
     fn tab_adds_what_is_certain() {
         assert_eq!(exec("sh").completion().as_deref(), Some("ow "));
         assert_eq!(exec("show appmgr process-script-").completion().as_deref(), Some("table "));
         assert_eq!(exec("show appmgr p").completion().as_deref(), Some("rocess-script"));
-        assert_eq!(exec("show appmgr process-script ").live, Some(Live::Apps));
+        assert_eq!(known("show appmgr process-script "), Some("APP"));
         assert_eq!(config(&[], "script p").completion().as_deref(), Some("r"));
         assert_eq!(config(&["appmgr process-script a1"], "restart n").completion().as_deref(), Some("ever "));
         assert_eq!(exec("zz").completion(), None);

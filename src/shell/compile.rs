@@ -41,6 +41,8 @@ struct Annotation {
     /// The value takes the rest of the line.
     #[serde(default)]
     rest: bool,
+    /// The leaf, by its path, whose values TAB offers.
+    values: Option<String>,
     /// In place of the module's own description.
     help: Option<String>,
 }
@@ -53,6 +55,9 @@ pub enum CompileError {
     CannotHide { file: String, path: String },
 }
 
+/// Nodes that libyang adds to modules for its own use.
+const INTERNAL: [(&str, &str); 2] = [("yang", "date-and-time"), ("ietf-netconf", "rpc-error")];
+
 /// The grammar of all implemented modules. `sidecars` are named for their errors.
 ///
 /// # Errors
@@ -60,9 +65,20 @@ pub enum CompileError {
 pub fn compile(schema: &Schema, sidecars: &[(String, Sidecar)]) -> Result<Grammar, CompileError> {
     let mut builder = Builder::default();
     for node in schema.top_nodes() {
-        if !matches!(node.kind(), NodeKind::Rpc | NodeKind::Notification) {
+        let is_internal = INTERNAL.contains(&(node.module().name(), node.name()));
+        if !is_internal && !matches!(node.kind(), NodeKind::Rpc | NodeKind::Notification) {
             let roots = builder.add(node, None);
             builder.grammar.roots.extend(roots);
+        }
+    }
+    // Modules of identities alone have no nodes, but values name them.
+    for module in schema.modules() {
+        if !builder.modules.contains_key(module.name) {
+            builder.grammar.modules.push(Module {
+                name: module.name.to_owned(),
+                namespace: module.namespace.to_owned(),
+                prefix: module.prefix.to_owned(),
+            });
         }
     }
     let mut grammar = builder.grammar;
@@ -177,6 +193,7 @@ fn annotate(grammar: &mut Grammar, file: &str, annotation: &Annotation) -> Resul
     };
     let id = find(grammar, &annotation.path)?;
     let joined_to = annotation.join.as_deref().map(|path| find(grammar, path)).transpose()?;
+    let values_of = annotation.values.as_deref().map(|path| find(grammar, path)).transpose()?;
     if annotation.hide && grammar.node(id).kind != (Kind::Container { presence: false }) {
         return Err(CompileError::CannotHide { file: file.to_owned(), path: annotation.path.clone() });
     }
@@ -189,6 +206,7 @@ fn annotate(grammar: &mut Grammar, file: &str, annotation: &Annotation) -> Resul
     typed.is_inline = annotation.inline;
     typed.takes_rest = annotation.rest;
     typed.joined_to = joined_to;
+    typed.values_of = values_of;
     if let Some(word) = &annotation.name {
         typed.word.clone_from(word);
         typed.prompt.clone_from(word);

@@ -91,6 +91,15 @@ fn read_element(grammar: &Grammar, at: Option<NodeId>, element: &XmlElement) -> 
     Ok(Item { node, value, children })
 }
 
+/// A path as a tree of one branch.
+pub fn branch(path: Vec<Item>) -> Vec<Item> {
+    let branch = path.into_iter().rev().reduce(|inner, mut outer| {
+        outer.children.push(inner);
+        outer
+    });
+    branch.into_iter().collect()
+}
+
 /// Sibling elements as XML; with `indent`, one element a line.
 pub fn write_xml(grammar: &Grammar, items: &[Item], indent: Option<usize>) -> String {
     let mut out = String::new();
@@ -230,10 +239,10 @@ fn order_changed(grammar: &Grammar, node: NodeId, from: &[Item], to: &[Item]) ->
 }
 
 /// Finds the same instance among many siblings without looking at each.
-struct Index(std::collections::HashMap<(NodeId, String), usize>);
+pub(super) struct Index(std::collections::HashMap<(NodeId, String), usize>);
 
 impl Index {
-    fn of(grammar: &Grammar, items: &[Item]) -> Self {
+    pub(super) fn of(grammar: &Grammar, items: &[Item]) -> Self {
         Self(items.iter().enumerate().map(|(at, item)| (Self::name(grammar, item), at)).collect())
     }
 
@@ -246,7 +255,7 @@ impl Index {
         (item.node, name)
     }
 
-    fn find(&self, item: &Item, grammar: &Grammar) -> Option<usize> {
+    pub(super) fn find(&self, item: &Item, grammar: &Grammar) -> Option<usize> {
         self.0.get(&Self::name(grammar, item)).copied()
     }
 }

@@ -12,8 +12,11 @@ mod actions;
 pub(crate) mod client;
 mod commit;
 mod config;
+mod copying;
 mod exec;
 mod files;
+mod helping;
+mod logs;
 mod output;
 mod outside;
 mod runs;
@@ -31,13 +34,14 @@ use tracing::info;
 
 use self::client::{AskError, Client, Reply, RpcError};
 use self::output::Output;
-pub use self::outside::{Lent, Outside, Seat, show};
+pub use self::outside::{Copied, Lent, Outside, Proof, Seat, Unmet, show};
 pub use self::terminal::serve_terminal;
 use super::data::{self, Item};
 use super::grammar::Grammar;
 use super::line::Edit;
 use super::load::Modes;
 use super::token::Fault;
+use super::values::Question;
 use super::vocabulary::{FILES, Need};
 
 /// A line that is longer is no line that people type.
@@ -115,7 +119,6 @@ struct Configuring {
     is_dirty: bool,
     /// The newest commit when this began, or the last own one.
     since: Option<String>,
-    failed: Vec<RpcError>,
 }
 
 struct Shell<S> {
@@ -123,6 +126,8 @@ struct Shell<S> {
     client: Client<S>,
     out: Output,
     config: Option<Configuring>,
+    /// What the last commit or validation of this session could not do.
+    failed: Vec<RpcError>,
     host: String,
     with_stamp: bool,
     /// A confirmed commit of this session waits for its confirmation.
@@ -131,6 +136,17 @@ struct Shell<S> {
     is_over: bool,
     /// Where lines come from when there is no terminal.
     lines: Option<Lines>,
+    /// Requests that may have changed something, counted.
+    changes: u64,
+    offered: Option<Offered>,
+}
+
+/// Values that TAB has offered, and what they were true for.
+struct Offered {
+    question: Question,
+    newest: Option<String>,
+    changes: u64,
+    values: Rc<Vec<String>>,
 }
 
 /// Lines of a stream that is no terminal.
@@ -141,6 +157,7 @@ struct Lines {
 impl Lines {
     async fn next(&mut self) -> std::io::Result<Option<String>> {
         let mut bytes = Vec::new();
+        let mut is_cut = false;
         loop {
             let available = self.reader.fill_buf().await?;
             if available.is_empty() {
@@ -148,13 +165,17 @@ impl Lines {
             }
             let end = available.iter().position(|byte| *byte == b'\n');
             let length = end.map_or(available.len(), |end| end + 1);
-            if bytes.len() + length <= LINE_BYTES_MAX {
+            is_cut |= bytes.len() + length > LINE_BYTES_MAX;
+            if !is_cut {
                 bytes.extend_from_slice(&available[..length]);
             }
             self.reader.consume(length);
             if end.is_some() {
                 break;
             }
+        }
+        if is_cut {
+            return Err(std::io::Error::other(format!("a line is longer than {LINE_BYTES_MAX} bytes")));
         }
         if bytes.is_empty() {
             return Ok(None);
@@ -177,7 +198,16 @@ where
     let Some(mut shell) = Shell::open(netconf, setup, Output::Streams { out: output, errors }).await else { return 1 };
     shell.lines = Some(Lines { reader: BufReader::with_capacity(READ_BYTES, input) });
     while let Some(lines) = &mut shell.lines {
-        let Ok(Some(line)) = lines.next().await else { break };
+        let line = match lines.next().await {
+            Ok(Some(line)) => line,
+            Ok(None) => break,
+            // Half a line is another command, perhaps.
+            Err(error) => {
+                let _ = shell.out.error(&format!("% {error}; neither it nor what follows is carried out\n")).await;
+                shell.status = 1;
+                break;
+            }
+        };
         let more = lines.has_more();
         if shell.line(&line, more).await.is_err() || shell.is_over {
             break;
@@ -221,12 +251,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Shell<S> {
             client,
             out,
             config: None,
+            failed: Vec::new(),
             host: "router".to_owned(),
             with_stamp: true,
             is_unconfirmed: false,
             status: 0,
             is_over: false,
             lines: None,
+            changes: 0,
+            offered: None,
         };
         shell.learn_host().await;
         Some(shell)
@@ -282,6 +315,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Shell<S> {
                 self.status = 1;
             }
         }
+        if self.is_unconfirmed && !self.out.is_terminal() {
+            let said = "% The commit is undone: the session has ended, and nobody has confirmed it\n";
+            let _ = self.out.error(said).await;
+            self.status = self.status.max(1);
+        }
         let _ = self.client.ask("<close-session/>").await;
         self.out.finish().await;
         self.status
@@ -289,6 +327,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Shell<S> {
 
     /// Asks the agent; somebody at a terminal may give up waiting.
     async fn ask(&mut self, operation: &str) -> Result<Reply, AskError> {
+        self.changes += u64::from(!operation.starts_with("<get"));
         self.client.begin(operation).await?;
         let Self { client, out, .. } = self;
         match out.terminal() {
@@ -297,8 +336,29 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Shell<S> {
         }
     }
 
+    /// Asks for data that is read as it comes.
+    async fn ask_for_message(&mut self, operation: &str) -> Result<bytes::Bytes, AskError> {
+        self.client.begin(operation).await?;
+        let Self { client, out, .. } = self;
+        match out.terminal() {
+            Some(terminal) => terminal.while_waiting(client.message()).await.unwrap_or(Err(AskError::Interrupted)),
+            None => client.message().await,
+        }
+    }
+
+    /// Asks what may take its time; nothing shows that it does.
+    async fn ask_in_silence(&mut self, operation: &str) -> Result<Reply, AskError> {
+        self.client.begin(operation).await?;
+        let Self { client, out, .. } = self;
+        match out.terminal() {
+            Some(terminal) => terminal.unless_interrupted(client.answer()).await.unwrap_or(Err(AskError::Interrupted)),
+            None => client.answer().await,
+        }
+    }
+
     /// Asks what is carried out to its end once it is asked for.
     async fn ask_to_the_end(&mut self, operation: &str) -> Result<Reply, AskError> {
+        self.changes += 1;
         self.client.ask(operation).await
     }
 
@@ -352,7 +412,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Shell<S> {
             return Ok(());
         }
         let now = now().to_zoned(self.setup.zone.clone());
-        self.out.print(&format!("{}\n", now.strftime("%a %b %e %H:%M:%S%.3f %Z"))).await
+        self.out.print(&format!("{}\n", now.strftime("%a %b %e %H:%M:%S%.3f %Z"))).await?;
+        if let Some(terminal) = self.out.terminal() {
+            terminal.begun = 1;
+        }
+        Ok(())
     }
 
     /// Asks the user; without a terminal the default is the answer.
@@ -372,14 +436,38 @@ fn secretless(line: &str) -> String {
     const SECRETS: [&str; 3] = ["password", "secret", "key-data"];
     let mut hides = false;
     let words = line.split_whitespace().map(|word| {
-        let shown = if hides { "***" } else { word };
+        let shown = if hides { "***".to_owned() } else { without_password(word) };
         hides = hides || SECRETS.contains(&word);
         shown
     });
     words.collect::<Vec<_>>().join(" ")
 }
 
+/// An address without the password that may be in it.
+fn without_password(word: &str) -> String {
+    let parts = word.split_once("://").and_then(|(scheme, rest)| Some((scheme, rest.rsplit_once('@')?)));
+    match parts {
+        Some((scheme, (named, rest))) if named.contains(':') => {
+            let user = named.split(':').next().unwrap_or("");
+            format!("{scheme}://{user}:***@{rest}")
+        }
+        _ => word.to_owned(),
+    }
+}
+
 #[expect(clippy::disallowed_methods, reason = "the driver is where the clock is read")]
 fn now() -> jiff::Timestamp {
     jiff::Timestamp::now()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::secretless;
+
+    #[test]
+    fn the_log_has_lines_without_their_secrets() {
+        assert_eq!(secretless("user ann password $0$x y"), "user ann password *** ***");
+        assert_eq!(secretless("copy https://ann:s3@h/x harddisk:/x"), "copy https://ann:***@h/x harddisk:/x");
+        assert_eq!(secretless("copy scp://ann@h/x harddisk:/x"), "copy scp://ann@h/x harddisk:/x");
+    }
 }

@@ -7,15 +7,19 @@ use std::collections::VecDeque;
 
 use unicode_width::UnicodeWidthChar;
 
+use super::paint::{Ink, painted};
+
 /// Lines that are remembered.
 pub const HISTORY_MAX: usize = 500;
-/// A longer line is cut.
-const LINE_LETTERS_MAX: usize = 64 * 1024;
+/// A longer line is none.
+const LINE_LETTERS_MAX: usize = 32 * 1024;
 
 /// What came of some keys.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
     Line(String),
+    /// A line that had more letters than are taken.
+    TooLong,
     /// `?`: what can stand at the cursor.
     Help,
     /// TAB.
@@ -43,6 +47,10 @@ pub struct Editor {
     columns: usize,
     /// Rows above the cursor's that the prompt and the line take.
     row: usize,
+    /// Columns that the prompt and what stands before the cursor take, as it is painted.
+    width: usize,
+    /// What is painted is not what the line is: it is painted anew before anything else is shown.
+    is_stale: bool,
     pending: VecDeque<u8>,
     history: VecDeque<String>,
     /// Where in the history the line is from, and what was typed before.
@@ -50,10 +58,19 @@ pub struct Editor {
     killed: Vec<char>,
     search: Option<Search>,
     skips_line_feed: bool,
+    pub has_colours: bool,
+    /// What is typed is not shown.
+    pub hides: bool,
+    /// Letters had no room.
+    is_cut: bool,
     out: String,
 }
 
 impl Editor {
+    pub fn new(has_colours: bool) -> Self {
+        Self { has_colours, ..Self::default() }
+    }
+
     /// Begins a line behind a prompt.
     pub fn begin(&mut self, prompt: &str) {
         prompt.clone_into(&mut self.prompt);
@@ -61,15 +78,17 @@ impl Editor {
         self.cursor = 0;
         self.recalled = None;
         self.search = None;
-        self.row = 0;
-        self.out.push_str(prompt);
-        self.row = self.position(self.width_of_prompt()).0;
+        self.is_cut = false;
+        self.is_stale = false;
+        self.put_prompt();
+        self.width = self.width_of_prompt();
+        self.row = self.position(self.width).0;
     }
 
     /// 0 columns: lines do not wrap.
     pub fn resize(&mut self, columns: usize) {
         self.columns = columns;
-        self.row = self.position(self.width_of_prompt() + self.width(0, self.cursor)).0;
+        self.row = self.position(self.width).0;
     }
 
     pub fn feed(&mut self, bytes: &[u8]) {
@@ -121,7 +140,8 @@ impl Editor {
     /// The prompt and the line again, after something else was printed.
     pub fn repaint(&mut self) {
         self.row = 0;
-        self.paint();
+        self.is_stale = true;
+        self.settle();
     }
 
     pub fn remember(&mut self, line: &str) {
@@ -137,12 +157,14 @@ impl Editor {
 
     /// Works on what was fed until something has come of it.
     pub fn next_event(&mut self) -> Option<Event> {
-        while let Some(key) = self.take_key() {
-            if let Some(event) = self.on_key(key) {
-                return Some(event);
-            }
+        let mut event = None;
+        while event.is_none()
+            && let Some(key) = self.take_key()
+        {
+            event = self.on_key(key);
         }
-        None
+        self.settle();
+        event
     }
 
     fn take_key(&mut self) -> Option<Key> {
@@ -217,11 +239,13 @@ impl Editor {
             // In pasted text it is what it looks like.
             Key::Control(b'\t') => self.insert(' '),
             Key::Control(0x03) => {
+                self.settle();
                 self.out.push_str("^C\r\n");
                 return Some(Event::Interrupt);
             }
             Key::Control(0x04) if self.line.is_empty() => return Some(Event::End),
             Key::Control(0x1a) => {
+                self.settle();
                 self.out.push_str("\r\n");
                 return Some(Event::Leave);
             }
@@ -253,11 +277,12 @@ impl Editor {
             }
             Key::Control(0x0c) => {
                 self.out.push_str("\x1b[H\x1b[2J");
-                self.repaint();
+                self.row = 0;
+                self.paint();
             }
             Key::Control(0x10) => self.recall(true),
             Key::Control(0x0e) => self.recall(false),
-            Key::Control(0x12) => {
+            Key::Control(0x12) if !self.hides => {
                 self.search = Some(Search { wanted: String::new(), found: None });
                 self.paint();
             }
@@ -271,8 +296,9 @@ impl Editor {
             self.cursor = self.line.len();
             self.paint();
         }
+        self.settle();
         self.out.push_str("\r\n");
-        Event::Line(self.line.iter().collect())
+        if std::mem::take(&mut self.is_cut) { Event::TooLong } else { Event::Line(self.line.iter().collect()) }
     }
 
     fn is_in_quotes(&self) -> bool {
@@ -281,15 +307,17 @@ impl Editor {
 
     fn insert(&mut self, letter: char) {
         if self.line.len() >= LINE_LETTERS_MAX || letter.is_control() {
+            self.is_cut |= !letter.is_control();
             return;
         }
         self.line.insert(self.cursor, letter);
         self.cursor += 1;
-        if self.cursor < self.line.len() {
+        if self.is_stale || self.hides || self.cursor < self.line.len() {
             return self.paint();
         }
         self.out.push(letter);
-        let (row, column) = self.position(self.width_of_prompt() + self.width(0, self.cursor));
+        self.width += letter.width().unwrap_or(0);
+        let (row, column) = self.position(self.width);
         if column == 0 && row > self.row {
             // The terminal waits with the wrap for the next letter; ours is not to depend on it.
             self.out.push_str("\r\n");
@@ -303,15 +331,19 @@ impl Editor {
         }
         self.cursor -= 1;
         let letter = self.line.remove(self.cursor);
-        let (row, column) = self.position(self.width_of_prompt() + self.width(0, self.cursor));
+        let (row, column) = self.position(self.width.saturating_sub(1));
         let is_plain = self.cursor == self.line.len() && letter.width() == Some(1) && row == self.row && column > 0;
-        if is_plain { self.out.push_str("\x08 \x08") } else { self.paint() }
+        if !is_plain || self.is_stale || self.hides {
+            return self.paint();
+        }
+        self.width -= 1;
+        self.out.push_str("\x08 \x08");
     }
 
     fn change(&mut self, change: impl FnOnce(&mut Self)) {
-        let before = (self.line.clone(), self.cursor);
+        let before = (self.line.len(), self.cursor);
         change(self);
-        if before != (self.line.clone(), self.cursor) {
+        if before != (self.line.len(), self.cursor) {
             self.paint();
         }
     }
@@ -339,6 +371,9 @@ impl Editor {
     }
 
     fn recall(&mut self, is_older: bool) {
+        if self.hides {
+            return;
+        }
         let next = match (&self.recalled, is_older) {
             (None, true) => self.history.len().checked_sub(1),
             (None, false) => return,
@@ -395,11 +430,17 @@ impl Editor {
         }
     }
 
+    fn put_prompt(&mut self) {
+        let ink = if self.has_colours { Ink::Prompt } else { Ink::Plain };
+        let prompt = self.shown_prompt();
+        self.out.push_str(&painted(ink, &prompt));
+    }
+
     fn width_of_prompt(&self) -> usize {
         self.shown_prompt().chars().map(|letter| letter.width().unwrap_or(0)).sum()
     }
 
-    fn width(&self, from: usize, to: usize) -> usize {
+    fn width_of(&self, from: usize, to: usize) -> usize {
         self.line[from..to].iter().map(|letter| letter.width().unwrap_or(0)).sum()
     }
 
@@ -410,22 +451,30 @@ impl Editor {
         }
     }
 
-    /// The whole line again, from the row where its prompt begins.
+    /// The line has to be shown anew; once, however many keys have come together.
     fn paint(&mut self) {
+        self.is_stale = true;
+    }
+
+    /// The whole line again, from the row where its prompt begins.
+    fn settle(&mut self) {
+        if !std::mem::take(&mut self.is_stale) || self.hides {
+            return;
+        }
         if self.row > 0 {
             self.out.push_str(&format!("\x1b[{}A", self.row));
         }
         self.out.push_str("\r\x1b[J");
-        let prompt = self.shown_prompt();
-        self.out.push_str(&prompt);
+        self.put_prompt();
         let line: String = self.line.iter().collect();
         self.out.push_str(&line);
         let prompt = self.width_of_prompt();
-        let (end_row, end_column) = self.position(prompt + self.width(0, self.line.len()));
+        let (end_row, end_column) = self.position(prompt + self.width_of(0, self.line.len()));
         if end_column == 0 && end_row > 0 {
             self.out.push_str("\r\n");
         }
-        let (row, column) = self.position(prompt + self.width(0, self.cursor));
+        self.width = prompt + self.width_of(0, self.cursor);
+        let (row, column) = self.position(self.width);
         if self.cursor < self.line.len() {
             if end_row > row {
                 self.out.push_str(&format!("\x1b[{}A", end_row - row));
@@ -474,7 +523,7 @@ mod tests {
         let mut events = Vec::new();
         while let Some(event) = editor.next_event() {
             events.push(event.clone());
-            if matches!(event, Event::Line(_)) {
+            if matches!(event, Event::Line(_) | Event::TooLong) {
                 editor.begin("R#");
             }
         }
@@ -525,6 +574,36 @@ mod tests {
         assert_eq!(typed("get http://h/?x\r").1, [Event::Line("get http://h/?x".to_owned())]);
         assert_eq!(typed("a \"b?").1, []);
         assert_eq!(typed("sh\t").1, [Event::Complete]);
+    }
+
+    #[test]
+    fn a_secret_is_edited_and_never_shown() {
+        let mut editor = Editor::new(true);
+        editor.remember("show version");
+        editor.hides = true;
+        editor.begin("Password: ");
+        editor.feed(b"ecretx\x7f\x1b[A\x01s\r");
+        assert_eq!(editor.next_event(), Some(Event::Line("secret".to_owned())));
+        assert_eq!(editor.take_output(), "\x1b[1mPassword: \x1b[0m\r\n");
+    }
+
+    #[test]
+    fn a_line_that_has_no_room_is_none() {
+        let (_, events) = typed(&format!("{}\rnext\r", "x".repeat(LINE_LETTERS_MAX + 1)));
+        assert_eq!(events, [Event::TooLong, Event::Line("next".to_owned())]);
+    }
+
+    #[test]
+    fn keys_that_come_together_are_shown_once() {
+        let (mut editor, _) = typed("");
+        editor.take_output();
+        editor.feed(b"ac\x02b\x01x");
+        assert_eq!(editor.next_event(), None);
+        assert_eq!(editor.take_output(), "ac\r\x1b[JR#xabc\r\x1b[3C");
+        // As long as a line may be, in the middle of another one.
+        editor.feed("y".repeat(LINE_LETTERS_MAX).as_bytes());
+        assert_eq!(editor.next_event(), None);
+        assert!(editor.take_output().len() < 2 * LINE_LETTERS_MAX);
     }
 
     #[test]

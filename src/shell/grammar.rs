@@ -71,6 +71,8 @@ pub struct Typed {
     pub takes_rest: bool,
     /// What the prompt of its mode says.
     pub prompt: String,
+    /// The leaf whose values are likely ones.
+    pub values_of: Option<NodeId>,
     /// Leaves that may follow its value on the same line.
     pub joined: Vec<NodeId>,
     /// It is printed behind this leaf.

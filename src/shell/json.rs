@@ -109,3 +109,55 @@ fn new_line(depth: usize, out: &mut String) {
     out.push('\n');
     out.extend(std::iter::repeat_n("  ", depth));
 }
+
+#[cfg(test)]
+mod tests {
+    use super::write;
+    use crate::northbound::WithDefaults;
+    use crate::shell::compile::compile;
+    use crate::shell::data::read;
+    use crate::yang::schema::{ModuleSpec, Schema};
+    use crate::yang::tree::Tree;
+
+    const MODULE: &str = r#"module forms {
+  yang-version 1.1; namespace "urn:forms"; prefix f;
+  identity kind;
+  container all {
+    leaf small { type int32; }
+    leaf large { type uint64; }
+    leaf exact { type decimal64 { fraction-digits 2; } }
+    leaf yes { type boolean; }
+    leaf here { type empty; }
+    leaf kind { type identityref { base kind; } }
+    leaf flags { type bits { bit a; bit b; } }
+    leaf raw { type binary; }
+    leaf-list number { type uint8; }
+    leaf-list either { type union { type int8; type uint64; type enumeration { enum many; } type boolean; type string; } }
+    list entry { key "k"; leaf k { type string; } leaf to { type leafref { path "../../number"; } } }
+    leaf where { type instance-identifier; }
+  }
+}"#;
+    const OTHER: &str = r#"module other { namespace "urn:other"; prefix o; import forms { prefix f; } identity round { base f:kind; } }"#;
+
+    #[test]
+    fn every_type_is_written_as_the_library_writes_it() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("forms.yang"), MODULE).unwrap();
+        std::fs::write(folder.path().join("other.yang"), OTHER).unwrap();
+        let module = |name: &str| ModuleSpec { name: name.into(), revision: None, features: Vec::new() };
+        let schema = Schema::load(&[folder.path().to_owned()], &[module("forms"), module("other")]).unwrap();
+        let grammar = compile(schema, &[]).unwrap();
+        let leaves = "<small>-7</small><large>18446744073709551615</large><exact>3.10</exact><yes>true</yes><here/><kind xmlns:o=\"urn:other\">o:round</kind>\
+            <flags>a b</flags><raw>AAE=</raw><number>4</number><number>200</number><either>5</either><either>300</either>\
+            <either>many</either><either>false</either><either>a \"b\"\\ \u{e9}\n\t</either><either>-129</either>\
+            <entry><k>one</k><to>4</to></entry><entry><k>t&lt;o</k></entry>\
+            <where xmlns:f=\"urn:forms\">/f:all/f:entry[f:k='one']</where>";
+        let xml = format!("<all xmlns=\"urn:forms\">{leaves}</all>");
+        let tree = Tree::parse_config(schema, xml.as_bytes()).unwrap();
+        let told = tree.print_xml(WithDefaults::Explicit);
+        let ours = write(&grammar, &read(&grammar, &told).unwrap());
+        let theirs = tree.print_json(WithDefaults::Explicit);
+        let value = |text: &[u8]| serde_json::from_slice::<serde_json::Value>(text).unwrap();
+        assert_eq!(value(ours.as_bytes()), value(&theirs));
+    }
+}

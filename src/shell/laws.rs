@@ -170,7 +170,6 @@ root-list one
     insta::assert_snapshot!(print(&grammar, &items, Style::Formal), @r#"
     top name "a b"
     top pet sample:cat
-    top on
     top on level 3
     top step 2
     top step 1
@@ -357,7 +356,7 @@ fn a_wrong_word_is_marked_and_told_what_was_expected() {
     % Expected: max-retries
     s
     ^
-    % Ambiguous command: it may mean system, script
+    % Ambiguous command: it may mean system, script, scripts
     script process x.py checksum "abc
                                  ^
     % A quote is opened at '^' and not closed.

@@ -22,11 +22,14 @@ pub mod json;
 pub mod line;
 pub mod load;
 mod names;
+pub mod paint;
 pub mod pipe;
 pub mod relay;
+pub mod remote;
 pub mod show;
 pub mod text;
 pub mod token;
+pub mod values;
 pub mod vocabulary;
 
 #[cfg(test)]

@@ -10,6 +10,16 @@ pub enum Form {
     Formal,
 }
 
+impl Form {
+    pub fn word(self) -> &'static str {
+        match self {
+            Form::Json => "json",
+            Form::Xml => "xml",
+            Form::Formal => "formal",
+        }
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Filter {
     Include(String),

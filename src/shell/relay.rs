@@ -26,6 +26,9 @@ pub struct Window {
     pub kind: String,
     pub columns: u32,
     pub rows: u32,
+    /// Its user wants colours.
+    #[serde(default)]
+    pub has_colours: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

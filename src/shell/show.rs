@@ -3,7 +3,9 @@
 pub mod alarms;
 pub mod apps;
 pub mod commits;
+pub mod containers;
 pub mod host;
+pub mod logs;
 pub mod processes;
 pub mod runs;
 pub mod scripts;
@@ -22,7 +24,8 @@ pub fn filter(verb: Verb, matched: &Matched) -> Option<String> {
         Verb::ShowApps => apps::filter(None),
         Verb::ShowApp | Verb::ShowAppLogs => apps::filter(matched.get("APP")),
         Verb::ShowProcess => processes::filter(matched.get("NAME")),
-        Verb::ShowCommitList => commits::filter(),
+        Verb::ShowContainers => containers::filter(matched.get("CONTAINER")),
+        Verb::ShowCommitList | Verb::ShowHistory => commits::filter(),
         Verb::ShowLogging => host::LOG.to_owned(),
         Verb::ShowProcesses => host::PROCESSES.to_owned(),
         Verb::ShowMemory => host::MEMORY.to_owned(),
@@ -41,7 +44,9 @@ pub fn render(verb: Verb, matched: &Matched, grammar: &Grammar, items: &[Item]) 
         Verb::ShowApps => apps::table(grammar, items),
         Verb::ShowApp => apps::info(matched.get("APP").unwrap_or(""), grammar, items),
         Verb::ShowProcess => processes::table(grammar, items),
+        Verb::ShowContainers => containers::render(matched.get("CONTAINER"), grammar, items),
         Verb::ShowCommitList => commits::list(matched, grammar, items),
+        Verb::ShowHistory => commits::history(matched, grammar, items),
         Verb::ShowLogging => host::log(matched, grammar, items),
         Verb::ShowProcesses => host::processes(grammar, items),
         Verb::ShowMemory => host::memory(grammar, items),
@@ -228,6 +233,18 @@ mod tests {
            UserId:   fred                         Line:  session-12
            Client:   CLI                          Time:  Tue Jun  7 14:52:19 2016
            Comment:  all done
+        "#);
+        insta::assert_snapshot!(shown("show configuration history", commits), @r#"
+        Sno.  Event      Info                           Time Stamp
+        ~~~~  ~~~~~      ~~~~                           ~~~~~~~~~~
+        1     commit     id 1000000094                  Tue Jun  7 14:52:19 2016
+        2     commit     id 1000000093                  Tue Jun  7 14:42:19 2016
+        "#);
+        insta::assert_snapshot!(shown("show configuration history last 1 detail", commits), @r#"
+        1)  Event: commit                          Time: Tue Jun  7 14:52:19 2016
+            Commit ID: 1000000094                  Label: before_x
+            User: fred                             Line: session-12
+            Client: CLI                            Comment: all done
         "#);
     }
 

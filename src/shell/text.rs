@@ -2,7 +2,7 @@
 //!
 //! What is printed here `load.rs` reads back.
 
-use super::data::{Difference, Item};
+use super::data::{Difference, Index, Item};
 use super::grammar::{Grammar, Kind};
 use super::token::{quote, quote_rest};
 
@@ -80,20 +80,17 @@ impl Printer<'_> {
             }
             return;
         }
-        let is_presence = self.grammar.node(item.node).kind == (Kind::Container { presence: true });
-        if is_presence {
-            self.line(depth, &head);
-        }
         self.level(&item.children, &format!("{head} "), depth);
+        // What is inside says as much of it.
         if self.out.len() == start && !is_plain_container {
             self.line(depth, &head);
         }
     }
 
     fn both(&mut self, before: &[Item], after: &[Item], head: &str, depth: usize) {
+        let (was, is) = (Index::of(self.grammar, before), Index::of(self.grammar, after));
         for old in before {
-            let same = after.iter().find(|new| new.is_same(old, self.grammar));
-            let Some(new) = same else {
+            let Some(new) = is.find(old, self.grammar).map(|at| &after[at]) else {
                 self.signed('-', old, before, head, depth);
                 continue;
             };
@@ -117,7 +114,7 @@ impl Printer<'_> {
                 self.both(&old.children, &new.children, &head, depth);
             }
         }
-        for new in after.iter().filter(|new| !before.iter().any(|old| old.is_same(new, self.grammar))) {
+        for new in after.iter().filter(|new| was.find(new, self.grammar).is_none()) {
             self.signed('+', new, after, head, depth);
         }
     }

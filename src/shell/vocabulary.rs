@@ -5,21 +5,25 @@ mod help;
 use std::sync::OnceLock;
 
 use self::help::{ARGUMENTS, help};
-use super::command::Commands;
+use super::command::{Commands, Matched};
 
 /// What a command does; `driver/` carries it out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verb {
     ShowScripts,
     ShowRuns,
+    ShowPython,
     ShowAlarms,
     ShowApps,
     ShowApp,
     ShowAppLogs,
     ShowRunning,
     ShowCommitList,
+    ShowHistory,
     ShowCommitChanges,
     ShowLogging,
+    ShowLog,
+    ShowContainers,
     ShowProcess,
     ShowProcesses,
     ShowMemory,
@@ -30,9 +34,11 @@ pub enum Verb {
     ScriptRemove,
     ScriptRun,
     ScriptStop,
+    ScriptUpdate,
     AppAction,
     ProcessOrder,
     ProcessVersion,
+    ContainerOrder,
     Copy,
     Dir,
     Linux,
@@ -42,6 +48,7 @@ pub enum Verb {
     TerminalLength,
     TerminalWidth,
     TerminalStamp,
+    TerminalColour,
     Configure,
     Describe,
     Help,
@@ -54,6 +61,7 @@ pub enum Verb {
     ShowTargetDiff,
     Commit,
     Validate,
+    ValidateScripts,
     Abort,
     Clear,
     End,
@@ -62,6 +70,30 @@ pub enum Verb {
     Pwd,
     Do,
     Load,
+}
+
+impl Verb {
+    /// Whether what it shows is data, which has other forms than the command's own.
+    pub fn has_forms(self, matched: &Matched) -> bool {
+        match self {
+            Verb::ShowScripts
+            | Verb::ShowRuns
+            | Verb::ShowAlarms
+            | Verb::ShowApps
+            | Verb::ShowApp
+            | Verb::ShowRunning
+            | Verb::ShowCommitList
+            | Verb::ShowHistory
+            | Verb::ShowLogging
+            | Verb::ShowContainers
+            | Verb::ShowProcesses
+            | Verb::ShowMemory
+            | Verb::ShowSessions
+            | Verb::ShowVersion => true,
+            Verb::ShowProcess => !matched.has("why"),
+            _ => false,
+        }
+    }
 }
 
 /// Where a command can be typed.
@@ -123,6 +155,13 @@ const fn config(syntax: &'static str, verb: Verb) -> Command {
     Command { syntax, verb, place: Where::Config, need: Need::Nothing }
 }
 
+macro_rules! run_options {
+    () => {
+        "< arguments ARGUMENT+ | background | checksum [ SHA256 ] SUM | description TEXT | log-level LOG-LEVEL \
+         | log-path DEVICE-PATH | max-runtime RUNTIME | vrf VRF >"
+    };
+}
+
 /// All commands.
 pub const COMMANDS: &[Command] = &[
     both("show script status [ detail ] < name FILE | type SCRIPT-TYPE | last COUNT | reverse >", Verb::ShowScripts).reads(SCRIPTS),
@@ -130,30 +169,44 @@ pub const COMMANDS: &[Command] = &[
         "show script execution [ detail ] [ output ] [ error ] < request-ID REQUEST | name FILE | status STATUS | last COUNT | reverse >",
         Verb::ShowRuns,
     ).reads(SCRIPTS),
+    both("show script python", Verb::ShowPython).calls("/procyon-agent:show-python"),
     both("show alarms [ brief | detail ] [ system ] [ active | history ]", Verb::ShowAlarms).reads("/ietf-alarms:alarms"),
     both("show appmgr process-script-table", Verb::ShowApps).reads(APPS),
     both("show appmgr process-script APP info", Verb::ShowApp).reads(APPS),
     both("show appmgr process-script APP logs { output | errors } < last COUNT | follow >", Verb::ShowAppLogs).reads(FILES),
     both("show running-config [ PATH ]", Verb::ShowRunning),
     both("show configuration commit list [ COUNT ] [ detail ]", Verb::ShowCommitList).reads("/Cisco-IOS-XR-config-cfgmgr-exec-oper:config-manager"),
+    both("show configuration history [ commit ] < last COUNT | detail >", Verb::ShowHistory)
+        .reads("/Cisco-IOS-XR-config-cfgmgr-exec-oper:config-manager"),
     both(
         "show configuration commit changes { COMMIT | last COUNT | since COMMIT | all } [ diff ]",
         Verb::ShowCommitChanges,
     ),
+    both("show configuration [ commit ] failed [ inheritance | if-committed ]", Verb::ShowFailed),
     both("show logging < last COUNT >", Verb::ShowLogging).reads("/Cisco-IOS-XR-infra-syslog-oper:syslog"),
+    // As people abbreviate it.
+    both("show log < last COUNT >", Verb::ShowLogging).reads("/Cisco-IOS-XR-infra-syslog-oper:syslog"),
+    both("show log LOG < last COUNT | since SINCE | until UNTIL | output | errors | follow >", Verb::ShowLog)
+        .calls("/procyon-log:show-log"),
+    both("show container [ CONTAINER ]", Verb::ShowContainers).reads("/procyon-container:containers-state"),
     both("show process [ NAME ] [ why ]", Verb::ShowProcess).reads("/procyon-process:processes-state"),
     both("show processes [ cpu ]", Verb::ShowProcesses).reads("/Cisco-IOS-XR-wdsysmon-fd-oper:system-monitoring"),
     both("show memory summary", Verb::ShowMemory).reads("/Cisco-IOS-XR-nto-misc-oper:memory-summary"),
     both("show netconf sessions", Verb::ShowSessions).reads("/ietf-netconf-monitoring:netconf-state"),
     both("show version", Verb::ShowVersion),
     both("show clock", Verb::ShowClock),
-    both("script add SCRIPT-TYPE SOURCE FILE+", Verb::ScriptAdd).calls("/Cisco-IOS-XR-infra-script-mgmt-act:add"),
+    both("script add SCRIPT-TYPE SOURCE FILE+ [ vrf VRF ]", Verb::ScriptAdd).calls("/Cisco-IOS-XR-infra-script-mgmt-act:add"),
     both("script remove SCRIPT-TYPE FILE+", Verb::ScriptRemove).calls("/Cisco-IOS-XR-infra-script-mgmt-act:remove"),
-    both(
-        "script run FILE < arguments ARGUMENT+ | background | checksum [ SHA256 ] SUM | description TEXT | log-level LOG-LEVEL | max-runtime RUNTIME >",
-        Verb::ScriptRun,
-    ).calls("/Cisco-IOS-XR-infra-script-mgmt-act:run"),
+    both(concat!("script run FILE ", run_options!()), Verb::ScriptRun).calls("/Cisco-IOS-XR-infra-script-mgmt-act:run"),
+    // From a server, or a folder of the disk.
+    both(concat!("script run SOURCE FILE ", run_options!()), Verb::ScriptRun)
+        .calls("/Cisco-IOS-XR-infra-script-mgmt-act:run"),
     both("script stop REQUEST [ description LINE ]", Verb::ScriptStop).calls("/Cisco-IOS-XR-infra-script-mgmt-act:stop"),
+    both(
+        "script update manual { config-script | eem-script | exec-script | precommit-script | process-script | all } [ FILE ]",
+        Verb::ScriptUpdate,
+    ).calls("/Cisco-IOS-XR-infra-script-mgmt-act:update"),
+    both("script update [ FILE+ ]", Verb::ScriptUpdate).calls("/Cisco-IOS-XR-infra-script-mgmt-act:update"),
     both("appmgr process-script activate name APP", Verb::AppAction)
         .calls("/Cisco-IOS-XR-appmgr-act:appmgr-process-script-activate"),
     both("appmgr process-script deactivate name APP", Verb::AppAction)
@@ -171,6 +224,16 @@ pub const COMMANDS: &[Command] = &[
     both("process restart NAME+", Verb::ProcessOrder).calls("/procyon-process:process-restart"),
     both("process resync NAME+", Verb::ProcessOrder).calls("/procyon-process:process-resync"),
     both("process set-version NAME VERSION", Verb::ProcessVersion).calls("/procyon-process:process-set-version"),
+    exec("container start { CONTAINER+ | group GROUP+ }", Verb::ContainerOrder).calls("/procyon-container:start"),
+    exec("container stop { CONTAINER+ | group GROUP+ }", Verb::ContainerOrder).calls("/procyon-container:stop"),
+    exec("container kill { CONTAINER+ | group GROUP+ }", Verb::ContainerOrder).calls("/procyon-container:kill"),
+    // Options first: a name that begins one would be taken for it.
+    exec(
+        "container restart < rolling | at-once AT-ONCE | timeout TIMEOUT > { CONTAINER+ | group GROUP+ }",
+        Verb::ContainerOrder,
+    ).calls("/procyon-container:restart"),
+    exec("container signal SIGNAL { CONTAINER+ | group GROUP+ }", Verb::ContainerOrder)
+        .calls("/procyon-container:signal"),
     exec("copy FROM TO", Verb::Copy).updates(FILES),
     exec("scp FROM TO", Verb::Copy).updates(FILES),
     exec("dir [ DEVICE-PATH ]", Verb::Dir).reads(FILES),
@@ -183,6 +246,7 @@ pub const COMMANDS: &[Command] = &[
     ).calls("/Cisco-IOS-XR-cfgmgr-rollback-act:roll-back-configuration"),
     both("terminal length LINES", Verb::TerminalLength),
     both("terminal width COLUMNS", Verb::TerminalWidth),
+    both("terminal color { enable | disable }", Verb::TerminalColour),
     both("terminal exec prompt { timestamp | no-timestamp }", Verb::TerminalStamp),
     exec("configure [ exclusive | terminal ]", Verb::Configure).calls("/ietf-netconf:edit-config"),
     both("describe LINE", Verb::Describe),
@@ -192,7 +256,6 @@ pub const COMMANDS: &[Command] = &[
     exec("logout", Verb::Exit),
     config("show configuration", Verb::ShowTarget),
     config("show configuration merge", Verb::ShowMerge),
-    config("show configuration failed", Verb::ShowFailed),
     config("show", Verb::ShowHere),
     config("show commit changes diff", Verb::ShowTargetDiff),
     config(
@@ -200,6 +263,8 @@ pub const COMMANDS: &[Command] = &[
         Verb::Commit,
     ).calls("/ietf-netconf:commit"),
     config("validate", Verb::Validate),
+    config("validate config-scripts [ apply-policy-modifications ]", Verb::ValidateScripts)
+        .calls("/procyon-history:validate-config-scripts"),
     config("abort", Verb::Abort),
     config("clear", Verb::Clear),
     config("end", Verb::End),

@@ -27,7 +27,7 @@ use super::driver::now;
 use super::flow::Inbox;
 use super::gate::{Gate, lock};
 use super::stream::{ChannelStream, ErrorStream};
-use super::{Limits, Services, ShellCall, Terminal, sftp};
+use super::{Colours, Limits, Services, ShellCall, Terminal, sftp};
 use crate::sys::beneath::Root;
 
 /// Keys that a client may offer without knowing one of ours; an agent full of keys is a dozen.
@@ -371,7 +371,7 @@ impl Handler for Connection {
         session: &mut Session,
     ) -> Result<(), Self::Error> {
         let kind = cut(term, TEXT_BYTES_MAX).to_owned();
-        let terminal = Terminal { kind, columns: col_width, rows: row_height };
+        let terminal = Terminal { kind, columns: col_width, rows: row_height, colours: Colours::default() };
         if let Some(opened) = lock(&self.channels).get_mut(&channel) {
             opened.terminal = Some(watch::Sender::new(terminal));
         }
@@ -399,11 +399,21 @@ impl Handler for Connection {
     async fn env_request(
         &mut self,
         channel: ChannelId,
-        _name: &str,
-        _value: &str,
+        name: &str,
+        value: &str,
         session: &mut Session,
     ) -> Result<(), Self::Error> {
-        Ok(session.channel_failure(channel)?)
+        let said = match name {
+            "COLORTERM" => Colours::Wanted,
+            "NO_COLOR" => Colours::Refused,
+            _ => return Ok(session.channel_failure(channel)?),
+        };
+        if !value.is_empty()
+            && let Some(Opened { terminal: Some(terminal), .. }) = lock(&self.channels).get(&channel)
+        {
+            terminal.send_modify(|terminal| terminal.colours = terminal.colours.max(said));
+        }
+        Ok(session.channel_success(channel)?)
     }
 
     async fn x11_request(

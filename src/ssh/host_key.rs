@@ -88,6 +88,12 @@ pub fn load_named(dir: &Path, name: &str) -> Result<PrivateKey, HostKeyError> {
     load_one(&dir.join(name))
 }
 
+/// Loads the ed25519 key that is called `name` in `dir`; the first time it is made, with its `.pub`.
+pub fn load_or_make(dir: &Path, name: &str) -> Result<PrivateKey, HostKeyError> {
+    let path = dir.join(name);
+    if path.exists() { load_one(&path) } else { make_one(&path, Algorithm::Ed25519) }
+}
+
 fn load_one(path: &Path) -> Result<PrivateKey, HostKeyError> {
     let at = |source| HostKeyError::Io { path: path.to_owned(), source };
     let file = File::open(path).map_err(at)?;

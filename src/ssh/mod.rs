@@ -95,6 +95,19 @@ pub struct Terminal {
     pub kind: String,
     pub columns: u32,
     pub rows: u32,
+    pub colours: Colours,
+}
+
+/// What the client's environment says of colours; a refusal goes before a wish.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub enum Colours {
+    /// Nothing. A program at the other end has never heard of it.
+    #[default]
+    Unsaid,
+    /// COLORTERM is set.
+    Wanted,
+    /// NO_COLOR is set.
+    Refused,
 }
 
 /// What a listener needs to know.

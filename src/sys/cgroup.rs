@@ -5,6 +5,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 const MOUNTS: &str = "/proc/self/mountinfo";
@@ -45,7 +46,9 @@ impl Groups {
         }
         let mut groups = Self { base, can_limit_memory: false, can_limit_processes: false };
         // A group that does not let processes in is of no use.
-        groups.procs_of("probe", GroupLimits::default()).map_err(|error| format!("no group can be made: {error}"))?;
+        let unusable = |error: io::Error| format!("no group can be made: {error}");
+        groups.folder_of("probe", GroupLimits::default()).map_err(unusable)?;
+        OpenOptions::new().write(true).open(groups.path_of("probe").join("cgroup.procs")).map_err(unusable)?;
         groups.remove("probe");
         hand_down(&above);
         groups.can_limit_memory = enable(&above, "memory") && enable(&groups.base, "memory");
@@ -58,8 +61,8 @@ impl Groups {
         self.base.join(format!("c-{name}"))
     }
 
-    /// Makes the group if need be, sets its limits, and opens the file by which a process enters it.
-    pub fn procs_of(&self, name: &str, limits: GroupLimits) -> io::Result<OwnedFd> {
+    /// Makes the group if need be, sets its limits, and opens its folder.
+    pub fn folder_of(&self, name: &str, limits: GroupLimits) -> io::Result<OwnedFd> {
         let path = self.path_of(name);
         match fs::create_dir(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => fs::create_dir_all(&path)?,
@@ -73,7 +76,7 @@ impl Groups {
         if self.can_limit_processes {
             fs::write(path.join("pids.max"), text(limits.processes))?;
         }
-        OpenOptions::new().write(true).open(path.join("cgroup.procs")).map(Into::into)
+        OpenOptions::new().read(true).custom_flags(libc::O_DIRECTORY).open(path).map(Into::into)
     }
 
     /// Forgets a group in which nothing is left.
@@ -159,9 +162,9 @@ mod tests {
             Ok(groups) => groups,
             Err(why) => return assert!(!why.is_empty(), "a host without groups says why"),
         };
-        let procs = groups.procs_of("x", GroupLimits::default()).unwrap();
+        groups.folder_of("x", GroupLimits::default()).unwrap();
         let mut child = std::process::Command::new("sleep").arg("300").spawn().unwrap();
-        io::Write::write_all(&mut File::from(procs), child.id().to_string().as_bytes()).unwrap();
+        fs::write(groups.path_of("x").join("cgroup.procs"), child.id().to_string()).unwrap();
         assert_eq!(members(&groups.path_of("x")), [i32::try_from(child.id()).unwrap()]);
         kill(&groups.path_of("x"));
         assert!(!child.wait().unwrap().success());

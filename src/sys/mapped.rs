@@ -16,7 +16,7 @@ use super::memfd;
 
 /// Words at the beginning; the bytes stand behind them.
 pub const WORDS: usize = 16;
-const WORDS_BYTES: usize = WORDS * size_of::<u64>();
+pub const WORDS_BYTES: usize = WORDS * size_of::<u64>();
 
 pub struct Mapped {
     fd: OwnedFd,

@@ -5,6 +5,7 @@
 
 pub mod beneath;
 pub mod cgroup;
+mod clone3;
 pub mod daemon;
 pub mod fdpass;
 pub mod inherited;

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use nix::errno::Errno;
 
 use super::low::LOW_NUMBERS;
-use super::vfork;
+use super::vfork::{self, Given};
 
 /// By the kernel's resource number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,13 +46,13 @@ pub struct Launch {
     /// The program's terminal is its standard input.
     pub controlling_terminal: bool,
     /// Stay open in the program under the numbers they have here.
-    pub inherited: Vec<RawFd>,
+    pub inherited: Vec<OwnedFd>,
     /// Appears in the program under this number, which nothing of this process has.
-    pub placed: Option<(RawFd, RawFd)>,
+    pub placed: Option<(OwnedFd, RawFd)>,
     /// A memfd into which the child writes its process id before it becomes the program.
-    pub record: Option<RawFd>,
-    /// The `cgroup.procs` file that the child enters.
-    pub cgroup: Option<RawFd>,
+    pub record: Option<OwnedFd>,
+    /// The folder of the control group that the program is in.
+    pub group: Option<OwnedFd>,
     pub account: Option<Account>,
     pub umask: u32,
     pub nice: Option<i32>,
@@ -62,8 +62,9 @@ pub struct Launch {
 
 /// Starts it; the process id of the new session's leader. An error is the exec's own (`ENOENT`, `EACCES`, ...).
 ///
-/// Where all that the program is given stands below [`LOW_NUMBERS`], nothing else of this process is even looked at.
-pub fn spawn(launch: Launch) -> io::Result<i32> {
+/// The calling thread waits until the program has begun, which takes as long as the disk that it is read from. Where all that
+/// the program is given stands below [`LOW_NUMBERS`], nothing else of this process is even looked at.
+pub fn spawn(launch: &Launch) -> io::Result<i32> {
     let Some(name) = launch.argv.first() else {
         return Err(io::Error::from(io::ErrorKind::InvalidInput));
     };
@@ -71,59 +72,57 @@ pub fn spawn(launch: Launch) -> io::Result<i32> {
     let argv = launch.argv.iter().map(OsString::as_os_str);
     let env = launch.env.iter().map(|(name, value)| (name.as_os_str(), value.as_os_str()));
     let image = vfork::Image::new(program, argv, env, launch.cwd.as_os_str())?;
-    let stdin = match launch.stdin {
+    let nothing;
+    let stdin = match &launch.stdin {
         Some(stdin) => stdin,
-        None => std::fs::File::open("/dev/null")?.into(),
+        None => {
+            nothing = OwnedFd::from(std::fs::File::open("/dev/null")?);
+            &nothing
+        }
     };
     let streams = [stdin.as_raw_fd(), launch.stdout.as_raw_fd(), launch.stderr.as_raw_fd()];
-    let given = streams.iter().chain(&launch.inherited).chain(&launch.record).chain(&launch.cgroup);
-    let given = given.chain(launch.placed.as_ref().map(|(from, _)| from));
-    let few = given.clone().all(|fd| *fd < LOW_NUMBERS);
-    // One that is where another is to be put would be lost.
-    let streams_are_apart = streams.iter().all(|fd| *fd > 2);
     let inside = Inside {
         controlling_terminal: launch.controlling_terminal,
-        inherited: launch.inherited,
-        placed: launch.placed,
+        inherited: launch.inherited.iter().map(AsRawFd::as_raw_fd).collect(),
+        placed: launch.placed.as_ref().map(|(from, number)| (from.as_raw_fd(), *number)),
         nice: launch.nice,
-        record: launch.record,
-        cgroup: launch.cgroup,
+        record: launch.record.as_ref().map(AsRawFd::as_raw_fd),
         // Without privileges one can only be who one is, and need not become it.
         account: launch
             .account
-            .filter(|account| nix::unistd::geteuid().is_root() || account.uid != nix::unistd::geteuid().as_raw())
-            .map(|account| (account.uid, account.gid, account.groups)),
+            .as_ref()
+            .filter(|account| nix::unistd::geteuid().is_root() || account.uid != nix::unistd::geteuid().as_raw()),
         umask: launch.umask,
-        limits: launch.limits,
+        limits: &launch.limits,
         no_new_privs: launch.no_new_privs,
     };
-    if streams_are_apart {
-        return vfork::start(&image, streams, few, &|| inside.enter());
+    let group = launch.group.as_ref().map(AsRawFd::as_raw_fd);
+    let given = streams.iter().chain(&inside.inherited).chain(&inside.record).chain(&group);
+    let mut given = given.chain(inside.placed.as_ref().map(|(from, _)| from));
+    let few = given.all(|fd| *fd < LOW_NUMBERS);
+    // One that is where another is to be put would be lost.
+    if streams.iter().all(|fd| *fd > 2) {
+        return vfork::start(&image, Given { streams, group, few }, &|| inside.enter());
     }
-    let apart = |fd: RawFd| -> io::Result<OwnedFd> {
-        // SAFETY: `launch` owns the descriptor and lives until the end of this function.
-        #[expect(unsafe_code, reason = "a copy of a descriptor known by its number")]
-        let fd = unsafe { std::os::fd::BorrowedFd::borrow_raw(fd) };
-        Ok(super::low::high(fd.try_clone_to_owned()?))
-    };
-    let copies = [apart(streams[0])?, apart(streams[1])?, apart(streams[2])?];
-    vfork::start(&image, copies.each_ref().map(AsRawFd::as_raw_fd), false, &|| inside.enter())
+    let apart = |fd: &OwnedFd| fd.try_clone().map(super::low::high);
+    let copies = [apart(stdin)?, apart(&launch.stdout)?, apart(&launch.stderr)?];
+    let streams = copies.each_ref().map(AsRawFd::as_raw_fd);
+    vfork::start(&image, Given { streams, group, few: false }, &|| inside.enter())
 }
 
-struct Inside {
+struct Inside<'l> {
     controlling_terminal: bool,
     inherited: Vec<RawFd>,
     placed: Option<(RawFd, RawFd)>,
     nice: Option<i32>,
     record: Option<RawFd>,
-    cgroup: Option<RawFd>,
-    account: Option<(u32, u32, Vec<u32>)>,
+    account: Option<&'l Account>,
     umask: u32,
-    limits: Vec<Limit>,
+    limits: &'l [Limit],
     no_new_privs: bool,
 }
 
-impl Inside {
+impl Inside<'_> {
     #[expect(unsafe_code, reason = "plain system calls between fork and exec")]
     fn enter(&self) -> io::Result<()> {
         // SAFETY: every call takes integers or pointers to memory owned by `self` or the stack; none of them allocates,
@@ -132,10 +131,6 @@ impl Inside {
             if let Some(record) = self.record {
                 let pid = libc::getpid().to_ne_bytes();
                 libc::pwrite(record, pid.as_ptr().cast(), pid.len(), 0);
-            }
-            if let Some(cgroup) = self.cgroup {
-                // Entering may fail (a cgroup being removed); the program runs all the same.
-                libc::write(cgroup, b"0".as_ptr().cast(), 1);
             }
             check(libc::setsid())?;
             if self.controlling_terminal {
@@ -153,7 +148,7 @@ impl Inside {
                 libc::write(score, b"0".as_ptr().cast(), 1);
                 libc::close(score);
             }
-            for limit in &self.limits {
+            for limit in self.limits {
                 let mut value = libc::rlimit { rlim_cur: limit.value, rlim_max: limit.value };
                 if limit.soft_only {
                     check(libc::getrlimit(limit.resource, &raw mut value))?;
@@ -175,7 +170,7 @@ impl Inside {
                 check(libc::setpriority(libc::PRIO_PROCESS, 0, nice))?;
             }
             libc::umask(self.umask);
-            if let Some((uid, gid, groups)) = &self.account {
+            if let Some(Account { uid, gid, groups, .. }) = self.account {
                 // Not the C library's: those change all threads of the process whose memory this is.
                 check_long(libc::syscall(libc::SYS_setgroups, groups.len(), groups.as_ptr()))?;
                 check_long(libc::syscall(libc::SYS_setresgid, *gid, *gid, *gid))?;
@@ -247,17 +242,15 @@ mod tests {
 
     use super::*;
 
-    #[test]
-    fn the_program_gets_its_environment_its_folder_and_no_foreign_descriptor() {
+    fn said(script: &str, with: impl FnOnce(&mut Launch)) -> String {
         let folder = tempfile::tempdir().unwrap();
         let (reader, writer) = nix::unistd::pipe().unwrap();
         let stderr = writer.try_clone().unwrap();
-        let script = "pwd; echo $WHO; umask; ulimit -c; ls /proc/self/fd | wc -l";
-        let pid = spawn(Launch {
+        let mut launch = Launch {
             program: None,
             argv: ["sh", "-c", script].map(OsString::from).to_vec(),
             env: vec![("WHO".into(), "me".into()), ("PATH".into(), "/usr/bin:/bin".into())],
-            cwd: folder.path().to_owned(),
+            cwd: folder.path().canonicalize().unwrap(),
             stdin: None,
             stdout: writer,
             stderr,
@@ -265,19 +258,44 @@ mod tests {
             inherited: vec![],
             placed: None,
             record: None,
-            cgroup: None,
+            group: None,
             account: None,
             umask: 0o027,
             nice: None,
             limits: vec![Limit { resource: libc::RLIMIT_CORE, value: 0, soft_only: false }],
             no_new_privs: true,
-        })
-        .unwrap();
+        };
+        with(&mut launch);
+        let path = launch.cwd.display().to_string();
+        let pid = spawn(&launch).unwrap();
+        drop(launch);
         let mut text = String::new();
         File::from(reader).read_to_string(&mut text).unwrap();
         nix::sys::wait::waitpid(nix::unistd::Pid::from_raw(pid), None).unwrap();
-        let path = folder.path().canonicalize().unwrap();
+        text.replace(&path, "HERE")
+    }
+
+    #[test]
+    fn the_program_gets_its_environment_its_folder_and_no_foreign_descriptor() {
         // ls itself opens the fourth.
-        assert_eq!(text, format!("{}\nme\n0027\n0\n4\n", path.display()));
+        let text = said("pwd; echo $WHO; umask; ulimit -c; ls /proc/self/fd | wc -l", |_| ());
+        assert_eq!(text, "HERE\nme\n0027\n0\n4\n");
+    }
+
+    #[test]
+    fn the_program_begins_in_its_control_group_or_runs_without() {
+        use crate::sys::cgroup::{GroupLimits, Groups};
+        let into = |folder: OwnedFd| said("cat /proc/self/cgroup; echo runs", |launch| launch.group = Some(folder));
+        let no_group = OwnedFd::from(File::open("/tmp").unwrap());
+        assert!(into(no_group).ends_with("runs\n"));
+        let id = format!("spawn.{}", std::process::id());
+        let groups = match Groups::probe(&id) {
+            Ok(groups) => groups,
+            Err(why) => return assert!(!why.is_empty(), "a host without groups says why"),
+        };
+        let text = into(groups.folder_of("x", GroupLimits::default()).unwrap());
+        assert!(text.contains(&format!("/procyon-{id}/c-x\n")), "{text}");
+        groups.remove("x");
+        groups.remove_all();
     }
 }

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Read as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use nix::unistd::{SysconfVar, sysconf};
@@ -165,7 +165,7 @@ fn marked_as(pid: i32, marks: &BTreeMap<&[u8], usize>) -> Option<usize> {
 
 /// A file of `/proc`, which does not tell how long it is: [`fs::read`] would begin with 32 bytes and go on in small
 /// steps, with a system call for each.
-fn read_whole(path: &str) -> io::Result<Vec<u8>> {
+pub fn read_whole(path: impl AsRef<Path>) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::with_capacity(PROC_FILE_BYTES);
     File::open(path)?.read_to_end(&mut bytes)?;
     Ok(bytes)
@@ -209,6 +209,12 @@ pub fn started(facts: &Facts) -> Option<Duration> {
     let text = fs::read_to_string("/proc/stat").ok()?;
     let boot: u64 = text.lines().find_map(|line| line.strip_prefix("btime "))?.trim().parse().ok()?;
     Some(Duration::from_secs(boot) + Duration::from_millis(facts.start.saturating_mul(1000) / ticks.max(1)))
+}
+
+/// Whether it still is this program, as what is to become another is until it does.
+pub fn is_this_program(pid: i32) -> bool {
+    let program = |pid: &str| fs::read_link(format!("/proc/{pid}/exe")).ok();
+    program("self").is_some_and(|own| program(&pid.to_string()) == Some(own))
 }
 
 /// Whether the process carries the mark. Another user's environment cannot be read: no.

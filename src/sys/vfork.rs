@@ -12,9 +12,10 @@ use std::ptr;
 
 use nix::sys::signal::{SigSet, SigmaskHow, pthread_sigmask};
 
+use super::clone3;
 use super::low::LOW_NUMBERS;
 
-const STACK_BYTES: usize = 256 * 1024;
+const STACK_BYTES: usize = 64 * 1024;
 const FAILED: libc::c_int = 127;
 
 /// What is executed, ready for the kernel.
@@ -67,26 +68,36 @@ struct Job<'j> {
     /// Standard input, output and errors.
     streams: [RawFd; 3],
     shares_descriptors: bool,
+    /// The folder of the control group that it has to enter by itself.
+    group: Option<RawFd>,
     enter: &'j dyn Fn() -> io::Result<()>,
     error: i32,
 }
 
+/// What it is given.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Given {
+    /// Standard input, output and errors.
+    pub streams: [RawFd; 3],
+    /// The folder of the control group it is to be in. One that does not take it is left alone.
+    pub group: Option<RawFd>,
+    /// Everything it is to have is below [`LOW_NUMBERS`], and the rest is never copied.
+    pub few: bool,
+}
+
 /// The process id. `enter` is carried out in the new process, with its streams in place, before it becomes the program.
-/// With `few`, everything it is to have must be below [`LOW_NUMBERS`], and the rest is never copied.
-pub(super) fn start(
-    image: &Image,
-    streams: [RawFd; 3],
-    few: bool,
-    enter: &dyn Fn() -> io::Result<()>,
-) -> io::Result<i32> {
-    match start_once(image, streams, few, enter) {
+pub(super) fn start(image: &Image, given: Given, enter: &dyn Fn() -> io::Result<()>) -> io::Result<i32> {
+    match start_once(image, given, enter) {
         // A kernel without close_range.
-        Err(error) if few && error.raw_os_error() == Some(libc::ENOSYS) => start_once(image, streams, false, enter),
+        Err(error) if given.few && error.raw_os_error() == Some(libc::ENOSYS) => {
+            start_once(image, Given { few: false, ..given }, enter)
+        }
         result => result,
     }
 }
 
-fn start_once(image: &Image, streams: [RawFd; 3], few: bool, enter: &dyn Fn() -> io::Result<()>) -> io::Result<i32> {
+fn start_once(image: &Image, given: Given, enter: &dyn Fn() -> io::Result<()>) -> io::Result<i32> {
+    let Given { streams, group, few } = given;
     let pointers = |strings: &[CString]| -> Vec<*const libc::c_char> {
         strings.iter().map(|string| string.as_ptr()).chain([ptr::null()]).collect()
     };
@@ -98,6 +109,7 @@ fn start_once(image: &Image, streams: [RawFd; 3], few: bool, enter: &dyn Fn() ->
         folder: image.folder.as_ptr(),
         streams,
         shares_descriptors: few,
+        group: None,
         enter,
         error: 0,
     };
@@ -106,20 +118,28 @@ fn start_once(image: &Image, streams: [RawFd; 3], few: bool, enter: &dyn Fn() ->
     let mut before = SigSet::empty();
     pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), Some(&mut before))?;
     let sharing = if few { libc::CLONE_FILES } else { 0 };
-    let flags = libc::CLONE_VM | libc::CLONE_VFORK | sharing | libc::SIGCHLD;
+    let flags = libc::CLONE_VM | libc::CLONE_VFORK | sharing;
     // SAFETY: the stack is this call's own, aligned, and outlives the child's use of it: CLONE_VFORK holds this thread
     // until the child has become its program or ended. `job` and what it points to live as long, and only the child
     // touches them meanwhile. `run` keeps to system calls.
     #[expect(unsafe_code, reason = "what posix_spawn cannot express")]
     let pid = unsafe {
-        let top = stack.as_mut_ptr_range().end.cast::<libc::c_void>();
-        libc::clone(run, top, flags, (&raw mut job).cast())
+        let begun = group.map(|group| clone3::begin(&mut stack, flags, group, run, (&raw mut job).cast()));
+        match begun {
+            Some(Ok(pid)) => Ok(pid),
+            // Without groups, or where the group does not take it so, it begins here and tries by itself.
+            None | Some(Err(_)) => {
+                job.group = group;
+                let top = stack.as_mut_ptr_range().end.cast::<libc::c_void>();
+                match libc::clone(run, top, flags | libc::SIGCHLD, (&raw mut job).cast()) {
+                    pid if pid > 0 => Ok(pid),
+                    _ => Err(io::Error::last_os_error()),
+                }
+            }
+        }
     };
-    let failed = io::Error::last_os_error();
     pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&before), None)?;
-    if pid < 0 {
-        return Err(failed);
-    }
+    let pid = pid?;
     // SAFETY: a plain read of a value that the child, which is gone from this memory, may have written.
     #[expect(unsafe_code, reason = "written by the other process")]
     let error = unsafe { ptr::read_volatile(&raw const job.error) };
@@ -160,6 +180,14 @@ fn become_program(job: &Job<'_>) -> io::Error {
             let done = if fd == number { libc::fcntl(fd, libc::F_SETFD, 0) } else { libc::dup2(fd, number) };
             if done < 0 {
                 return io::Error::last_os_error();
+            }
+        }
+        if let Some(group) = job.group {
+            // Entering may fail (a group that is being removed); the program runs all the same.
+            let procs = libc::openat(group, c"cgroup.procs".as_ptr(), libc::O_WRONLY | libc::O_CLOEXEC);
+            if procs >= 0 {
+                libc::write(procs, b"0".as_ptr().cast(), 1);
+                libc::close(procs);
             }
         }
         if libc::chdir(job.folder) < 0 {

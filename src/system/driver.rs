@@ -20,6 +20,7 @@ use super::record::{History, Record, Severity};
 use super::users::UserEntry;
 use super::{clock, memory};
 use crate::clock::Clock;
+use crate::sys::tree;
 use crate::yang::value::Element;
 
 /// Questions and log lines that wait for the task. A line that finds it full is counted as lost.
@@ -169,7 +170,7 @@ impl Worker {
     }
 
     fn figure(&self, name: &str) -> Option<String> {
-        fs::read_to_string(self.settings.figures.join(name)).ok()
+        String::from_utf8(tree::read_whole(self.settings.figures.join(name)).ok()?).ok()
     }
 
     async fn sample(&mut self) {

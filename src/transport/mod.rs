@@ -18,7 +18,7 @@ pub mod driver;
 pub mod keys;
 pub mod provider;
 mod reconnect;
-mod sockets;
+pub mod sockets;
 mod tls;
 mod x509;
 

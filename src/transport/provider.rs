@@ -130,7 +130,8 @@ impl Provider for TransportProvider {
     fn apply(&mut self, proposal: &Proposal<'_>) {
         self.reserved.clear();
         let (plan, mut refusals) = config::read(proposal.config);
-        self.sockets.keep_only(&addresses(&plan));
+        // Who accepts at the others closes its own end when it hears of it.
+        let _ = self.sockets.keep_only(&addresses(&plan));
         let (wanted, missing) = self.gather(plan);
         refusals.extend(missing);
         for refusal in refusals {

@@ -8,11 +8,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::sys::tcp;
 
 #[derive(Debug, Clone, Default)]
-pub(super) struct Sockets(Arc<Mutex<BTreeMap<SocketAddr, TcpListener>>>);
+pub struct Sockets(Arc<Mutex<BTreeMap<SocketAddr, TcpListener>>>);
 
 impl Sockets {
     /// Binds those of `wanted` that are not bound yet, all or none; gives the new ones.
-    pub(super) fn reserve(&self, wanted: &BTreeSet<SocketAddr>) -> Result<Vec<SocketAddr>, (SocketAddr, io::Error)> {
+    pub fn reserve(&self, wanted: &BTreeSet<SocketAddr>) -> Result<Vec<SocketAddr>, (SocketAddr, io::Error)> {
         let mut bound = self.lock();
         let mut fresh = Vec::new();
         for address in wanted.iter().filter(|address| !bound.contains_key(address)) {
@@ -26,19 +26,30 @@ impl Sockets {
         Ok(addresses)
     }
 
-    pub(super) fn release(&self, addresses: &[SocketAddr]) {
+    pub fn release(&self, addresses: &[SocketAddr]) {
         let mut bound = self.lock();
         for address in addresses {
             bound.remove(address);
         }
     }
 
-    pub(super) fn keep_only(&self, wanted: &BTreeSet<SocketAddr>) {
-        self.lock().retain(|address, _| wanted.contains(address));
+    /// Those that are closed.
+    pub fn keep_only(&self, wanted: &BTreeSet<SocketAddr>) -> Vec<SocketAddr> {
+        let mut bound = self.lock();
+        let closed: Vec<SocketAddr> = bound.keys().filter(|address| !wanted.contains(address)).copied().collect();
+        for address in &closed {
+            bound.remove(address);
+        }
+        closed
+    }
+
+    /// One that somebody else has bound, at this address or, where that leaves the port open, in its place.
+    pub fn adopt(&self, address: SocketAddr, listener: TcpListener) {
+        self.lock().insert(address, listener);
     }
 
     /// A descriptor of its own for whoever accepts; binds the address where that has not been possible before.
-    pub(super) fn open(&self, address: SocketAddr) -> io::Result<TcpListener> {
+    pub fn open(&self, address: SocketAddr) -> io::Result<TcpListener> {
         let mut bound = self.lock();
         if let Some(listener) = bound.get(&address) {
             return listener.try_clone();

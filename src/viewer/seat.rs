@@ -2,7 +2,7 @@
 //! keeper is followed by another, the seat is taken again at the very byte.
 
 use std::io::{IsTerminal as _, Write as _};
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::time::Duration;
 
@@ -14,8 +14,10 @@ use nix::sys::termios::{SetArg, Termios, cfmakeraw, tcgetattr, tcsetattr};
 use nix::unistd::read;
 use tokio::runtime::Runtime;
 
+use super::command::Local;
 use super::find;
 use crate::console::packet::Packet;
+use crate::console::wire;
 use crate::container::spec::ContainerName;
 use crate::keeper::client::Keeper;
 use crate::keeper::protocol::Entering;
@@ -29,6 +31,7 @@ const AWAY_MAX: Duration = Duration::from_secs(20);
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 /// Of a console's name.
 const NAME_BYTES_MAX: usize = 255;
+const COMMAND_BYTES_MAX: usize = 1000;
 
 /// Why a seat was left.
 enum Left {
@@ -59,7 +62,8 @@ pub(super) fn sit(
                 return Ok(());
             }
             Left::GoTo => {
-                let asked = ask_for_name()?;
+                let asked = ask("console: ", NAME_BYTES_MAX)?;
+                show(b"\r\n")?;
                 match look_up(runtime, keeper, &asked) {
                     Ok(other) => {
                         name = other;
@@ -105,54 +109,138 @@ fn resume(runtime: &Runtime, path: &Path, name: &ContainerName, entering: &Enter
 fn pump(socket: &OwnedFd, terminal: &RawTerminal, offset: &mut Option<u64>) -> anyhow::Result<Left> {
     let input = std::io::stdin();
     let mut hears = true;
-    loop {
-        let mut set = vec![PollFd::new(socket.as_fd(), PollFlags::POLLIN)];
-        if hears {
-            set.push(PollFd::new(input.as_fd(), PollFlags::POLLIN));
-        }
-        match poll(&mut set, PollTimeout::NONE) {
-            Ok(_) | Err(Errno::EINTR) => {}
-            Err(error) => return Err(error).context("waiting fails"),
-        }
-        let is_ready = |at: usize| set.get(at).and_then(PollFd::revents).is_some_and(|flags| !flags.is_empty());
-        let (comes, typed) = (is_ready(0), is_ready(1));
-        if comes {
+    // In the place of who sits here, with the escape sequence that it must not type.
+    let mut local: Option<(Local, [u8; 2])> = None;
+    let left = loop {
+        let there = wait(socket, hears.then_some(input.as_fd()), local.as_ref().map(|(local, _)| local))?;
+        if there.comes {
             match fdpass::receive(socket) {
                 Ok(Some(frame)) => match Packet::read(&frame.bytes) {
                     Some(Packet::Shown { offset: at, bytes }) => {
-                        show(bytes)?;
+                        if local.as_ref().is_none_or(|(local, _)| local.is_shown) {
+                            show(bytes)?;
+                        }
+                        if let Some((local, _)) = &mut local {
+                            local.show(bytes);
+                        }
                         *offset = Some(at + bytes.len() as u64);
                     }
                     Some(Packet::Words(words)) => show(words)?,
-                    Some(Packet::Do(b'z')) => terminal.suspend()?,
-                    Some(Packet::Do(b';')) => return Ok(Left::GoTo),
-                    Some(Packet::Over(why)) => return Ok(Left::Over(String::from_utf8_lossy(why).into_owned())),
-                    Some(Packet::Do(_)) | None => {}
+                    Some(Packet::Do(wire::SUSPEND)) => terminal.suspend()?,
+                    Some(Packet::Do(wire::GO_TO)) => break Left::GoTo,
+                    Some(Packet::Run { escape }) if local.is_none() => local = begin()?.map(|local| (local, escape)),
+                    Some(Packet::Do(wire::ABORT)) => {
+                        if let Some((local, _)) = &local {
+                            show(b"[no longer read-write - aborting command]\r\n")?;
+                            local.hang_up();
+                        }
+                    }
+                    Some(Packet::Over(why)) => break Left::Over(String::from_utf8_lossy(why).into_owned()),
+                    Some(Packet::Do(_) | Packet::Run { .. }) | None => {}
                 },
-                Ok(None) | Err(Errno::ECONNRESET) => return Ok(Left::Lost),
+                Ok(None) | Err(Errno::ECONNRESET) => break Left::Lost,
                 Err(Errno::EAGAIN) => {}
                 Err(error) => return Err(error).context("the console's socket broke"),
             }
         }
-        if typed {
+        if there.feeds
+            && let Some((local, _)) = &mut local
+        {
+            local.feed();
+        }
+        if there.prints
+            && let Some((mut running, escape)) = local.take()
+        {
+            match running.typed(escape).context("the command cannot be heard")? {
+                Some(typed) => {
+                    local = Some((running, escape));
+                    if !send(socket, &typed)? {
+                        break Left::Lost;
+                    }
+                }
+                None => show(running.end().as_bytes())?,
+            }
+        }
+        if there.typed {
             let mut bytes = [0; TYPED_BYTES_MAX];
             match read(&input, &mut bytes) {
                 Ok(0) => hears = false,
-                Ok(count) => match fdpass::send(socket, &bytes[..count], &[] as &[OwnedFd]) {
-                    Ok(()) => {}
-                    Err(Errno::EPIPE | Errno::ECONNRESET) => return Ok(Left::Lost),
-                    Err(error) => return Err(error).context("what is typed cannot be sent"),
+                Ok(count) => match &mut local {
+                    Some((local, _)) => bytes[..count].iter().for_each(|key| local.key(*key)),
+                    None if !send(socket, &bytes[..count])? => break Left::Lost,
+                    None => {}
                 },
                 Err(Errno::EINTR | Errno::EAGAIN) => {}
                 Err(_) => hears = false,
             }
         }
+    };
+    if let Some((local, _)) = local {
+        local.hang_up();
+        show(local.end().as_bytes())?;
+    }
+    Ok(left)
+}
+
+/// Who has something to say, or takes something.
+#[derive(Debug, Clone, Copy, Default)]
+struct There {
+    comes: bool,
+    typed: bool,
+    prints: bool,
+    feeds: bool,
+}
+
+fn wait(socket: &OwnedFd, input: Option<BorrowedFd<'_>>, local: Option<&Local>) -> anyhow::Result<There> {
+    let comes = local.is_none_or(Local::takes_more).then(|| (socket.as_fd(), PollFlags::POLLIN));
+    let typed = input.map(|input| (input, PollFlags::POLLIN));
+    let prints = local.map(|local| (local.output(), PollFlags::POLLIN));
+    let feeds = local.and_then(Local::awaited_input).map(|input| (input, PollFlags::POLLOUT));
+    let asked = [comes, typed, prints, feeds];
+    let mut set: Vec<PollFd<'_>> = asked.iter().flatten().map(|(fd, flags)| PollFd::new(*fd, *flags)).collect();
+    match poll(&mut set, PollTimeout::NONE) {
+        Ok(_) | Err(Errno::EINTR) => {}
+        Err(error) => return Err(error).context("waiting fails"),
+    }
+    let mut results = set.iter().map(|fd| fd.revents().is_some_and(|flags| !flags.is_empty()));
+    let [comes, typed, prints, feeds] = asked.map(|asked| asked.is_some() && results.next().unwrap_or(false));
+    Ok(There { comes, typed, prints, feeds })
+}
+
+/// Whether there is still somebody to take it.
+fn send(socket: &OwnedFd, bytes: &[u8]) -> anyhow::Result<bool> {
+    if bytes.is_empty() {
+        return Ok(true);
+    }
+    match fdpass::send(socket, bytes, &[] as &[OwnedFd]) {
+        Ok(()) => Ok(true),
+        Err(Errno::EPIPE | Errno::ECONNRESET) => Ok(false),
+        Err(error) => Err(error).context("what is typed cannot be sent"),
+    }
+}
+
+/// The command that the user names, if he does.
+fn begin() -> anyhow::Result<Option<Local>> {
+    let command = ask("[exec: ", COMMAND_BYTES_MAX)?;
+    show(b"]\r\n")?;
+    if command.is_empty() {
+        return Ok(None);
+    }
+    match Local::begin(&command) {
+        Ok(local) => {
+            show(format!("[local command running - pid {}]\r\n", local.pid()).as_bytes())?;
+            Ok(Some(local))
+        }
+        Err(error) => {
+            show(format!("[{error}]\r\n").as_bytes())?;
+            Ok(None)
+        }
     }
 }
 
 /// In the middle of a session: a line of its own, read from a raw terminal.
-fn ask_for_name() -> anyhow::Result<String> {
-    show(b"console: ")?;
+fn ask(prompt: &str, bytes_max: usize) -> anyhow::Result<String> {
+    show(prompt.as_bytes())?;
     let mut name = Vec::new();
     loop {
         let mut byte = [0];
@@ -164,7 +252,7 @@ fn ask_for_name() -> anyhow::Result<String> {
                     show(b"\x08 \x08")?;
                 }
             }
-            Ok(_) if name.len() < NAME_BYTES_MAX => {
+            Ok(_) if name.len() < bytes_max => {
                 name.push(byte[0]);
                 show(&byte)?;
             }
@@ -172,7 +260,6 @@ fn ask_for_name() -> anyhow::Result<String> {
             Err(error) => return Err(error).context("the terminal cannot be read"),
         }
     }
-    show(b"\r\n")?;
     Ok(String::from_utf8_lossy(&name).into_owned())
 }
 

@@ -109,9 +109,14 @@ impl XmlElement {
         if self.children.is_empty() {
             text.push_str(&quick_xml::escape::escape(self.text.as_str()));
         }
-        for child in &self.children {
-            child.write(&mut text, None, &Scope::default());
-        }
+        text.extend(self.children.iter().map(Self::outer_xml));
+        text
+    }
+
+    /// The element as XML that can be parsed alone.
+    pub fn outer_xml(&self) -> String {
+        let mut text = String::new();
+        self.write(&mut text, None, &Scope::default());
         text
     }
 

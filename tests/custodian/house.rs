@@ -109,8 +109,8 @@ impl House {
         until("a keeper", PATIENCE, || self.status().keeper)
     }
 
-    pub(crate) fn other_keeper_than(&self, old: i32, within: Duration) -> i32 {
-        until("another keeper", within, || self.status().keeper.filter(|pid| *pid != old))
+    pub(crate) fn other_keeper_than(&self, old: i32) -> i32 {
+        until("another keeper", PATIENCE, || self.status().keeper.filter(|pid| *pid != old))
     }
 
     pub(crate) fn kill(&self, pid: i32, signal: Signal) {
@@ -161,6 +161,20 @@ pub(crate) fn is_alive(pid: i32) -> bool {
 #[expect(clippy::disallowed_methods, reason = "tests read the clock")]
 pub(crate) fn now() -> Instant {
     Instant::now()
+}
+
+/// Seconds since the boot.
+pub(crate) fn uptime() -> f64 {
+    let text = fs::read_to_string("/proc/uptime").unwrap();
+    text.split(' ').next().unwrap().parse().unwrap()
+}
+
+/// When the process began, in seconds since the boot.
+pub(crate) fn began(pid: i32) -> f64 {
+    let text = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let ticks: f64 = text.rsplit_once(')').unwrap().1.split_ascii_whitespace().nth(19).unwrap().parse().unwrap();
+    let a_second = nix::unistd::sysconf(nix::unistd::SysconfVar::CLK_TCK).unwrap().unwrap();
+    ticks / f64::from(i32::try_from(a_second).unwrap())
 }
 
 /// Looks again and again until there is something, at most for `patience`.

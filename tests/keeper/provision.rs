@@ -83,7 +83,7 @@ async fn a_program_that_stops_saying_that_it_turns_is_aborted() {
     let mut spec = bench.shell("hangs", "");
     spec.program = Program::Command { argv: vec!["/usr/bin/python3".into(), "-c".into(), say.into()] };
     spec.provision.readiness = Readiness::Notify;
-    spec.provision.watchdog = Some(Duration::from_millis(400));
+    spec.provision.watchdog = Some(Duration::from_millis(1600));
     spec.restart = RestartPolicy::Never;
     let name = bench.run(spec.clone()).await.name;
     let ended = bench.until_phase(&name, Phase::ExitFailure).await;

@@ -64,6 +64,8 @@ impl Driver {
         let recorded = held.run.as_ref().and_then(|run| memfd::recorded_pid(&run.record));
         let state = held.machine.state().clone();
         info!(%name, ?state, "taken over");
+        // Looked at before the mark, which it has from that moment on.
+        let is_half_born = recorded.is_some_and(tree::is_this_program);
         match (state, recorded) {
             // The predecessor died between the start and its note of it.
             (State::Starting, Some(pid)) if tree::is_marked(pid, &mark) => {
@@ -74,6 +76,11 @@ impl Driver {
                 }
             }
             (State::Starting, _) => {
+                // One that is about to become its program must not run beside the one that is started now.
+                if let Some(half_born) = recorded.filter(|_| is_half_born).and_then(|pid| process::pidfd_open(pid).ok())
+                {
+                    let _ = process::pidfd_signal(&half_born, libc::SIGKILL);
+                }
                 held.run = None;
                 let attempt = held.machine.attempt();
                 self.check(slot, attempt);

@@ -14,6 +14,7 @@ use crate::console::conserver;
 use crate::console::escape::Escape;
 use crate::console::outbox::Outbox;
 use crate::console::roster::{Mode, Outcome, SEATS_MAX, Seat};
+use crate::console::wire;
 use crate::container::machine::State;
 use crate::container::spec::{ContainerName, Program, RestartPolicy, Terminal};
 use crate::keeper::console::{begin, log_what_came};
@@ -54,6 +55,33 @@ impl Driver {
         let id = self.sit(slot, ours, manner, outbox, &entering)?;
         self.flush_viewer(id);
         Ok(theirs)
+    }
+
+    /// A seat for conserver's own client, whose connection the agent hands over when it knows who it is; with what it has
+    /// said already.
+    pub(super) fn seat_client(
+        &mut self,
+        slot: u32,
+        socket: OwnedFd,
+        entering: &Entering,
+        typed: &[u8],
+    ) -> Result<(), KeeperRefusal> {
+        let failed = |error: Errno| KeeperRefusal::System { what: "attaching".into(), reason: error.to_string() };
+        set_nonblocking(&socket).map_err(failed)?;
+        self.make_tape(slot);
+        let Some(held) = self.held.get(&slot) else { return Err(KeeperRefusal::Lost) };
+        let Some(tape) = &held.console.tape else { return Err(KeeperRefusal::Lost) };
+        let outbox = Outbox::new(Vec::new(), tape.ring().lines_back(usize::from(held.spec.console.replay_lines)));
+        let manner = Manner::Wire(Escape::new(entering.escape), wire::Client::default());
+        let is_up = held.machine.process().is_some();
+        let id = self.sit(slot, socket, manner, outbox, entering)?;
+        let answer = wire::answer_to_call(is_up, self.may_write(slot, id), self.writes(slot, id));
+        self.words(id, answer);
+        self.flush_viewer(id);
+        if !typed.is_empty() {
+            self.said(id, typed);
+        }
+        Ok(())
     }
 
     /// Gives somebody a seat and a viewer. What the roster says is told unless it is only what was wished.
@@ -143,7 +171,11 @@ impl Driver {
             Err(Errno::EINTR | Errno::EAGAIN) => return,
             Err(_) => return self.end_viewer(id, ""),
         };
-        let typed = &typed[..count];
+        self.said(id, &typed[..count]);
+    }
+
+    fn said(&mut self, id: u32, typed: &[u8]) {
+        let Some(viewer) = self.viewers.get_mut(&id) else { return };
         let slot = viewer.slot;
         if let Some(held) = self.held.get_mut(&slot) {
             held.console.roster.typed(id, moment().unix_ms / 1000);
@@ -168,6 +200,32 @@ impl Driver {
                 }
                 self.flush_viewer(id);
             }
+            Manner::Wire(_, client) => {
+                for said in client.hear(typed) {
+                    self.wire_said(id, slot, said);
+                }
+                self.flush_viewer(id);
+            }
+        }
+    }
+
+    fn wire_said(&mut self, id: u32, slot: u32, said: wire::Said) {
+        let may_write = self.writes(slot, id);
+        let end = self.held.get(&slot).and_then(|held| held.console.tape.as_ref()).map(|tape| tape.ring().end());
+        let Some(viewer) = self.viewers.get_mut(&id) else { return };
+        match (said, &mut viewer.manner) {
+            (wire::Said::Typed(typed), Manner::Wire(escape, _)) => {
+                for heard in escape.hear(&typed) {
+                    self.heard(id, slot, heard);
+                }
+            }
+            (wire::Said::Printed(bytes), _) => self.typed(id, slot, &bytes),
+            (wire::Said::Back, _) => {
+                viewer.outbox.seek(end.unwrap_or_default());
+                viewer.outbox.say(b" -- attached]\r\n");
+            }
+            (wire::Said::Runs, _) => viewer.outbox.say(if may_write { b"[rw]\r\n" } else { b"[ro]\r\n" }),
+            (wire::Said::Done | wire::Said::Typed(_), _) => {}
         }
     }
 
@@ -194,6 +252,11 @@ impl Driver {
         }
         for (other, words) in &outcome.others {
             self.words(*other, words);
+            if !self.writes(slot, *other)
+                && let Some(viewer) = self.viewers.get_mut(other)
+            {
+                viewer.tell(wire::ABORT);
+            }
             self.flush_viewer(*other);
         }
         if let Some(mark) = &outcome.mark {
@@ -294,10 +357,16 @@ impl Driver {
             let viewers = self.held.get(&slot).map_or(0, |held| held.console.viewers.len());
             if viewers > 0 {
                 told += u32::try_from(viewers).unwrap_or(u32::MAX);
-                self.say_to_all(slot, &conserver::broadcast(who, &clean));
+                self.spread(slot, who, &clean);
             }
         }
         told
+    }
+
+    /// Words for all on that console; its log says so too, where that is wanted.
+    pub(super) fn spread(&mut self, slot: u32, who: &str, text: &str) {
+        self.say_to_all(slot, &conserver::broadcast(who, text));
+        self.mark(slot, &format!("{who} broadcast -- `{text}'"));
     }
 
     /// Ends the attachments of a user.

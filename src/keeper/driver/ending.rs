@@ -21,6 +21,7 @@ pub(super) const NO_SLOT: u32 = 0;
 pub(super) struct Shutdown {
     grace: Duration,
     pub(super) waiters: Vec<(u32, u64)>,
+    /// Of those that are still held.
     asked: BTreeSet<u32>,
     /// What was done for it, and how each ended, need no longer be waited for.
     pub(super) is_late: bool,
@@ -53,10 +54,18 @@ impl Driver {
         }
     }
 
+    /// It has ended, and those that it needed may follow.
+    pub(super) fn one_less(&mut self, slot: u32) {
+        if let Some(shutdown) = &mut self.shutdown {
+            shutdown.asked.remove(&slot);
+            self.go_on_with_shutdown();
+        }
+    }
+
     /// Ends every container that no other still needs, in the reverse order of their starts.
-    pub(super) fn go_on_with_shutdown(&mut self) {
+    fn go_on_with_shutdown(&mut self) {
         let Some(shutdown) = &self.shutdown else { return };
-        if shutdown.is_late || self.held.keys().all(|slot| shutdown.asked.contains(slot)) {
+        if shutdown.is_late || shutdown.asked.len() == self.held.len() {
             return;
         }
         let mut left: Vec<(u64, u32)> = self.held.iter().map(|(slot, held)| (held.place, *slot)).collect();

@@ -43,8 +43,7 @@ impl Driver {
                     break;
                 }
                 match fdpass::receive(link) {
-                    // Descriptors that come down are of no use here, and closed.
-                    Ok(Some(frame)) => self.frame_came(id, &frame.bytes),
+                    Ok(Some(frame)) => self.frame_came(id, &frame.bytes, frame.fds),
                     Err(Errno::EAGAIN) => break,
                     Ok(None) | Err(_) => return self.end_link(id),
                 }
@@ -53,7 +52,7 @@ impl Driver {
         self.flush_link(id);
     }
 
-    fn frame_came(&mut self, id: u32, bytes: &[u8]) {
+    fn frame_came(&mut self, id: u32, bytes: &[u8], fds: Vec<OwnedFd>) {
         let Some(link) = self.links.get_mut(&id) else { return };
         match decode::<Down>(bytes) {
             Some(Down::Hello { magic: MAGIC, version }) if !link.greeted => {
@@ -63,7 +62,7 @@ impl Driver {
                 link.greeted = version == VERSION;
                 info!(link = id, version, "agent connected");
             }
-            Some(Down::Order { id: order_id, order }) if link.greeted => self.order(id, order_id, order),
+            Some(Down::Order { id: order_id, order }) if link.greeted => self.order(id, order_id, order, fds),
             Some(Down::Order { id: order_id, .. }) => {
                 let refusal = KeeperRefusal::Version { keeper: VERSION, asked: 0 };
                 self.answer(id, order_id, Err(refusal), vec![]);

@@ -25,6 +25,7 @@ use crate::keeper::held::Held;
 use crate::keeper::protocol::Entering;
 use crate::keeper::refusal::KeeperRefusal;
 use crate::keeper::sockets::{self, Guest, Tried};
+use crate::keeper::tape::{TAPE_BYTES_FIRST, Tape};
 use crate::keeper::viewer::Manner;
 use crate::keeper::worker::Job;
 use crate::sys::process;
@@ -309,6 +310,6 @@ impl Driver {
         }
         // Here and now: who defines it anew finds the place free, and the keeper may be about to end.
         sockets::exchange(leaving, Vec::new());
-        self.forget_tape(held.console.tape.as_ref().map_or(0, crate::keeper::tape::Tape::capacity));
+        self.forget_tape(held.console.tape.as_ref().map_or(TAPE_BYTES_FIRST, Tape::capacity));
     }
 }

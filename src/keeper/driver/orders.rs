@@ -13,12 +13,12 @@ use crate::container::spec::{ContainerName, ContainerSpec, Sha256};
 use crate::keeper::gate::Frozen;
 use crate::keeper::held::{Held, committed};
 use crate::keeper::protocol::{
-    Abilities, Answer, Asker, CHECKSUMS_MAX, Entry, MEMBERS_ASKED_MAX, Order, PAGE_BYTES_MAX, PAGE_ENTRIES_MAX,
-    SPEC_BYTES_MAX, Stream, TAIL_BYTES_MAX, Verb, encode,
+    Abilities, Answer, Asker, CHECKSUMS_MAX, Entering, Entry, MEMBERS_ASKED_MAX, Order, PAGE_BYTES_MAX,
+    PAGE_ENTRIES_MAX, SPEC_BYTES_MAX, Stream, TAIL_BYTES_MAX, Verb, encode,
 };
 use crate::keeper::refusal::KeeperRefusal;
 use crate::keeper::sockets::{self, Tried};
-use crate::keeper::tape::Tape;
+use crate::keeper::tape::{TAPE_BYTES_FIRST, Tape};
 use crate::keeper::worker::Job;
 use crate::sys::tree::Tree;
 use crate::sys::{memfd, spawn};
@@ -37,8 +37,13 @@ pub(super) struct Ticket {
 }
 
 impl Driver {
-    pub(super) fn order(&mut self, link: u32, id: u64, order: Order) {
-        match self.carry_out(link, id, order) {
+    /// Descriptors that come with an order of another kind are closed.
+    pub(super) fn order(&mut self, link: u32, id: u64, order: Order, fds: Vec<OwnedFd>) {
+        let outcome = match order {
+            Order::Seat { name, entry, said } => self.seat(&name, &entry, &said, fds),
+            order => self.carry_out(link, id, order),
+        };
+        match outcome {
             Ok(Some((answer, fds))) => self.answer(link, id, Ok(answer), fds),
             Ok(None) => {}
             Err(refusal) => self.answer(link, id, Err(refusal), vec![]),
@@ -152,6 +157,8 @@ impl Driver {
                 self.workers.give(Job::Members { ticket, trees });
                 Ok(None)
             }
+            // Taken before.
+            Order::Seat { .. } => Err(KeeperRefusal::Lost),
             Order::Abilities => {
                 let groups = self.groups.as_ref();
                 let abilities = Abilities {
@@ -166,6 +173,19 @@ impl Driver {
                 Ok(None)
             }
         }
+    }
+
+    fn seat(
+        &mut self,
+        name: &ContainerName,
+        entry: &Entering,
+        said: &[u8],
+        fds: Vec<OwnedFd>,
+    ) -> Result<Option<(Answer, Vec<OwnedFd>)>, KeeperRefusal> {
+        let slot = self.slot(name)?;
+        let Some(socket) = fds.into_iter().next() else { return Err(KeeperRefusal::Lost) };
+        self.seat_client(slot, socket, entry, said)?;
+        Ok(Some((Answer::Done, vec![])))
     }
 
     fn slot(&self, name: &ContainerName) -> Result<u32, KeeperRefusal> {
@@ -254,7 +274,7 @@ impl Driver {
         self.watch(&held.output.read, Source::Output(slot), EpollFlags::EPOLLIN).map_err(failed)?;
         self.watch(&held.errors.read, Source::Errors(slot), EpollFlags::EPOLLIN).map_err(failed)?;
         self.slots.insert(held.spec.name.clone(), slot);
-        self.tapes_bytes += held.console.tape.as_ref().map_or(0, Tape::capacity);
+        self.tapes_bytes += held.console.tape.as_ref().map_or(TAPE_BYTES_FIRST, Tape::capacity);
         self.held.insert(slot, held);
         Ok(slot)
     }

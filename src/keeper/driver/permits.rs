@@ -1,11 +1,12 @@
 //! Programs whose starts their floor orders: while it is away, the keeper goes by the permits that it has left.
 
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
 use nix::fcntl::OFlag;
 use tracing::{debug, info, warn};
 
+use super::starts::{What, kill_the_late};
 use super::{Driver, moment};
 use crate::container::machine::{ExitStatus, Input, Rest, State};
 use crate::container::permit::Helper;
@@ -13,8 +14,9 @@ use crate::container::spec::Floor;
 use crate::keeper::held::{Helping, Purpose};
 use crate::keeper::launch;
 use crate::keeper::refusal::KeeperRefusal;
-use crate::keeper::worker::Job;
+use crate::keeper::worker::{Job, Launched};
 use crate::sys::memfd;
+use crate::sys::process::Reaped;
 use crate::sys::spawn::{self, Account, Launch};
 
 /// So long a floor may be away, as an agent is that is restarted, before the keeper decides in its place.
@@ -132,31 +134,27 @@ impl Driver {
             Purpose::Stop => permit.stop,
         });
         let Some(helper) = helper else { return self.helper_over(slot, Err("it is not configured any more".into())) };
-        let spawned = account.map_err(|why| why.to_string()).and_then(|account| {
+        let prepared = account.map_err(|why| why.to_string()).and_then(|account| {
             self.low.open_up();
-            let spawned = self.spawn_helper(slot, &helper, account);
+            let prepared = self.prepare_helper(slot, &helper, account);
             self.low.close_up();
-            spawned
+            prepared
         });
-        match spawned {
-            Ok(pid) => {
-                self.helpers.insert(pid, slot);
-                if let Some(helping) = self.held.get_mut(&slot).and_then(|held| held.helper.as_mut()) {
-                    debug!(pid, purpose = ?helping.purpose, "a command of a permit runs");
-                    helping.pid = Some(pid);
-                }
-            }
+        match prepared {
+            // Nobody is in a hurry, and what it needs may be far away.
+            Ok(launch) => drop(self.launch_elsewhere(slot, What::Helper { serial }, launch)),
             Err(why) => self.helper_over(slot, Err(why)),
         }
     }
 
-    fn spawn_helper(&mut self, slot: u32, helper: &Helper, account: Option<Account>) -> Result<i32, String> {
-        let group = self.enter_group(slot);
+    fn prepare_helper(&self, slot: u32, helper: &Helper, account: Option<Account>) -> Result<Launch, String> {
+        let group = self.group_folder(slot);
         let Some(held) = self.held.get(&slot) else { return Err("the container is gone".into()) };
         let end = |pipe: &OwnedFd| memfd::reopened(pipe, OFlag::O_WRONLY).map_err(|error| error.to_string());
         let (stdout, stderr) = (end(&held.output.write)?, end(&held.errors.write)?);
+        let record = memfd::zeroed("procyon-helper", 8).map_err(|error| error.to_string())?;
         let env = launch::helper_env(&held.spec, &helper.cwd, account.as_ref(), &self.root);
-        let launch = Launch {
+        Ok(Launch {
             program: None,
             argv: helper.argv.iter().map(Into::into).collect(),
             env: env.into_iter().map(|(name, value)| (name.into(), value.into())).collect(),
@@ -167,15 +165,31 @@ impl Driver {
             controlling_terminal: false,
             inherited: Vec::new(),
             placed: None,
-            record: None,
-            cgroup: group.as_ref().map(AsRawFd::as_raw_fd),
+            record: Some(record),
+            group,
             account,
             umask: held.spec.umask,
             nice: None,
             limits: launch::limits(&held.spec.rlimits),
             no_new_privs: held.spec.no_new_privs,
-        };
-        spawn::spawn(launch).map_err(|error| error.to_string())
+        })
+    }
+
+    pub(super) fn helper_launched(&mut self, slot: u32, serial: u64, launched: Launched, ended: Option<Reaped>) {
+        let helping = self.held.get_mut(&slot).and_then(|held| held.helper.as_mut());
+        match (helping.filter(|helping| helping.serial == serial), launched) {
+            (Some(helping), Ok(pid)) => {
+                debug!(pid, purpose = ?helping.purpose, "a command of a permit runs");
+                helping.pid = Some(pid);
+                self.helpers.insert(pid, slot);
+                if let Some(ended) = ended {
+                    self.helper_ended(pid, ended.raw_status);
+                }
+            }
+            (Some(_), Err(why)) => self.helper_over(slot, Err(why)),
+            (None, Ok(pid)) => kill_the_late(pid, ended),
+            (None, Err(_)) => {}
+        }
     }
 
     /// Of a process that has been reaped; whether it was one of these.

@@ -1,41 +1,31 @@
-//! Carries out what a container's machine decides: check, spawn, signal, kill, forget; and tells everyone.
+//! Carries out what a container's machine decides: signal, kill, forget; and tells everyone. Starts are next door.
 
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use nix::fcntl::OFlag;
-use nix::sys::epoll::EpollFlags;
 use tracing::{debug, info, warn};
 
-use super::{Driver, Source, moment};
-use crate::container::machine::{Action, ExitStatus, Input, RunId, State};
-use crate::container::provision::Readiness;
-use crate::container::spec::{ContainerSpec, Rlimits, Terminal};
+use super::{Driver, moment};
+use crate::container::machine::{Action, ExitStatus, Input};
 use crate::keeper::deposits::{self, LastRun};
-use crate::keeper::gate::Verdict;
-use crate::keeper::held::{Held, Pipe, Run};
-use crate::keeper::launch::{self, Inherited};
+use crate::keeper::held::Pipe;
+use crate::keeper::launch;
 use crate::keeper::protocol::{Answer, Event, Exited, encode};
-use crate::keeper::refusal::KeeperRefusal;
-use crate::keeper::worker::{Job, Outcome};
-use crate::sys::cgroup::GroupLimits;
-use crate::sys::low::high;
+use crate::keeper::worker::{End, Job, Outcome};
 use crate::sys::process::{self, Usage};
-use crate::sys::spawn::{self, Account, Launch};
+use crate::sys::spawn;
 use crate::sys::tree::Tree;
-use crate::sys::{fdpass, memfd, pty};
 
 /// Between two attempts to kill what the last one left.
 const KILL_AGAIN: Duration = Duration::from_millis(200);
-/// What a start needs of the file system has so long; a network file system may be away.
-const CHECK_TIME_MAX: Duration = Duration::from_secs(10);
-/// Between two looks for a path that a start waits for. Network file systems tell nobody what comes.
-const CHECK_AGAIN: Duration = Duration::from_millis(500);
 
 impl Driver {
     pub(super) fn give(&mut self, slot: u32, input: Input) {
         let Some(held) = self.held.get_mut(&slot) else { return };
+        if held.launching.is_some() {
+            return held.put_off(input);
+        }
         let actions = held.machine.handle(input, moment().now);
         for action in actions {
             self.act(slot, action);
@@ -65,38 +55,6 @@ impl Driver {
         }
     }
 
-    pub(super) fn check(&mut self, slot: u32, attempt: u64) {
-        let Some(held) = self.held.get_mut(&slot) else { return };
-        let (spec, expected) = (Arc::clone(&held.spec), held.expected);
-        held.check_by = Some(moment().now + CHECK_TIME_MAX);
-        held.check_again = None;
-        // One look a container: a file system that hangs takes one thread of it, not one an attempt.
-        if !std::mem::replace(&mut held.is_looking, true) {
-            self.workers.give(Job::Check { slot, attempt, spec, expected });
-        }
-        self.set_timer(slot);
-    }
-
-    /// A look has taken too long, or is due again.
-    pub(super) fn checks_due(&mut self, slot: u32, now: Instant) {
-        let Some(held) = self.held.get_mut(&slot) else { return };
-        let attempt = held.machine.attempt();
-        if *held.machine.state() != State::Starting {
-            held.check_by = None;
-            held.check_again = None;
-            held.waiting_for = None;
-        } else if held.check_by.is_some_and(|at| at <= now) {
-            // Whatever that look finds later is of an attempt that is over.
-            self.checked(
-                slot,
-                attempt,
-                Verdict::Failed(KeeperRefusal::FilesSlow { seconds: CHECK_TIME_MAX.as_secs() }),
-            );
-        } else if held.check_again.is_some_and(|at| at <= now) {
-            self.check(slot, attempt);
-        }
-    }
-
     pub(super) fn outcome(&mut self, outcome: Outcome) {
         match outcome {
             Outcome::Checked { slot, attempt, verdict } => self.looked(slot, attempt, verdict),
@@ -105,177 +63,11 @@ impl Driver {
             Outcome::Listening { slot, tried } => self.doors_were_tried(slot, tried),
             Outcome::Identified { door, socket, guest } => self.guest_was_looked_up(door, socket, guest),
             Outcome::Read { ticket, answer } => self.read_came(ticket, answer),
+            Outcome::Launched { ticket, launched } => self.launch_came_about(ticket, launched),
             Outcome::Recorded { count } => self.unrecorded = self.unrecorded.saturating_sub(count),
             Outcome::Account { slot, serial, account } => self.account_found(slot, serial, account),
             Outcome::Daemon { slot, found } => self.daemon_looked_for(slot, found),
         }
-    }
-
-    fn looked(&mut self, slot: u32, attempt: u64, verdict: Verdict) {
-        let Some(held) = self.held.get_mut(&slot) else { return };
-        held.is_looking = false;
-        let wanted = held.machine.attempt();
-        if *held.machine.state() == State::Starting && wanted != attempt {
-            // A later attempt has waited for this look, which is too old for it.
-            return self.check(slot, wanted);
-        }
-        self.checked(slot, attempt, verdict);
-    }
-
-    fn checked(&mut self, slot: u32, attempt: u64, verdict: Verdict) {
-        let Some(held) = self.held.get_mut(&slot) else { return };
-        if *held.machine.state() != State::Starting || held.machine.attempt() != attempt {
-            return;
-        }
-        held.check_by = None;
-        let waited = held.waiting_for.take();
-        match verdict {
-            Verdict::Awaits(path) => {
-                if waited.as_ref() != Some(&path) {
-                    info!(name = %held.spec.name, path = %path.display(), "waits for a path");
-                }
-                held.waiting_for = Some(path);
-                held.check_again = Some(moment().now + CHECK_AGAIN);
-                self.publish(slot);
-                self.set_timer(slot);
-            }
-            Verdict::Clear { account, disk } => {
-                // What is expected may have changed while the disk was read.
-                if disk.is_some() && disk != held.expected {
-                    return self.check(slot, attempt);
-                }
-                held.account = account;
-                held.start_failure = None;
-                self.tested(slot, attempt);
-            }
-            Verdict::Mismatch { expected, .. } if expected != held.expected => self.check(slot, attempt),
-            Verdict::Mismatch { expected, found } => {
-                held.start_failure = None;
-                let name = held.spec.name.clone();
-                match expected {
-                    Some(expected) => warn!(%name, %expected, %found, "checksum mismatch: not started"),
-                    None => warn!(%name, %found, "no checksum is configured: not started"),
-                }
-                self.give(slot, Input::CheckMismatch { attempt, expected, found });
-                self.tell(slot, &Event::Mismatch { name, expected, found }, None);
-            }
-            Verdict::Failed(why) => {
-                warn!(name = %held.spec.name, %why, "not started");
-                held.start_failure = Some(why);
-                self.give(slot, Input::CheckFailed { attempt });
-            }
-        }
-    }
-
-    fn spawn(&mut self, slot: u32, attempt: u64) {
-        let (run, durable) = self.run_ids.take();
-        if let Err(error) = durable {
-            warn!(%error, "the run id counter cannot be written");
-        }
-        // What the program is given gets low numbers; what stays here is moved up.
-        self.low.open_up();
-        let result = self.prepare_and_spawn(slot, run);
-        self.low.close_up();
-        let Some(held) = self.held.get_mut(&slot) else { return };
-        match result {
-            Ok(pid) => {
-                let pidfd = process::pidfd_open(pid).ok();
-                if let Some(run) = &mut held.run {
-                    run.pidfd = pidfd;
-                }
-                self.pids.insert(pid, slot);
-                info!(name = %held.spec.name, run = run.0, pid, "started");
-                self.give(slot, Input::Spawned { attempt, pid, run });
-                self.show_start(slot, pid);
-                self.tell_run_started(slot);
-            }
-            Err(reason) => {
-                let what = held.spec.what_starts();
-                warn!(name = %held.spec.name, %reason, "cannot be started");
-                held.run = None;
-                held.start_failure = Some(KeeperRefusal::System { what, reason });
-                self.give(slot, Input::SpawnFailed { attempt });
-            }
-        }
-    }
-
-    fn prepare_and_spawn(&mut self, slot: u32, run: RunId) -> Result<i32, String> {
-        let moment = moment();
-        let text = |error: nix::Error| error.to_string();
-        let (ready_pipe, ready_end) = self.prepare_readiness(slot).map_err(text)?.unzip();
-        let ready_pipe = ready_pipe.map(high);
-        let group = self.enter_group(slot);
-        let can_limit = self.groups.as_ref().is_ok_and(|groups| groups.can_limit_processes);
-        let Some(held) = self.held.get_mut(&slot) else { return Err("the container is gone".into()) };
-        let (ours, door) = fdpass::pair().map_err(text)?;
-        let ours = high(ours);
-        let record = memfd::zeroed("procyon-run", 8).map_err(|error| error.to_string())?;
-        let reopened = |fd: &OwnedFd| memfd::reopened(fd, OFlag::O_RDONLY).map_err(text);
-        let script = held.frozen.as_ref().map(|frozen| reopened(&frozen.fd)).transpose()?;
-        let launcher = script.as_ref().map(|_| reopened(&self.launcher.fd)).transpose()?;
-        let checksums = held.checksums.as_ref().map(reopened).transpose()?;
-        let (stdin, stdout, stderr, terminal) = child_streams(held).map_err(no_stream)?;
-        if let Some(account) = &held.account {
-            for fd in [&stdout, &stderr] {
-                spawn::give_to(fd, account).map_err(text)?;
-            }
-        }
-        let record_end = record.try_clone().map_err(|error| error.to_string())?;
-        let raw = |fd: &Option<OwnedFd>| fd.as_ref().map(AsRawFd::as_raw_fd);
-        let inherited = Inherited {
-            door: door.as_raw_fd(),
-            script: raw(&script),
-            launcher: raw(&launcher),
-            checksums: raw(&checksums),
-        };
-        held.place = self.next_place;
-        self.next_place += 1;
-        let launch = Launch {
-            program: None,
-            argv: launch::argv(&held.spec, inherited).into_iter().map(Into::into).collect(),
-            env: launch::env(&held.spec, held.account.as_ref(), &self.root, run, inherited)
-                .into_iter()
-                .map(|(name, value)| (name.into(), value.into()))
-                .collect(),
-            cwd: held.spec.cwd.clone(),
-            controlling_terminal: stdin.is_some(),
-            stdin,
-            stdout,
-            stderr,
-            inherited: inherited.all(),
-            placed: placed(held.spec.provision.readiness, ready_end.as_ref()),
-            record: Some(record_end.as_raw_fd()),
-            cgroup: group.as_ref().map(AsRawFd::as_raw_fd),
-            account: held.account.clone(),
-            umask: held.spec.umask,
-            nice: held.spec.provision.nice,
-            limits: launch::limits(&limited(&held.spec, held.account.as_ref(), group.is_some() && can_limit)),
-            no_new_privs: held.spec.no_new_privs,
-        };
-        held.run = Some(Run {
-            run,
-            started_unix_ms: moment.unix_ms,
-            door: ours,
-            record: high(record),
-            pidfd: None,
-            terminal,
-            adopted: false,
-            look_again: None,
-            ready_pipe,
-            is_ready: false,
-            ready_by: ready_by(&held.spec, moment.now),
-            is_aborted: false,
-            outdated: false,
-            uid: held.account.as_ref().map_or_else(|| nix::unistd::geteuid().as_raw(), |account| account.uid),
-            is_deaf: false,
-        });
-        held.asked = None;
-        // Before the exec: a keeper that dies from here on is followed by one that knows of this run.
-        self.deposit(slot);
-        self.begin_streams(slot, run);
-        self.watch_readiness(slot);
-        // Our copy of the program's end goes when this returns: its close is heard.
-        spawn::spawn(launch).map_err(|error| error.to_string())
     }
 
     /// The main process has ended and its status is known.
@@ -299,7 +91,8 @@ impl Driver {
         for fd in [&facts.terminal, &facts.ready_pipe].into_iter().flatten() {
             let _ = self.epoll.delete(fd);
         }
-        self.ends.push((Arc::clone(&held.spec), record));
+        let has_all_lines = held.console.tape.as_ref().is_none_or(|tape| tape.ring().first() == 0);
+        self.ends.push(End { spec: Arc::clone(&held.spec), record, has_all_lines });
         let ran = Duration::from_millis(at_unix_ms.saturating_sub(facts.started_unix_ms));
         held.last =
             Some(LastRun { run, started_unix_ms: facts.started_unix_ms, ended_unix_ms: at_unix_ms, exit: status });
@@ -309,6 +102,7 @@ impl Driver {
         info!(%name, run = run.0, pid, ?status, "ended");
         held.console.input.clear();
         held.console.terminal_awaited = false;
+        self.break_over(slot, false);
         self.show_end(slot, pid, status);
         let exited = Exited { name, run, pid, status, at_unix_ms, ran, usage, error_lines };
         self.tell(slot, &Event::Exited(Box::new(exited)), None);
@@ -337,20 +131,6 @@ impl Driver {
             leader,
             group: name.and_then(|name| self.groups.as_ref().ok().map(|groups| groups.path_of(name.as_str()))),
             known: self.held.get(&slot).and_then(|held| held.daemon.as_ref()).map(|daemon| (daemon.pid, daemon.start)),
-        }
-    }
-
-    /// The way into the container's own group, where it can have one.
-    pub(super) fn enter_group(&self, slot: u32) -> Option<OwnedFd> {
-        let (groups, held) = (self.groups.as_ref().ok()?, self.held.get(&slot)?);
-        let wanted = held.spec.provision.resources;
-        let limits = GroupLimits { memory_bytes: wanted.memory_bytes, processes: wanted.processes };
-        match groups.procs_of(held.spec.name.as_str(), limits) {
-            Ok(procs) => Some(procs),
-            Err(error) => {
-                warn!(name = %held.spec.name, %error, "no control group: its processes are known by their environment");
-                None
-            }
         }
     }
 
@@ -412,7 +192,7 @@ impl Driver {
         if self.shutdown.is_none() {
             self.tell_all(&name, &Event::Released { name: name.clone() }, None);
         }
-        self.go_on_with_shutdown();
+        self.one_less(slot);
     }
 
     /// How the runs of this turn have ended is written down together.
@@ -448,86 +228,6 @@ impl Driver {
         if let Err(error) = self.deposit.put(&deposits::key(&held.spec.name), &encode(&record), &fds) {
             debug!(name = %held.spec.name, %error, "the custodian does not take the deposit");
         }
-    }
-
-    fn begin_streams(&mut self, slot: u32, run: RunId) {
-        // Nothing of an earlier run may come behind the separator.
-        self.drain(slot);
-        let Some(held) = self.held.get_mut(&slot) else { return };
-        held.error_tail.clear();
-        held.output_log.move_to(held.spec.logs.output());
-        held.output_log.follow_the_path();
-        let uid = held.run.as_ref().map_or(0, |run| run.uid);
-        held.output_log.begin_run(run, uid);
-        held.errors_log.begin_run(run, uid);
-        let at = jiff::Timestamp::from_millisecond(i64::try_from(moment().unix_ms).unwrap_or(i64::MAX))
-            .unwrap_or(jiff::Timestamp::MAX)
-            .to_zoned(jiff::tz::TimeZone::system());
-        held.errors_log.separate(run, &at);
-        let Some(held) = self.held.get(&slot) else { return };
-        if let Some(terminal) = held.run.as_ref().and_then(|run| run.terminal.as_ref())
-            && let Err(error) = self.watch(terminal, Source::Terminal(slot), EpollFlags::EPOLLIN)
-        {
-            warn!(name = %held.spec.name, %error, "the terminal cannot be watched");
-        }
-    }
-}
-
-/// When a program that has not said by then that it is ready is killed.
-fn ready_by(spec: &ContainerSpec, now: Instant) -> Option<Instant> {
-    match spec.provision.readiness {
-        Readiness::WhenRunning => None,
-        Readiness::Notify | Readiness::Newline { .. } => now.checked_add(spec.provision.ready_timeout?),
-    }
-}
-
-fn placed(readiness: Readiness, end: Option<&OwnedFd>) -> Option<(RawFd, RawFd)> {
-    match readiness {
-        Readiness::Newline { number } => end.map(|end| (end.as_raw_fd(), number)),
-        Readiness::WhenRunning | Readiness::Notify => None,
-    }
-}
-
-/// Where no group counts processes, the account's own limit does, unless the account is root, who has none.
-fn limited(spec: &ContainerSpec, account: Option<&Account>, group_counts: bool) -> Rlimits {
-    let uid = account.map_or_else(|| nix::unistd::geteuid().as_raw(), |account| account.uid);
-    let mut rlimits = spec.rlimits.clone();
-    if !group_counts && uid != 0 {
-        rlimits.processes = rlimits.processes.or(spec.provision.resources.processes);
-    }
-    rlimits
-}
-
-type ChildStreams = (Option<OwnedFd>, OwnedFd, OwnedFd, Option<OwnedFd>);
-
-/// Standard input (`None`: nothing to read), output and errors of the child, and our end of its terminal if it has one.
-fn child_streams(held: &Held) -> nix::Result<ChildStreams> {
-    match held.spec.terminal {
-        Terminal::Pipes => {
-            // A description of its own: one run that makes it non-blocking does not spoil the next.
-            let stdout = memfd::reopened(&held.output.write, OFlag::O_WRONLY)?;
-            let stderr = memfd::reopened(&held.errors.write, OFlag::O_WRONLY)?;
-            Ok((None, stdout, stderr, None))
-        }
-        Terminal::Pty => {
-            let (master, path) = pty::open_master()?;
-            let master = high(master);
-            let slave = pty::open_slave(&path)?;
-            if let Some(window) = held.spec.provision.window {
-                pty::set_window(&slave, window.rows, window.columns)?;
-            }
-            let copy = || slave.try_clone().map_err(|_| nix::Error::EMFILE);
-            Ok((Some(copy()?), copy()?, slave, Some(master)))
-        }
-    }
-}
-
-/// Why a program cannot be given its streams, and what mends it.
-fn no_stream(error: nix::Error) -> String {
-    match error {
-        nix::Error::ENOSPC => "no terminal is left: raise the kernel's limit, sysctl kernel.pty.max".to_owned(),
-        nix::Error::EMFILE => "no descriptor is left: raise the keeper's limit of open files".to_owned(),
-        error => error.to_string(),
     }
 }
 

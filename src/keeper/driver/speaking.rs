@@ -10,17 +10,12 @@ use crate::console::escape::{Command, Heard, Span};
 use crate::console::keys::Typed;
 use crate::console::roster::Wish;
 use crate::console::texts::{Child, Facts, Others, RestartMode, Wording};
-use crate::console::{breaks, columns};
-use crate::container::console::Sent;
+use crate::console::{columns, wire};
 use crate::container::machine::{ExitStatus, Input};
 use crate::container::spec::{RestartPolicy, Terminal};
 use crate::keeper::console::{facts, keys};
 use crate::keeper::protocol::Asker;
 use crate::sys::{local_time, pty, spawn};
-
-/// What a client's program does for `z` and for `;`.
-const SUSPEND: u8 = b'z';
-const GO_TO: u8 = b';';
 
 impl Driver {
     pub(super) fn heard(&mut self, id: u32, slot: u32, heard: Heard) {
@@ -33,7 +28,7 @@ impl Driver {
             Heard::Echo(bytes) => self.words(id, &String::from_utf8_lossy(&bytes)),
             Heard::Broadcast(text) => {
                 let who = self.who(id);
-                self.say_to_all(slot, &conserver::broadcast(&who, &text));
+                self.spread(slot, &who, &text);
             }
             Heard::Note(text) => {
                 let who = self.who(id);
@@ -119,8 +114,10 @@ impl Driver {
                 self.words(id, &list);
             }
             Command::EscapeIs(escape) => self.words(id, &format!("{} ok]\r\n", conserver::keys(escape))),
-            Command::Suspend => self.have_done(id, SUSPEND),
-            Command::GoTo => self.have_done(id, GO_TO),
+            Command::Suspend => self.have_done(id, wire::SUSPEND),
+            Command::GoTo => self.have_done(id, wire::GO_TO),
+            Command::Run if self.writes(slot, id) => self.have_done(id, wire::RUN),
+            Command::Run => self.words(id, "[read-only]\r\n"),
             Command::FlowControl => self.toggle_flow_control(id, slot),
             Command::ToggleLog => self.words(id, "[logging is always on]\r\n"),
             Command::Abort => self.words(id, "[ignored]\r\n"),
@@ -162,7 +159,7 @@ impl Driver {
         self.words(id, &format!("[{what}]\r\n"));
         if let Some(viewer) = self.viewers.get_mut(&id) {
             // What is still to come for it comes after that, once more at most.
-            viewer.outbox.say(&bytes);
+            viewer.show_again(&bytes);
         }
     }
 
@@ -177,33 +174,6 @@ impl Driver {
         }
         self.say_to_all(slot, &format!("[{what} by {who}]\r\n"));
         carry_out(self);
-    }
-
-    fn send_break(&mut self, id: u32, slot: u32, which: u8) {
-        if !self.writes(slot, id) {
-            return self.words(id, "read-only]\r\n");
-        }
-        let Some(held) = self.held.get(&slot) else { return };
-        let configured = held.spec.console.breaks.iter().find(|(letter, _)| *letter == which);
-        let sequence = configured.map(|(_, pieces)| pieces.clone()).or_else(|| (which == b'0').then(breaks::plain));
-        let Some(sequence) = sequence else { return self.words(id, "undefined]\r\n") };
-        let mut sent = true;
-        for piece in &sequence {
-            match piece {
-                Sent::Bytes(bytes) => self.type_in(slot, bytes),
-                // A pseudo terminal has no line to break: what a break does on a real one, interrupt the foreground, it
-                // does here.
-                Sent::Break => {
-                    let run = self.held.get(&slot).and_then(|held| held.run.as_ref());
-                    sent &= run.and_then(|run| run.terminal.as_ref()).is_some_and(|fd| pty::interrupt(fd).is_ok());
-                }
-            }
-        }
-        self.words(id, if sent { "sent]\r\n" } else { "not sent]\r\n" });
-        if sent {
-            let (who, shown) = (self.who(id), breaks::shown(&sequence));
-            self.mark(slot, &format!("break #{} sent by {who} -- `{shown}'", char::from(which)));
-        }
     }
 
     /// Whether ^S and ^Q stop and resume what the terminal shows.
@@ -221,15 +191,6 @@ impl Driver {
                 None => "[no terminal]\r\n",
             },
         );
-    }
-
-    fn break_list(&self, slot: u32) -> String {
-        let configured = self.held.get(&slot).map(|held| held.spec.console.breaks.clone()).unwrap_or_default();
-        let mut all = std::collections::BTreeMap::from([(b'0', breaks::plain())]);
-        all.extend(configured);
-        let line =
-            |(name, pieces): (&u8, &Vec<Sent>)| format!(" {} - `{}'\r\n", char::from(*name), breaks::shown(pieces));
-        format!("list]\r\n{}", all.iter().map(line).collect::<String>())
     }
 
     /// The record of the end that follows says who has asked for it, and from where.
@@ -320,16 +281,16 @@ impl Driver {
         self.end_viewer(id, "");
     }
 
-    fn writes(&self, slot: u32, id: u32) -> bool {
+    pub(super) fn writes(&self, slot: u32, id: u32) -> bool {
         self.held.get(&slot).is_some_and(|held| held.console.roster.writes(id))
     }
 
-    fn may_write(&self, slot: u32, id: u32) -> bool {
+    pub(super) fn may_write(&self, slot: u32, id: u32) -> bool {
         let seat = self.held.get(&slot).and_then(|held| held.console.roster.seat(id));
         seat.is_some_and(|seat| seat.may_write)
     }
 
-    fn who(&self, id: u32) -> String {
+    pub(super) fn who(&self, id: u32) -> String {
         self.viewers.get(&id).map_or_else(String::new, |viewer| viewer.who.clone())
     }
 

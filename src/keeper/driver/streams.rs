@@ -11,7 +11,7 @@ use tracing::debug;
 use super::{Driver, Source, moment};
 use crate::keeper::console::{begin, log_what_came};
 use crate::keeper::forward::Came;
-use crate::keeper::tape::{Origin, TAPE_BYTES_BUSY, TAPE_BYTES_FIRST, TAPE_BYTES_MAX, TAPES_BYTES_MAX};
+use crate::keeper::tape::{Origin, TAPE_BYTES_BUSY, TAPE_BYTES_MAX, TAPES_BYTES_MAX};
 use crate::keeper::viewer::Flushed;
 
 /// Reads of one stream a turn of the loop; the next stream's turn comes after that.
@@ -134,7 +134,6 @@ impl Driver {
         let Some(held) = self.held.get_mut(&slot) else { return };
         let (_, is_new) = held.console.tape();
         if is_new {
-            self.tapes_bytes += TAPE_BYTES_FIRST;
             self.deposit(slot);
         }
     }

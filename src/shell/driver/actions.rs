@@ -7,7 +7,7 @@ use super::client::{AskError, child};
 use super::{Done, Shell, Trouble};
 use crate::shell::command::Matched;
 use crate::shell::pipe::Piped;
-use crate::shell::show::{self, processes};
+use crate::shell::show::{self, containers, processes};
 use crate::shell::token::Token;
 use crate::shell::vocabulary::Verb;
 
@@ -37,8 +37,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Shell<S> {
         }
         let source = escape(matched.get("SOURCE").unwrap_or(""));
         let script_type = matched.get("SCRIPT-TYPE").unwrap_or("");
+        let vrf = matched.get("VRF").map(|vrf| format!("<vrf>{}</vrf>", escape(vrf))).unwrap_or_default();
         let request = format!(
-            "<{operation} xmlns=\"{SCRIPT_ACT}\"><script-type>{script_type}</script-type><source>{source}</source>{entries}</{operation}>"
+            "<{operation} xmlns=\"{SCRIPT_ACT}\"><script-type>{script_type}</script-type>{vrf}<source>{source}</source>{entries}</{operation}>"
         );
         self.ask_about_scripts(&request).await
     }
@@ -52,16 +53,49 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Shell<S> {
         self.ask_about_scripts(&request).await
     }
 
-    async fn ask_about_scripts(&mut self, request: &str) -> Done {
-        let reply = self.ask(request).await?;
-        let mut text = String::new();
-        for response in reply.iter().flat_map(|container| &container.children) {
-            if let Some(line) = child(response, "response") {
-                text.push_str(&line.text);
-                text.push('\n');
+    /// `script update`: those that are updated on request, of one type, or by name.
+    pub(super) async fn script_update(&mut self, matched: &Matched) -> Done {
+        const TYPES: [(&str, &str); 5] = [
+            ("config-script", "config"),
+            ("eem-script", "eem"),
+            ("exec-script", "exec"),
+            ("precommit-script", "precommit"),
+            ("process-script", "process"),
+        ];
+        let script_type =
+            TYPES.iter().find(|(word, _)| matched.has(word)).map_or("all", |(_, script_type)| script_type);
+        let names = matched.all("FILE").into_iter().map(|name| format!("<script-name>{}</script-name>", escape(name)));
+        let mut scripts: Vec<String> = names.collect();
+        if scripts.is_empty() {
+            scripts.push(String::new());
+        }
+        let mut refused = Vec::new();
+        for script in scripts {
+            let request = format!(
+                "<update xmlns=\"{SCRIPT_ACT}\"><condition>manual</condition><script-type>{script_type}</script-type>{script}</update>"
+            );
+            match self.ask_about_scripts(&request).await {
+                // The others are asked for all the same.
+                Err(Trouble::Said(text)) => refused.push(text),
+                done => done?,
             }
         }
-        Ok(self.out.print(&text).await?)
+        if refused.is_empty() { Ok(()) } else { Err(Trouble::Said(refused.join("\n"))) }
+    }
+
+    /// A sentence for each script; those about what did not come off are errors.
+    async fn ask_about_scripts(&mut self, request: &str) -> Done {
+        let reply = self.ask(request).await?;
+        let (mut done, mut failed) = (String::new(), Vec::new());
+        for response in reply.iter().flat_map(|container| &container.children) {
+            let Some(line) = child(response, "response") else { continue };
+            match child(response, "status") {
+                Some(status) if status.text == "False" => failed.push(format!("% {}", line.text)),
+                _ => done.extend([line.text.as_str(), "\n"]),
+            }
+        }
+        self.out.print(&done).await?;
+        if failed.is_empty() { Ok(()) } else { Err(Trouble::Said(failed.join("\n"))) }
     }
 
     /// `process start NAME ...` and its like.
@@ -73,6 +107,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Shell<S> {
         };
         self.ask(&request).await?;
         Ok(())
+    }
+
+    /// `container start NAME ...` and its like: what became of each.
+    pub(super) async fn container_order(&mut self, matched: &Matched) -> Done {
+        let reply = self.ask(&containers::order_request(matched)).await?;
+        let (done, failed) = containers::outcomes(&reply);
+        self.out.print(&done).await?;
+        if failed.is_empty() { Ok(()) } else { Err(Trouble::Said(failed.join("\n"))) }
     }
 
     /// `show process NAME` and `show process NAME why`.

@@ -100,25 +100,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
 
     /// The reply to what was asked last. Waiting for it may be given up: it is passed over when it comes.
     pub(crate) async fn answer(&mut self) -> Result<Reply, AskError> {
+        let message = self.message().await?;
+        read(&message)
+    }
+
+    /// The same as it came.
+    pub(crate) async fn message(&mut self) -> Result<Bytes, AskError> {
         let mut message = Bytes::new();
         while self.awaited > 0 {
             message = self.receive().await?;
             self.awaited -= 1;
         }
-        let mut elements = xml::parse(&message).map_err(|refusal| AskError::Gone(refusal.message))?;
-        let reply = elements.pop().ok_or_else(|| AskError::Gone("an empty reply came".to_owned()))?;
-        let errors: Vec<RpcError> =
-            reply.children.iter().filter(|child| &*child.name == "rpc-error").map(rpc_error).collect();
-        if !errors.is_empty() {
-            return Err(AskError::Refused(errors));
-        }
-        let mut children = reply.children;
-        if let [data] = children.as_mut_slice()
-            && &*data.name == "data"
-        {
-            return Ok(std::mem::take(&mut data.children));
-        }
-        Ok(children)
+        Ok(message)
     }
 
     async fn send(&mut self, framing: Framing, message: &str) -> Result<(), AskError> {
@@ -150,6 +143,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
             }
         }
     }
+}
+
+fn read(message: &[u8]) -> Result<Reply, AskError> {
+    let mut elements = xml::parse(message).map_err(|refusal| AskError::Gone(refusal.message))?;
+    let reply = elements.pop().ok_or_else(|| AskError::Gone("an empty reply came".to_owned()))?;
+    let errors: Vec<RpcError> =
+        reply.children.iter().filter(|child| &*child.name == "rpc-error").map(rpc_error).collect();
+    if !errors.is_empty() {
+        return Err(AskError::Refused(errors));
+    }
+    let mut children = reply.children;
+    if let [data] = children.as_mut_slice()
+        && &*data.name == "data"
+    {
+        return Ok(std::mem::take(&mut data.children));
+    }
+    Ok(children)
 }
 
 pub(crate) fn child<'a>(element: &'a XmlElement, name: &str) -> Option<&'a XmlElement> {

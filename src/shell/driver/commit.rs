@@ -10,6 +10,7 @@ use super::client::{AskError, RpcError};
 use super::{Done, Shell, Trouble};
 use crate::shell::command::Matched;
 use crate::shell::data::{difference, write_xml};
+use crate::shell::show::commits;
 use crate::shell::token::Token;
 
 const OTHERS_COMMITTED: &str = "\
@@ -74,7 +75,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Shell<S> {
             Err(AskError::Refused(mut errors)) if errors.last().is_some_and(RpcError::is_of_the_rest) => {
                 errors.pop();
                 let newest = self.newest_commit().await?.map(|(id, ..)| id);
-                self.with_config(|config| (config.failed, config.since) = (errors, newest));
+                self.failed = errors;
+                self.with_config(|config| config.since = newest);
                 self.learn_host().await;
                 return Err(Trouble::Said(FAILED_IN_PART.to_owned()));
             }
@@ -82,7 +84,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Shell<S> {
                 // Who may not, or has to wait, needs no list of lines.
                 let concerns_lines = errors.iter().any(|error| error.path.is_some());
                 let said = AskError::Refused(errors.clone());
-                self.with_config(|config| config.failed = errors);
+                self.failed = errors;
                 return Err(Trouble::Said(if concerns_lines { FAILED.to_owned() } else { format!("% {said}") }));
             }
             Err(gone) => return Err(gone.into()),
@@ -92,10 +94,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Shell<S> {
         if after.is_some() && after == before.map(|(id, ..)| id) && !was_unconfirmed {
             self.out.print("% No configuration changes to commit.\n").await?;
         }
+        self.failed.clear();
         self.with_config(|config| {
             config.is_dirty = false;
             config.since = after;
-            config.failed.clear();
         });
         self.learn_host().await;
         Ok(())
@@ -107,7 +109,30 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Shell<S> {
             Ok(_) => Ok(()),
             Err(AskError::Refused(errors)) => {
                 let said = AskError::Refused(errors.clone());
-                self.with_config(|config| config.failed = errors);
+                self.failed = errors;
+                Err(Trouble::Said(format!("% {said}")))
+            }
+            Err(gone) => Err(gone.into()),
+        }
+    }
+
+    /// `validate config-scripts`: what they amend is told, and taken over where that is asked for.
+    pub(super) async fn validate_scripts(&mut self, matched: &Matched) -> Done {
+        self.stamp().await?;
+        let applies = matched.has("apply-policy-modifications");
+        let option = if applies { "<apply-policy-modifications/>" } else { "" };
+        let request =
+            format!("<validate-config-scripts xmlns=\"urn:procyon:history\">{option}</validate-config-scripts>");
+        match self.ask(&request).await {
+            Ok(reply) => {
+                let modified = reply.iter().filter(|leaf| &*leaf.name == "modified");
+                let modified: Vec<&str> = modified.map(|leaf| leaf.text.as_str()).collect();
+                self.with_config(|config| config.is_dirty |= applies && !modified.is_empty());
+                Ok(self.out.print(&commits::modified(&self.setup.grammar, &modified, applies)).await?)
+            }
+            Err(AskError::Refused(errors)) => {
+                let said = AskError::Refused(errors.clone());
+                self.failed = errors;
                 Err(Trouble::Said(format!("% {said}")))
             }
             Err(gone) => Err(gone.into()),

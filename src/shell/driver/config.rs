@@ -5,14 +5,16 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use super::client::AskError;
 use super::{Done, Shell, Trouble};
 use crate::shell::command::Matched;
-use crate::shell::data::{Item, difference};
+use crate::shell::data::{Item, branch, difference};
 use crate::shell::edit::messages;
+use crate::shell::grammar::{Grammar, NodeId};
 use crate::shell::line::Edit;
 use crate::shell::load::Modes;
+use crate::shell::paint::Ink;
 use crate::shell::pipe::{self, Form, Piped};
-use crate::shell::show::commits::{HEAD, path_of};
+use crate::shell::show::commits::HEAD;
 use crate::shell::text::{self, Style};
-use crate::shell::token::{Fault, FaultKind, Token, split};
+use crate::shell::token::{Fault, FaultKind, Token, begins, split};
 use crate::shell::vocabulary::{Verb, configuring};
 
 /// Lines that arrive together are told to the agent when there are so many.
@@ -72,18 +74,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Shell<S> {
                 self.stamp().await?;
                 let (running, target) = self.both().await?;
                 let lines = text::print_side_by_side(&self.setup.grammar, &running, &target);
-                self.show(&format!("Building configuration...\n{HEAD}\n{lines}end\n\n"), piped).await
+                let text = format!("Building configuration...\n{HEAD}\n{lines}end\n\n");
+                self.show_in(Ink::Difference, &text, piped).await
             }
-            Verb::ShowFailed => self.show_failed(piped).await,
             Verb::Commit => self.commit(matched, line, tokens).await,
             Verb::Validate => self.validate().await,
+            Verb::ValidateScripts => self.validate_scripts(matched).await,
             Verb::Abort => self.leave_config(true).await,
             Verb::Clear => {
                 self.ask("<discard-changes/>").await?;
-                self.with_config(|config| {
-                    config.is_dirty = false;
-                    config.failed.clear();
-                });
+                self.failed.clear();
+                self.with_config(|config| config.is_dirty = false);
                 Ok(())
             }
             Verb::End => self.end().await,
@@ -100,7 +101,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Shell<S> {
             }
             Verb::Pwd => {
                 let path = self.config.as_ref().map(|config| config.modes.path().to_vec()).unwrap_or_default();
-                let text = text::print(&self.setup.grammar, &nested(path), Style::Formal);
+                let text = text::print(&self.setup.grammar, &branch(path), Style::Formal);
                 let text = if text.is_empty() { "(top)\n".to_owned() } else { text };
                 self.show(&text, piped).await
             }
@@ -205,38 +206,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Shell<S> {
         self.show(&text, piped).await
     }
 
-    /// The lines that the last commit could not make true, each with the reason.
-    async fn show_failed(&mut self, piped: &Piped) -> Done {
-        self.stamp().await?;
-        let failed = self.config.as_ref().map(|config| config.failed.clone()).unwrap_or_default();
-        if failed.is_empty() {
-            return Ok(());
-        }
-        let mut text = String::from(
-            "!! SEMANTIC ERRORS: This configuration was rejected by \n!! the system due to semantic errors. The individual \n!! errors with each failed configuration command can be \n!! found below.\n\n\n",
-        );
-        let grammar = &self.setup.grammar;
-        for error in &failed {
-            let path = error.path.as_deref().and_then(|path| path_of(grammar, path)).unwrap_or_default();
-            let lines = text::print(grammar, &nested(path), Style::Nested);
-            let (opening, closing) = match lines.lines().position(|line| line.trim() == "!") {
-                Some(first) => {
-                    let all: Vec<&str> = lines.lines().collect();
-                    (all[..first].join("\n"), all[first..].join("\n"))
-                }
-                None => (lines.trim_end().to_owned(), String::new()),
-            };
-            for part in [opening.as_str(), &format!("!!% {error}"), closing.as_str()] {
-                if !part.is_empty() {
-                    text.push_str(part);
-                    text.push('\n');
-                }
-            }
-        }
-        text.push_str("end\n");
-        self.show(&text, piped).await
-    }
-
     /// Back to operational mode.
     pub(super) async fn leave_config(&mut self, discards: bool) -> Done {
         let Some(config) = self.config.take() else { return Ok(()) };
@@ -270,12 +239,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Shell<S> {
     }
 }
 
-fn meaning(
-    grammar: &crate::shell::grammar::Grammar,
-    modes: &Modes,
-    line: &str,
-    tokens: &[Token],
-) -> Result<Meant, Fault> {
+fn meaning(grammar: &Grammar, modes: &Modes, line: &str, tokens: &[Token]) -> Result<Meant, Fault> {
     let mut after = modes.clone();
     let edits = after.take(grammar, line);
     let first = tokens.first().map_or("", |token| token.text.as_str());
@@ -288,16 +252,23 @@ fn meaning(
     let command = pipe::split(tokens).and_then(|(command, _)| words.commands.read(command, line.len()));
     match (edits, command) {
         (Ok(edits), Err(_)) => Ok(Meant::Edits(after, edits)),
-        (Err(_), Ok(matched)) => Ok(Meant::Command(matched)),
-        (Ok(edits), Ok(matched)) => {
-            let visible = grammar.visible(modes.path().last().map(|item| item.node));
-            let visible: Vec<&str> = visible.iter().map(|id| grammar.node(*id).typed.word.as_str()).collect();
-            match (is_exact(&visible), is_exact(&first_words)) {
-                (true, _) => Ok(Meant::Edits(after, edits)),
-                (_, true) => Ok(Meant::Command(matched)),
-                (false, false) => {
-                    let all = visible.iter().chain(&first_words).filter(|word| word.starts_with(first));
-                    let means = all.map(|word| (*word).to_owned()).collect();
+        (Ok(edits), Ok(_)) if is_exact(&words_of(grammar, modes.path().last().map(|item| item.node))) => {
+            Ok(Meant::Edits(after, edits))
+        }
+        (_, Ok(matched)) if is_exact(&first_words) => Ok(Meant::Command(matched)),
+        // What begins a command and a word of the configuration is not guessed.
+        (edits, Ok(matched)) => {
+            let nodes = modes.paths().map(|path| path.last().map(|item| item.node)).chain([None]);
+            let mut means: Vec<&str> = nodes.flat_map(|node| words_of(grammar, node)).collect();
+            means.retain(|word| begins(word, first));
+            means.extend(first_words.iter().filter(|word| begins(word, first)));
+            means.sort_unstable();
+            means.dedup();
+            match edits {
+                Ok(edits) if means.len() < 2 => Ok(Meant::Edits(after, edits)),
+                Err(_) if means.len() < 2 => Ok(Meant::Command(matched)),
+                _ => {
+                    let means = means.into_iter().map(str::to_owned).collect();
                     Err(Fault::new(tokens[0].start, FaultKind::Ambiguous { means }))
                 }
             }
@@ -307,6 +278,11 @@ fn meaning(
             Err(if of_command.at > of_edits.at { of_command } else { with_commands(of_edits, tokens, &first_words) })
         }
     }
+}
+
+/// What a line may begin with in the mode of a node.
+fn words_of(grammar: &Grammar, node: Option<NodeId>) -> Vec<&str> {
+    grammar.visible(node).iter().map(|id| grammar.node(*id).typed.word.as_str()).collect()
 }
 
 /// A first word that nothing begins with: what could stand there are the commands of the mode, too.
@@ -322,11 +298,66 @@ fn refusal(line: &str, errors: &[super::RpcError], names_line: bool) -> String {
     if names_line { format!("{line}\n{}", said.join("\n")) } else { said.join("\n") }
 }
 
-/// A path as a tree of one branch.
-fn nested(path: Vec<Item>) -> Vec<Item> {
-    let branch = path.into_iter().rev().reduce(|inner, mut outer| {
-        outer.children.push(inner);
-        outer
-    });
-    branch.into_iter().collect()
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::shell::testing::device;
+
+    fn told(mode: &[&str], line: &str) -> String {
+        let mut modes = Modes::default();
+        for line in mode {
+            modes.take(device(), line).unwrap();
+        }
+        match meaning(device(), &modes, line, &split(line)) {
+            Ok(Meant::Edits(_, edits)) => format!("{} edits", edits.len()),
+            Ok(Meant::Command(matched)) => format!("{:?}", configuring().verb(matched.command)),
+            Err(fault) => fault.to_string(),
+        }
+    }
+
+    #[test]
+    fn what_begins_a_command_and_configuration_is_not_guessed() {
+        assert_eq!(
+            told(&[], "co"),
+            "% Ambiguous command: it may mean commit, configuration, conserver-listener, container"
+        );
+    }
+
+    #[test]
+    fn a_line_is_configuration_or_a_command() {
+        let process = ["appmgr process-script x"];
+        let lines = [
+            (&[][..], "commit"),
+            (&[], "com label x"),
+            (&[], "script process a.py checksum SHA256 9433"),
+            (&[], "script add process harddisk: a.py"),
+            (&[], "scr add process harddisk: a.py"),
+            (&[], "app process-script activate name x"),
+            (&[], "hostname x"),
+            (&[], "show running-config"),
+            (&process, "restart always"),
+            (&process, "ex"),
+            (&process, "exit"),
+            (&process, "hostname x"),
+            (&process, "no restart"),
+            (&process, "! a remark"),
+        ];
+        let told: Vec<String> = lines.map(|(mode, line)| format!("{line}: {}", told(mode, line))).into();
+        insta::assert_snapshot!(told.join("\n"), @r"
+        commit: Commit
+        com label x: Commit
+        script process a.py checksum SHA256 9433: 1 edits
+        script add process harddisk: a.py: ScriptAdd
+        scr add process harddisk: a.py: % Ambiguous command: it may mean script, scripts
+        app process-script activate name x: AppAction
+        hostname x: 1 edits
+        show running-config: ShowRunning
+        restart always: 1 edits
+        ex: % Ambiguous command: it may mean executable, exit
+        exit: ExitMode
+        hostname x: 1 edits
+        no restart: 2 edits
+        ! a remark: 0 edits
+        ");
+    }
 }

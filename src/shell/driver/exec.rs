@@ -4,9 +4,10 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{Configuring, Done, Shell, Trouble};
 use crate::shell::command::Matched;
-use crate::shell::data::{Item, narrowed, write_xml};
+use crate::shell::data::{Item, branch, narrowed, write_xml};
+use crate::shell::paint::Ink;
 use crate::shell::pipe::{self, Filter, Form, Piped};
-use crate::shell::show::{self, commits};
+use crate::shell::show::{self, commits, scripts};
 use crate::shell::text::{self, Style};
 use crate::shell::token::{Token, split};
 use crate::shell::vocabulary::{Verb, configuring, operational};
@@ -14,6 +15,9 @@ use crate::shell::{json, line};
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Shell<S> {
     pub(super) async fn exec_line(&mut self, line: &str) -> Done {
+        if line.trim_start().starts_with('!') {
+            return Ok(());
+        }
         let tokens = split(line);
         let words = operational();
         // Bars of a Linux command are its own.
@@ -43,6 +47,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Shell<S> {
                 self.with_stamp = matched.has("timestamp");
                 return Ok(());
             }
+            Verb::TerminalColour => {
+                if let Some(terminal) = self.out.terminal() {
+                    terminal.editor.has_colours = matched.has("enable");
+                }
+                return Ok(());
+            }
             // Nothing pauses and nothing wraps where there is no terminal.
             Verb::TerminalLength | Verb::TerminalWidth => {
                 let number = |name: &str| matched.number(name).map(|number| number as usize);
@@ -54,16 +64,33 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Shell<S> {
             }
             _ => {}
         }
+        if let Some(form) = piped.form.filter(|_| !verb.has_forms(matched)) {
+            let word = form.word();
+            return Err(Trouble::Said(format!("% What this command shows is text, and has no form as {word}")));
+        }
         self.stamp().await?;
         match verb {
+            Verb::ShowFailed => {
+                let errors: Vec<_> =
+                    self.failed.iter().map(|error| (error.path.as_deref(), error.to_string())).collect();
+                let text = commits::failed(&self.setup.grammar, &errors);
+                self.show(&text, piped).await
+            }
             Verb::ShowRunning => self.show_running(tokens, matched.rest, piped).await,
             Verb::ShowCommitChanges => {
                 let reply = self.ask(&commits::changes_request(matched)).await?;
-                let text = commits::changes(matched.has("diff"), &self.setup.grammar, &reply);
-                self.show(&text, piped).await
+                let is_diff = matched.has("diff");
+                let text = commits::changes(is_diff, &self.setup.grammar, &reply);
+                self.show_in(if is_diff { Ink::Difference } else { Ink::Plain }, &text, piped).await
             }
             Verb::ShowAppLogs => self.show_logs(matched, piped).await,
-            Verb::ShowProcess if piped.form.is_none() && matched.get("NAME").is_some() => {
+            Verb::ShowPython => {
+                let text = scripts::python(&self.ask(scripts::PYTHON).await?);
+                self.show(&text, piped).await
+            }
+            Verb::ShowLog => self.show_log(matched, piped).await,
+            Verb::ContainerOrder => self.container_order(matched).await,
+            Verb::ShowProcess if matched.get("NAME").is_some() && piped.form.is_none() => {
                 self.show_process(matched, piped).await
             }
             Verb::ProcessOrder | Verb::ProcessVersion => self.process(matched).await,
@@ -74,6 +101,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Shell<S> {
             Verb::ScriptAdd => self.script_add(matched).await,
             Verb::ScriptRemove => self.script_remove(matched).await,
             Verb::ScriptRun => self.script_run(matched).await,
+            Verb::ScriptUpdate => self.script_update(matched).await,
             Verb::ScriptStop => self.script_stop(matched, line, tokens).await,
             Verb::AppAction => self.app_action(matched).await,
             Verb::KillSession => self.kill_session(matched).await,
@@ -142,15 +170,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Shell<S> {
 
     /// Configuration at and below a path of instances.
     pub(super) async fn config_at(&mut self, source: &str, path: &[Item]) -> Result<Vec<Item>, Trouble> {
-        let filter = (!path.is_empty()).then(|| {
-            let mut steps = path.iter().rev().cloned();
-            let last = steps.next().expect("the path is not empty");
-            let nested = steps.fold(last, |inner, mut outer| {
-                outer.children.push(inner);
-                outer
-            });
-            write_xml(&self.setup.grammar, &[nested], None)
-        });
+        let filter = (!path.is_empty()).then(|| write_xml(&self.setup.grammar, &branch(path.to_vec()), None));
         let items = self.get_config(source, filter.as_deref()).await?;
         Ok(narrowed(&self.setup.grammar, &items, path))
     }
@@ -169,8 +189,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Shell<S> {
 
     /// Text as the bars want it.
     pub(super) async fn show(&mut self, text: &str, piped: &Piped) -> Done {
+        self.show_in(Ink::Plain, text, piped).await
+    }
+
+    pub(super) async fn show_in(&mut self, ink: Ink, text: &str, piped: &Piped) -> Done {
         if piped.filters.is_empty() {
-            return Ok(self.out.print(text).await?);
+            return Ok(self.out.print_in(ink, text).await?);
         }
         let text = pipe::apply(text, &piped.filters);
         for filter in &piped.filters {
@@ -178,7 +202,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Shell<S> {
                 return self.write_file(name, text.as_bytes()).await;
             }
         }
-        Ok(self.out.print(&text).await?)
+        Ok(self.out.print_in(ink, &text).await?)
     }
 
     async fn configure(&mut self, is_exclusive: bool) -> Done {

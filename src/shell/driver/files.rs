@@ -74,11 +74,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Shell<S> {
     /// `load FILE`, `load merge FILE`: every line as if it were typed at the top.
     pub(super) async fn load(&mut self, matched: &Matched) -> Done {
         let text = if let Some(name) = matched.get("DEVICE-PATH") {
-            self.permitted(false).await?;
-            let bytes = self.read_file(name).map_err(|trouble| unreadable(name, trouble))?;
-            String::from_utf8_lossy(&bytes).into_owned()
+            String::from_utf8_lossy(&self.read_permitted(name).await?).into_owned()
         } else if matched.has("terminal") {
-            self.lines_to_the_end().await
+            self.lines_to_the_end().await?
         } else {
             return Err(said("which file? type `load merge FILE`"));
         };
@@ -91,45 +89,35 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Shell<S> {
         if wrong.is_empty() { Ok(()) } else { Err(Trouble::Said(wrong.join("\n"))) }
     }
 
-    async fn lines_to_the_end(&mut self) -> String {
+    async fn lines_to_the_end(&mut self) -> Result<String, Trouble> {
+        let mut text = String::new();
         if let Some(terminal) = self.out.terminal() {
-            let mut text = String::new();
-            while let Ok(Some(line)) = terminal.answer("").await {
+            while let Some(line) = terminal.answer("").await? {
                 text.push_str(&line);
                 text.push('\n');
             }
-            return text;
-        }
-        let Some(lines) = &mut self.lines else { return String::new() };
-        let mut text = String::new();
-        // The stream ends, or says so by the sign that a terminal would turn into its end.
-        while let Ok(Some(line)) = lines.next().await {
-            if line == "\u{4}" {
-                break;
+        } else if let Some(lines) = &mut self.lines {
+            // The stream ends, or says so by the sign that a terminal would turn into its end.
+            while let Some(line) = lines.next().await.map_err(said)?.filter(|line| line != "\u{4}") {
+                text.push_str(&line);
+                text.push('\n');
             }
-            text.push_str(&line);
-            text.push('\n');
         }
-        text
+        Ok(text)
     }
 
-    pub(super) async fn copy(&mut self, matched: &Matched) -> Done {
-        let (from, to) = (matched.get("FROM").unwrap_or(""), matched.get("TO").unwrap_or(""));
-        let bytes = if from.starts_with("http://") || from.starts_with("https://") {
-            // Refused before anything is asked of a server.
-            self.permitted(true).await?;
-            let outside = std::rc::Rc::clone(&self.setup.outside);
-            outside.fetch(from).await.map_err(said)?
-        } else if from.contains("://") || (from.contains('@') && from.contains(':')) {
-            return Err(said(format!(
-                "{from}: files come from http://, https:// and harddisk:; from elsewhere push them: sftp or scp to this device"
-            )));
-        } else {
-            self.permitted(false).await?;
-            self.read_file(from).map_err(|trouble| unreadable(from, trouble))?
-        };
-        self.write_file(to, &bytes).await?;
-        Ok(self.out.print(&format!("{} bytes copied\n", bytes.len())).await?)
+    /// A file of the disk, if its user may read those.
+    pub(super) async fn read_permitted(&mut self, name: &str) -> Result<Vec<u8>, Trouble> {
+        self.permitted(false).await?;
+        self.read_file(name).map_err(|trouble| unreadable(name, trouble))
+    }
+
+    /// The place of a file that is put into a folder, if the name is that of one.
+    pub(super) fn in_folder(&self, name: &str, file: &str) -> String {
+        let path = below(name);
+        let is_folder = name.ends_with(['/', ':'])
+            || path.as_ref().is_ok_and(|path| self.root().and_then(|root| root.list(path)).is_ok());
+        if is_folder { format!("{}/{file}", name.trim_end_matches('/')) } else { name.to_owned() }
     }
 
     pub(super) async fn dir(&mut self, matched: &Matched, piped: &Piped) -> Done {
@@ -199,7 +187,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Shell<S> {
         Root::open(&self.setup.harddisk)
     }
 
-    async fn permitted(&mut self, writes: bool) -> Done {
+    pub(super) async fn permitted(&mut self, writes: bool) -> Done {
         let permit = (self.setup.permit)(if writes { Need::Update(FILES) } else { Need::Read(FILES) });
         permit.await.map_err(said)
     }

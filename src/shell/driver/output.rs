@@ -6,6 +6,7 @@ use tokio::io::{AsyncWrite, AsyncWriteExt};
 
 use super::Gone;
 use super::terminal::Terminal;
+use crate::shell::paint::{Ink, painted};
 
 pub(super) enum Output {
     Streams { out: Box<dyn AsyncWrite + Unpin>, errors: Option<Box<dyn AsyncWrite + Unpin>> },
@@ -25,13 +26,20 @@ impl Output {
     }
 
     pub(super) async fn print(&mut self, text: &str) -> Result<(), Gone> {
+        self.print_in(Ink::Plain, text).await
+    }
+
+    pub(super) async fn print_in(&mut self, ink: Ink, text: &str) -> Result<(), Gone> {
         match self {
             Output::Streams { out, .. } => {
                 out.write_all(text.as_bytes()).await.map_err(|_| Gone)?;
                 out.flush().await.map_err(|_| Gone)
             }
             // Whether it was read to the end is the user's business.
-            Output::Terminal(terminal) => terminal.print(text).await.map(|_| ()),
+            Output::Terminal(terminal) => {
+                let ink = if terminal.editor.has_colours { ink } else { Ink::Plain };
+                terminal.print(&painted(ink, text)).await.map(|_| ())
+            }
         }
     }
 
@@ -42,7 +50,7 @@ impl Output {
                 errors.write_all(text.as_bytes()).await.map_err(|_| Gone)?;
                 errors.flush().await.map_err(|_| Gone)
             }
-            Output::Streams { errors: None, .. } | Output::Terminal(_) => self.print(text).await,
+            Output::Streams { errors: None, .. } | Output::Terminal(_) => self.print_in(Ink::Error, text).await,
         }
     }
 

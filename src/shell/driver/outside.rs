@@ -11,6 +11,7 @@ use super::actions::rest_of;
 use super::{Done, Output, Shell, Trouble};
 use crate::shell::command::Matched;
 use crate::shell::relay::Window;
+use crate::shell::remote::Remote;
 use crate::shell::token::Token;
 
 /// What comes of it; a refusal is a sentence.
@@ -23,8 +24,37 @@ pub trait Outside {
     /// A command of the host, or its shell; the exit status.
     fn linux<'a>(&'a self, command: Option<&'a str>, seat: Seat<'a>) -> Lent<'a, u32>;
 
+    /// Writes a file of another host; without `content`, reads it.
+    fn by_ssh<'a>(&'a self, remote: &'a Remote, content: Option<&'a [u8]>, proof: &'a Proof) -> Copied<'a>;
+
     /// What a server keeps at `url`.
     fn fetch<'a>(&'a self, url: &'a str) -> Lent<'a, Vec<u8>>;
+}
+
+/// The bytes that were read; none where some were written.
+pub type Copied<'a> = Pin<Box<dyn Future<Output = Result<Vec<u8>, Unmet>> + 'a>>;
+
+/// What whoever sits at the terminal has said about another host.
+#[derive(Clone, Default)]
+pub struct Proof {
+    /// The fingerprint of the host's key.
+    pub trusts: Option<String>,
+    pub password: Option<String>,
+}
+
+/// What stands between us and a file of another host.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Unmet {
+    #[error(
+        "{host} is not known here: its key is {fingerprint}; copy from a terminal and say yes, or put its line into {known}"
+    )]
+    Host { host: String, fingerprint: String, known: String },
+    #[error(
+        "{host} does not let {user} in; copy from a terminal, where a password is asked for, or let this device's key in there:\n{public}"
+    )]
+    Key { host: String, user: String, public: String },
+    #[error("{0}")]
+    Refused(String),
 }
 
 /// The user's end, for as long as somebody else has it.

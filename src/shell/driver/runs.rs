@@ -17,16 +17,19 @@ pub(super) const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Shell<S> {
     pub(super) async fn script_run(&mut self, matched: &Matched) -> Done {
-        let script = matched.get("FILE").unwrap_or("");
-        let mut leaves = format!("<script-name>{}</script-name>", escape(script));
+        let file = matched.get("FILE").unwrap_or("");
+        let script = matched.get("SOURCE").map_or_else(|| file.to_owned(), |source| below(source, file));
+        let mut leaves = format!("<script-name>{}</script-name>", escape(&script));
         if let Some(sum) = matched.get("SUM") {
             leaves.push_str(&format!("<checksum-type>SHA256</checksum-type><checksum>{}</checksum>", escape(sum)));
         }
         let arguments: Vec<String> = matched.all("ARGUMENT").into_iter().map(in_single_quotes).collect();
         let options = [
+            ("vrf", matched.get("VRF").map(str::to_owned)),
             ("argument-list", (!arguments.is_empty()).then(|| arguments.join(" "))),
             ("description", matched.get("TEXT").map(str::to_owned)),
             ("log-level", matched.get("LOG-LEVEL").map(str::to_owned)),
+            ("log-path", matched.get("DEVICE-PATH").map(str::to_owned)),
             ("max-runtime", matched.get("RUNTIME").map(str::to_owned)),
         ];
         for (leaf, value) in options {
@@ -96,11 +99,36 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Shell<S> {
     }
 }
 
+/// A script in a folder of the device or of a server; `/harddisk\:` is how some guides print a device path.
+fn below(source: &str, file: &str) -> String {
+    let source = source.replace("\\:", ":");
+    let folder = source.trim_end_matches('/');
+    format!("{folder}/{file}")
+}
+
 /// One argument, quoted so that the agent takes it for one.
 fn in_single_quotes(argument: &str) -> String {
     if argument.contains('\'') {
         format!("\"{}\"", argument.replace('\\', "\\\\").replace('"', "\\\""))
     } else {
         format!("'{argument}'")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_script_may_be_named_with_its_folder() {
+        assert_eq!(below("http://192.0.2.0/scripts/", "a.py"), "http://192.0.2.0/scripts/a.py");
+        assert_eq!(below("/harddisk\\:", "a.py"), "/harddisk:/a.py");
+        assert_eq!(below("harddisk:/", "a.py"), "harddisk:/a.py");
+    }
+
+    #[test]
+    fn an_argument_stays_one() {
+        assert_eq!(in_single_quotes("a b"), "'a b'");
+        assert_eq!(in_single_quotes("it's \"so\""), "\"it's \\\"so\\\"\"");
     }
 }

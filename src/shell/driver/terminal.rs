@@ -7,12 +7,8 @@ use tokio::sync::watch;
 
 use super::output::Output;
 use super::{Gone, Setup, Shell};
-use crate::shell::assist::{Assistance, Live, assist};
-use crate::shell::data::{Item, write_xml};
 use crate::shell::editor::{Editor, Event};
-use crate::shell::grammar::{Kind, NodeId};
 use crate::shell::relay::Window;
-use crate::shell::vocabulary::{Need, Words, needs};
 
 const READ_BYTES: usize = 16 * 1024;
 /// Lines that go out before it is looked whether ^C has come.
@@ -22,8 +18,6 @@ const TYPED_AHEAD_MAX: usize = 1 << 20;
 const SECOND: Duration = Duration::from_secs(1);
 const MORE: &str = " --More-- ";
 const MORE_GONE: &str = "\r          \r";
-/// A list that is longer is no help.
-const VALUES_MAX: usize = 200;
 
 /// The user's terminal.
 pub(super) struct Terminal {
@@ -34,6 +28,8 @@ pub(super) struct Terminal {
     /// What `terminal length` and `terminal width` say, in place of the window.
     pub(super) length: Option<usize>,
     pub(super) width: Option<usize>,
+    /// Lines that the page has already when the next text comes.
+    pub(super) begun: usize,
 }
 
 impl Terminal {
@@ -64,7 +60,7 @@ impl Terminal {
         Ok(())
     }
 
-    async fn send(&mut self, text: &str) -> Result<(), Gone> {
+    pub(super) async fn send(&mut self, text: &str) -> Result<(), Gone> {
         self.out.write_all(text.as_bytes()).await.map_err(|_| Gone)?;
         self.out.flush().await.map_err(|_| Gone)
     }
@@ -93,7 +89,7 @@ impl Terminal {
     /// Whole lines, a page at a time. False when the user has seen enough.
     pub(super) async fn print(&mut self, text: &str) -> Result<bool, Gone> {
         let page = self.page();
-        let (mut on_page, mut chunk) = (0, String::new());
+        let (mut on_page, mut chunk) = (std::mem::take(&mut self.begun), String::new());
         for (number, line) in text.split_inclusive('\n').enumerate() {
             if page > 1 && on_page + 1 >= page {
                 self.send(&chunk).await?;
@@ -172,6 +168,15 @@ impl Terminal {
         answered
     }
 
+    /// Waits for an answer; `None` when ^C is typed, or nobody is there to type it.
+    pub(super) async fn unless_interrupted<T>(&mut self, answer: impl Future<Output = T>) -> Option<T> {
+        tokio::select! {
+            biased;
+            answered = answer => Some(answered),
+            _ = self.interrupted() => None,
+        }
+    }
+
     /// A line that the next one takes the place of.
     pub(super) async fn progress(&mut self, text: &str) -> Result<(), Gone> {
         self.send(&format!("\r\x1b[K{text}")).await
@@ -194,6 +199,14 @@ impl Terminal {
         }
     }
 
+    /// What nobody is to read; `None` when the user would rather not.
+    pub(super) async fn secret(&mut self, question: &str) -> Result<Option<String>, Gone> {
+        self.editor.hides = true;
+        let answer = self.answer(question).await;
+        self.editor.hides = false;
+        Ok(answer?.filter(|answer| !answer.is_empty()))
+    }
+
     /// A line in answer to a question; an empty one means the default.
     pub(super) async fn answer(&mut self, question: &str) -> Result<Option<String>, Gone> {
         let (before, prompt) = question.rsplit_once('\n').map_or(("", question), |(before, last)| (before, last));
@@ -207,7 +220,7 @@ impl Terminal {
             self.send_echo().await?;
             match event {
                 Some(Event::Line(line)) => return Ok(Some(line.trim().to_owned())),
-                Some(Event::Interrupt | Event::Leave) => return Ok(Some(String::new())),
+                Some(Event::Interrupt | Event::Leave | Event::TooLong) => return Ok(Some(String::new())),
                 Some(Event::End) => {
                     self.send("\r\n").await?;
                     return Ok(None);
@@ -237,7 +250,8 @@ pub async fn serve_terminal<S>(
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let terminal = Terminal { input, out, window, editor: Editor::default(), length: None, width: None };
+    let editor = Editor::new(window.borrow().has_colours);
+    let terminal = Terminal { input, out, window, editor, length: None, width: None, begun: 0 };
     let Some(mut shell) = Shell::open(netconf, setup, Output::Terminal(Box::new(terminal))).await else { return 1 };
     while !shell.is_over {
         if shell.typed_line().await.is_err() {
@@ -267,6 +281,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Shell<S> {
                     return self.line(&line, more).await;
                 }
                 Some(Event::Interrupt) => return Ok(()),
+                Some(Event::TooLong) => {
+                    return self.out.error("% The line is too long, and is not carried out\n").await;
+                }
                 Some(Event::Leave) => {
                     return if self.config.is_some() { self.line("end", false).await } else { Ok(()) };
                 }
@@ -276,141 +293,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Shell<S> {
                 }
                 Some(Event::Help) => self.help().await?,
                 Some(Event::Complete) => self.complete().await?,
-            }
-        }
-    }
-
-    async fn help(&mut self) -> Result<(), Gone> {
-        let assistance = self.assistance().await?;
-        let listed = assistance.listed().replace('\n', "\r\n");
-        let Some(terminal) = self.out.terminal() else { return Ok(()) };
-        terminal.send(&format!("?\r\n{listed}")).await?;
-        terminal.editor.repaint();
-        Ok(())
-    }
-
-    async fn complete(&mut self) -> Result<(), Gone> {
-        let assistance = self.assistance().await?;
-        let Some(terminal) = self.out.terminal() else { return Ok(()) };
-        match assistance.completion() {
-            Some(text) => terminal.editor.insert_text(&text),
-            None if assistance.words.iter().any(|word| !word.is_placeholder) => {
-                let words: Vec<&str> = assistance.words.iter().map(|word| word.text.as_str()).collect();
-                terminal.send(&format!("\r\n{}\r\n", words.join("  "))).await?;
-                terminal.editor.repaint();
-            }
-            None => terminal.send("\x07").await?,
-        }
-        Ok(())
-    }
-
-    async fn assistance(&mut self) -> Result<Assistance, Gone> {
-        let words = self.own_words().await;
-        let Some(terminal) = self.out.terminal() else { return Ok(Assistance::default()) };
-        let before = terminal.editor.before_cursor();
-        let modes = self.config.as_ref().map(|config| &config.modes);
-        let mut assistance = assist(&self.setup.grammar, &words, modes, &before);
-        if let Some(live) = assistance.live.take() {
-            let values = self.live_values(&live).await;
-            let partial = assistance.partial.clone();
-            let fitting: Vec<String> = values.into_iter().filter(|value| value.starts_with(&partial)).collect();
-            // With many, only how they go on counts.
-            let is_many = fitting.len() > VALUES_MAX;
-            assistance.add_values(fitting);
-            if is_many && assistance.completion().is_none() {
-                assistance.words.truncate(VALUES_MAX);
-            }
-        }
-        Ok(assistance)
-    }
-
-    /// The words of commands that the user may use, as the access rules are now.
-    async fn own_words(&self) -> Words {
-        let mut met = vec![Need::Nothing];
-        for need in needs() {
-            if (self.setup.permit)(need).await.is_ok() {
-                met.push(need);
-            }
-        }
-        Words::meeting(|need| met.contains(&need))
-    }
-
-    /// Values that the agent knows; none where it will not tell.
-    async fn live_values(&mut self, live: &Live) -> Vec<String> {
-        let request = match live {
-            Live::Apps => r#"<get><filter xmlns:a="http://cisco.com/ns/yang/Cisco-IOS-XR-appmgr-oper" type="xpath" select="/a:appmgr/a:process-scripts/a:process-script/a:name"/></get>"#.to_owned(),
-            Live::Scripts => r#"<get><filter xmlns:s="http://cisco.com/ns/yang/Cisco-IOS-XR-infra-script-mgmt-oper" type="xpath" select="/s:script/s:status/s:summary/s:status-summary/s:script-name"/></get>"#.to_owned(),
-            Live::Commits => r#"<get><filter xmlns:c="http://cisco.com/ns/yang/Cisco-IOS-XR-config-cfgmgr-exec-oper" type="xpath" select="/c:config-manager/c:global/c:config-commit/c:commits/c:commit/c:commit-id"/></get>"#.to_owned(),
-            Live::Leaf(path, node) => {
-                let source = if self.config.is_some() { "candidate" } else { "running" };
-                let Some(filter) = self.leaf_filter(path, *node) else { return Vec::new() };
-                format!("<get-config><source><{source}/></source><filter>{filter}</filter></get-config>")
-            }
-        };
-        let Ok(reply) = self.ask(&request).await else { return Vec::new() };
-        let Ok(items) = self.items(&reply) else { return Vec::new() };
-        let mut values = Vec::new();
-        leaves(&self.setup.grammar, &items, &mut values);
-        values.sort();
-        values.dedup();
-        values
-    }
-
-    /// Selects the keys that a list has, or what a reference may refer to.
-    fn leaf_filter(&self, path: &[Item], node: NodeId) -> Option<String> {
-        use crate::yang::schema::ValueType;
-        let grammar = &self.setup.grammar;
-        let mut steps: Vec<Item> = match &grammar.node(node).value {
-            Some(ValueType::Leafref { target: Some(target), .. }) => {
-                let empty = |node| Item { node, value: String::new(), children: Vec::new() };
-                grammar.ancestry(grammar.find(target)?).into_iter().map(empty).collect()
-            }
-            _ if grammar.is_key(node) => {
-                let list = grammar.node(node).parent?;
-                let mut steps = path.to_vec();
-                if steps.last().map(|last| last.node) != Some(list) {
-                    let here = steps.last().map(|last| last.node);
-                    let missing: Vec<NodeId> = grammar
-                        .ancestry(list)
-                        .into_iter()
-                        .skip_while(|id| here.is_some() && Some(*id) != here)
-                        .collect();
-                    let skipped = usize::from(here.is_some());
-                    steps.extend(missing.into_iter().skip(skipped).map(|node| Item {
-                        node,
-                        value: String::new(),
-                        children: Vec::new(),
-                    }));
-                }
-                steps.push(Item::leaf(node, ""));
-                steps
-            }
-            _ => return None,
-        };
-        let last = steps.pop()?;
-        let nested = steps.into_iter().rev().fold(last, |inner, mut outer| {
-            outer.children.push(inner);
-            outer
-        });
-        Some(write_xml(grammar, &[nested], None))
-    }
-}
-
-/// The values of the leaves that end the branches of data.
-fn leaves(grammar: &crate::shell::grammar::Grammar, items: &[Item], found: &mut Vec<String>) {
-    for item in items {
-        match grammar.node(item.node).kind {
-            Kind::Leaf | Kind::LeafList | Kind::Any => found.push(item.value.clone()),
-            // Keys come with every entry: of several leaves the last is the one that was asked for.
-            Kind::List { .. } | Kind::Container { .. } => {
-                let is_branch = item.children.iter().any(|child| !grammar.is_leaf_like(child.node));
-                if is_branch {
-                    let inner: Vec<Item> =
-                        item.children.iter().filter(|child| !grammar.is_leaf_like(child.node)).cloned().collect();
-                    leaves(grammar, &inner, found);
-                } else if let Some(last) = item.children.last() {
-                    found.push(last.value.clone());
-                }
             }
         }
     }

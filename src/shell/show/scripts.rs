@@ -1,14 +1,44 @@
-//! `show script status`.
+//! `show script status`, `show script python`.
 
 use std::fmt::Write as _;
 
 use super::super::command::Matched;
 use super::super::data::Item;
 use super::super::grammar::Grammar;
-use super::{all, descend};
+use super::{all, descend, table};
+use crate::yang::xml::XmlElement;
 
 pub(super) const RULE: usize = 102;
 const WIDTHS: [usize; 5] = [33, 8, 18, 13, 27];
+
+/// The request for `show script python`.
+pub const PYTHON: &str = r#"<show-python xmlns="urn:procyon:agent"/>"#;
+
+pub fn python(answer: &[XmlElement]) -> String {
+    let all = |name: &'static str| answer.iter().filter(move |element| &*element.name == name);
+    let of = |name: &'static str| all(name).next().map_or("", |element| element.text.as_str());
+    let modules: Vec<&str> = all("library-module").map(|module| module.text.as_str()).collect();
+    let account = if of("account").is_empty() { "the agent's own" } else { of("account") };
+    let facts = [
+        ("Python", format!("{} ({})", of("version"), of("implementation"))),
+        ("Interpreter", of("interpreter").to_owned()),
+        ("Account", account.to_owned()),
+        ("On-box library", of("library").to_owned()),
+        ("Modules in it", modules.join(", ")),
+    ];
+    let mut out = String::new();
+    for (title, fact) in facts {
+        let _ = writeln!(out, "{title:<18}: {fact}");
+    }
+    let rows: Vec<Vec<String>> = all("package")
+        .map(|package| {
+            let leaf = |name: &str| package.children.iter().find(|leaf| &*leaf.name == name);
+            ["name", "version"].map(|name| leaf(name).map_or_else(String::new, |leaf| leaf.text.clone())).to_vec()
+        })
+        .collect();
+    let _ = write!(out, "\n{}", table(&[("Package", 32), ("Version", 12)], &rows, true));
+    out
+}
 
 pub(super) fn filter(matched: &Matched) -> String {
     let view = if matched.has("detail") { "<detail/>" } else { "<summary/>" };
@@ -94,5 +124,28 @@ pub(super) fn facts(out: &mut String, grammar: &Grammar, entry: &Item, number: u
         let Some(text) = entry.text(grammar, leaf) else { continue };
         let _ = writeln!(out, "{number:<4} {title:<13}: {text}");
         number.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::python;
+
+    #[test]
+    fn what_scripts_can_import_is_listed() {
+        let answer = "<interpreter>/usr/bin/python3</interpreter><version>3.11.2</version><implementation>CPython</implementation>
+<account>nobody</account><library>/usr/share/procyon/python</library><library-module>cisco</library-module>
+<library-module>iosxr</library-module><package><name>xmltodict</name><version>1.0.4</version></package>";
+        insta::assert_snapshot!(python(&crate::yang::xml::parse(answer.as_bytes()).unwrap()), @r"
+        Python            : 3.11.2 (CPython)
+        Interpreter       : /usr/bin/python3
+        Account           : nobody
+        On-box library    : /usr/share/procyon/python
+        Modules in it     : cisco, iosxr
+
+        Package                          Version
+        -------------------------------- ------------
+        xmltodict                        1.0.4
+        ");
     }
 }

@@ -101,14 +101,14 @@ impl Server {
             inherited: vec![],
             placed: None,
             record: None,
-            cgroup: None,
+            group: None,
             account: None,
             umask: self.umask,
             nice: None,
             limits: core.into_iter().collect(),
             no_new_privs: false,
         };
-        let pid = spawn::spawn(launch).map_err(|error| start::reason(&error))?;
+        let pid = spawn::spawn(&launch).map_err(|error| start::reason(&error))?;
         self.next_run = self.next_run.wrapping_add(1);
         let (run, started) = (RunId(self.next_run), self.time_text());
         Ok(Child { pid, run, started, terminal, input: VecDeque::new(), input_lost: false, hung_up: false })
