@@ -216,6 +216,8 @@ def test_definitions_that_mean_harm_are_named_and_harm_nobody(box, session, tmp_
         assert "document type" in said["bomb"] and "more than" in said["huge"] and "nested" in said["deep"]
         assert "full path" in said["dots"] and "full path" in said["relative"] and "honest-process.xml" in said["twice"]
         assert said["endless"] == said["fifo"] == "it cannot be read: not a regular file"
+        shown = box.command("shell", "--root", box.root, "-c", "show process").stdout
+        assert "bomb-process.xml line 1: " + said["bomb"] in shown
         set_version(box, session, "honest")
         rpc(box, session, "process-start", names("honest"))
         wait_state(session, "honest", "Running")
