@@ -12,6 +12,7 @@ mod cli_text;
 mod conserver;
 mod console;
 mod consoles;
+mod custody;
 mod doors;
 mod event_log;
 mod events;
@@ -46,6 +47,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
+use self::custody::Custody;
 use self::vitals::Vitals;
 
 use crate::alarms::provider::AlarmProvider;
@@ -55,7 +57,7 @@ use crate::container::spec::Floor;
 use crate::datastore::history::Limits as HistoryLimits;
 use crate::eem;
 use crate::keeper::client::Keeper;
-use crate::keeper::deposit::{self, DepositClient};
+use crate::keeper::deposit::DepositClient;
 use crate::netconf::counters::Counters;
 use crate::netconf::driver::ServeOptions;
 use crate::northbound::driver::{Committed, Northbound, Parts};
@@ -122,7 +124,7 @@ pub fn serve(options: Options) -> anyhow::Result<()> {
 }
 
 async fn run(options: Options) -> anyhow::Result<()> {
-    let Options { layout, settings, listen_ssh, yang_dirs, modules, mut deposit } = options;
+    let Options { layout, settings, listen_ssh, yang_dirs, modules, deposit } = options;
     let schema = library::load(&settings, &yang_dirs, &modules)?;
     let names = Arc::new(library::Names::of(schema));
     let counters = Arc::new(Counters::default());
@@ -210,7 +212,9 @@ async fn run(options: Options) -> anyhow::Result<()> {
     let lifecycle = lifecycle::open(&layout, &settings, &alarms.desk)?;
 
     let accounts = SharedAccounts::new(ssh::Accounts::default());
-    let (transports, transport_driver) = transport::driver::new(layout.keys());
+    let (custody, mut left) = Custody::new(deposit)?;
+    let endpoints = std::mem::take(&mut left.endpoints);
+    let (transports, transport_driver) = transport::driver::new(layout.keys(), endpoints, Arc::new(custody.clone()));
     let (console_provider, conserver_wanted) = consoles::ConsoleProvider::new(keeper_pid.clone());
     let providers: Vec<Box<dyn Provider>> = vec![
         Box::new(console_provider),
@@ -333,25 +337,16 @@ async fn run(options: Options) -> anyhow::Result<()> {
         checking: Arc::default(),
     };
     vitals.spawn("conserver's listener", conserver::serve(desk, conserver_wanted, stop.clone()));
-    let services = Arc::new(services::Services {
-        consoles,
-        northbound: northbound.clone(),
-        options: serve_options,
-        shells,
-        closed: None,
-    });
+    let services =
+        Arc::new(services::Services { consoles, northbound: northbound.clone(), options: serve_options, shells });
     let ssh = ssh::Server::new(ssh_config, accounts, services.clone(), stop.clone())?;
     if let Some(listening) = xmlrpc::open(&layout, &settings.xmlrpc, northbound.clone()).await? {
         vitals.spawn("XML-RPC", crate::xmlrpc::driver::serve(listening, stop.clone()));
     }
-    let mut deposits = match &mut deposit {
-        Some(client) => client.fetch().context("the custodian does not answer")?,
-        None => Vec::new(),
-    };
     let mut addresses = Vec::new();
     for address in listen_ssh {
-        let listener = deposit::adopt_or_bind_tcp(&mut deposits, &mut deposit, address)
-            .with_context(|| format!("cannot listen for SSH on {address}"))?;
+        let listener =
+            custody.listener(&mut left, address).with_context(|| format!("cannot listen for SSH on {address}"))?;
         let listener = tokio::net::TcpListener::from_std(listener)?;
         addresses.push(listener.local_addr()?);
         let ssh = ssh.clone();
@@ -359,15 +354,12 @@ async fn run(options: Options) -> anyhow::Result<()> {
     }
     tasks.spawn(finish_ssh(ssh.clone(), stop.clone()));
     vitals.spawn("transports", transport_driver.run(ssh, services, limits, stop.clone()));
-    deposit::drop_listeners_left(&mut deposits, &mut deposit);
+    custody.drop_listeners(left);
 
     let keeper = keeper_pid.pid(KEEPER_TIME_MAX).await;
     announce(&addresses, &socket, keeper)?;
-    if let Some(client) = deposit {
-        if let Err(error) = client.ready() {
-            warn!(%error, "the custodian is not told that we serve");
-        }
-        tasks.spawn(services::watch_custodian(client, syslog.clone(), bell, stop.clone()));
+    if let Some(socket) = custody.ready() {
+        tasks.spawn(services::watch_custodian(custody, socket, syslog.clone(), bell, stop.clone()));
     }
     tokio::select! {
         signal = services::wait_for_signal() => signal?,
