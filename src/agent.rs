@@ -9,6 +9,7 @@
 mod accounts;
 mod alarms;
 mod cli_text;
+mod clock;
 mod conserver;
 mod console;
 mod consoles;
@@ -28,9 +29,11 @@ mod monitoring;
 mod news;
 mod outside;
 mod recovery;
+mod secrets;
 mod services;
 mod shell_socket;
 mod shells;
+mod updates;
 mod urls;
 mod validation;
 mod vitals;
@@ -45,13 +48,14 @@ use std::time::Duration;
 use anyhow::Context as _;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
 use self::custody::Custody;
 use self::vitals::Vitals;
 
 use crate::alarms::provider::AlarmProvider;
 use crate::appmgr;
+use crate::clock::Clock;
 use crate::container::scripts;
 use crate::container::spec::Floor;
 use crate::datastore::history::Limits as HistoryLimits;
@@ -68,7 +72,7 @@ use crate::northbound::notifications::scribe::Scribe;
 use crate::northbound::provider::Provider;
 use crate::northbound::startup::StartupStore;
 use crate::northbound::urls::Places;
-use crate::northbound::{Candidates, HashClearText};
+use crate::northbound::{Candidates, Conceal};
 use crate::request;
 use crate::script;
 pub use crate::settings::ModuleSpec;
@@ -89,8 +93,6 @@ const SHUTDOWN_TIME_MAX: Duration = Duration::from_secs(5);
 const HEARD_WAITING_MAX: usize = 256;
 /// How long the ready line waits for the keeper; without it all but the apps is served.
 const KEEPER_TIME_MAX: Duration = Duration::from_secs(2);
-/// How long a deactivation waits between SIGTERM and SIGKILL.
-const RELEASE_GRACE: Duration = Duration::from_secs(10);
 
 /// Another text after each boot.
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
@@ -133,7 +135,12 @@ async fn run(options: Options) -> anyhow::Result<()> {
     let tasks = vitals.tasks.clone();
     let (northbound, inputs) = Handle::new();
 
-    let system = System::start(system_settings(&layout, &settings));
+    let (clock, moving) = clock::open(&settings.host_figures, stop.clone())?;
+    if let Some(moving) = moving {
+        tasks.spawn(moving);
+    }
+
+    let system = System::start(system_settings(&layout, &settings, clock.clone()));
     let syslog = system.log.clone();
     vitals.watch("system provider", system.task);
 
@@ -153,7 +160,7 @@ async fn run(options: Options) -> anyhow::Result<()> {
         Journal::open(Arc::new(HostDisk), layout.state().join("appmgr.journal"), appmgr::driver::JOURNAL_BYTES_MAX)
             .context("the app manager's journal cannot be opened")?;
     let app_driver = appmgr::driver::Driver {
-        places: app_places(&layout, &settings),
+        places: script_places(&layout, &settings),
         keeper,
         events: keeper_events,
         messages: app_inbox,
@@ -199,6 +206,7 @@ async fn run(options: Options) -> anyhow::Result<()> {
     let (wants_notifications, wanted) = watch::channel(false);
     tasks.spawn(until(stop.clone(), events::listen_to_lines(system.lines.subscribe(), teller.clone())));
     let (event_manager, event_driver) = eem::driver::open(eem::driver::Parts {
+        clock: clock.clone(),
         happenings,
         runner: events::runner(requests.clone(), scripts.clone()),
         status_of: events::status_of(requests.clone()),
@@ -210,6 +218,10 @@ async fn run(options: Options) -> anyhow::Result<()> {
     let alarms = alarms::open(&layout)?;
     let bell = alarms::Bell { desk: alarms.desk.clone(), northbound: northbound.clone() };
     let lifecycle = lifecycle::open(&layout, &settings, &alarms.desk)?;
+
+    let seal = Arc::new(secrets::load(&layout.keys())?);
+    let (updates, update_provider, update_driver) =
+        crate::update::driver::open(updates::parts(clock.clone(), scripts.clone(), Arc::clone(&seal), syslog.clone()));
 
     let accounts = SharedAccounts::new(ssh::Accounts::default());
     let (custody, mut left) = Custody::new(deposit)?;
@@ -225,13 +237,17 @@ async fn run(options: Options) -> anyhow::Result<()> {
             requests.clone(),
             exec_shelf::shelf(scripts.clone()),
             exec_shelf::fetch(scripts.clone()),
+            updates::before_runs(updates.clone()),
+            exec_shelf::log_place(layout.clone()),
         )),
         Box::new(script::provider::ScriptProvider::new(
             scripts,
             jiff::tz::TimeZone::system(),
-            exec_shelf::executions(requests, layout.logs()),
+            exec_shelf::executions(requests, layout.harddisk()),
         )),
-        Box::new(appmgr::provider::AppManager::new(app_messages, commits)),
+        // Behind the repository, which knows the checksums of a commit first.
+        Box::new(update_provider),
+        Box::new(appmgr::provider::AppManager::new(app_messages, commits, updates::before_apps(updates))),
         Box::new(containers.provider),
         Box::new(logbook),
         Box::new(event_manager),
@@ -263,7 +279,7 @@ async fn run(options: Options) -> anyhow::Result<()> {
         monitoring: Arc::new(monitoring::Standard { counters: Arc::clone(&counters) }),
         event_log: events.log,
         scribe: events.scribe,
-        hash_clear_text: Box::new(services::hash_clear_text),
+        conceal: secrets::conceal(Arc::clone(&seal)),
         places: Box::new(urls::Urls::new(&layout, &settings)),
         on_commit: Box::new(move |committed| commit_log.log(lines::committed(&committed.user, committed.id))),
     };
@@ -287,6 +303,7 @@ async fn run(options: Options) -> anyhow::Result<()> {
         ..ServeOptions::new(names, Arc::clone(&counters))
     };
     vitals.spawn("script runs", request_driver);
+    vitals.spawn("script updates", until(stop.clone(), update_driver));
     vitals.spawn("event manager", event_driver);
     vitals.spawn("commit scripts", until(stop.clone(), judge_driver));
     tasks.spawn(events::listen_to_notifications(northbound.clone(), teller.clone(), wanted, stop.clone()));
@@ -357,6 +374,9 @@ async fn run(options: Options) -> anyhow::Result<()> {
     custody.drop_listeners(left);
 
     let keeper = keeper_pid.pid(KEEPER_TIME_MAX).await;
+    if let Err(error) = memory::forget_code_of_start() {
+        debug!(%error, "the code of the start stays in memory");
+    }
     announce(&addresses, &socket, keeper)?;
     if let Some(socket) = custody.ready() {
         tasks.spawn(services::watch_custodian(custody, socket, syslog.clone(), bell, stop.clone()));
@@ -411,7 +431,7 @@ struct NorthboundParts {
     monitoring: Arc<dyn crate::northbound::own_state::Monitoring>,
     event_log: EventLog,
     scribe: Scribe,
-    hash_clear_text: HashClearText,
+    conceal: Conceal,
     places: Box<dyn Places>,
     on_commit: Box<dyn Fn(&Committed) + Send>,
 }
@@ -460,7 +480,7 @@ fn build_northbound(
         monitoring,
         event_log,
         scribe,
-        hash_clear_text,
+        conceal,
         places,
         on_commit,
     } = parts;
@@ -491,7 +511,7 @@ fn build_northbound(
         monitoring,
         event_log,
         scribe,
-        hash_clear_text,
+        conceal,
         on_commit,
     };
     let mut northbound = Northbound::new(parts, handle).map_err(|gaps| {
@@ -519,36 +539,16 @@ fn announce(addresses: &[SocketAddr], socket: &std::path::Path, keeper: Option<i
     Ok(())
 }
 
-fn app_places(layout: &Layout, settings: &Settings) -> appmgr::driver::Places {
-    let node = format!("RP/{}", settings.node);
-    appmgr::driver::Places {
-        shelf: layout.repository("process"),
-        device_shelf: "/harddisk:/mirror/script-mgmt/process".to_owned(),
-        logs: layout.logs(),
+fn script_places(layout: &Layout, settings: &Settings) -> scripts::Places {
+    scripts::Places {
+        harddisk: layout.harddisk(),
         work: layout.state().join("work"),
         interpreter: settings.python.interpreter.clone(),
         library: settings.python.package.clone(),
         user: settings.python.account(),
-        node,
+        node: format!("RP/{}", settings.node),
         log_bytes_max: settings.limits.log_bytes,
         log_files_max: u8::try_from(settings.limits.log_files).unwrap_or(u8::MAX),
-        release_grace: RELEASE_GRACE,
-    }
-}
-
-fn script_places(layout: &Layout, settings: &Settings) -> scripts::Places {
-    let apps = app_places(layout, settings);
-    scripts::Places {
-        repository: layout.repository(""),
-        device_repository: "/harddisk:/mirror/script-mgmt".to_owned(),
-        logs: apps.logs,
-        work: apps.work,
-        interpreter: apps.interpreter,
-        library: apps.library,
-        user: apps.user,
-        node: apps.node,
-        log_bytes_max: apps.log_bytes_max,
-        log_files_max: apps.log_files_max,
         memory_bytes_max: settings.limits.script_memory_bytes,
     }
 }
@@ -565,8 +565,9 @@ fn script_settings(layout: &Layout, settings: &Settings) -> script::driver::Sett
     }
 }
 
-fn system_settings(layout: &Layout, settings: &Settings) -> system::Settings {
+fn system_settings(layout: &Layout, settings: &Settings, clock: Clock) -> system::Settings {
     system::Settings {
+        clock,
         node_name: settings.node.clone(),
         log_node_name: format!("RP/{}", settings.node),
         figures: settings.host_figures.clone(),

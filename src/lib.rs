@@ -12,6 +12,7 @@
 pub mod agent;
 pub mod alarms;
 pub mod appmgr;
+pub mod clock;
 pub mod console;
 pub mod container;
 pub mod datastore;
@@ -39,6 +40,7 @@ pub mod sys;
 pub mod system;
 pub mod systemd;
 pub mod transport;
+pub mod update;
 pub mod validation;
 pub mod viewer;
 pub mod xmlrpc;

@@ -360,6 +360,75 @@ def log_lines(session):
     return [leaf.text for leaf in session.get(filter=("subtree", asked)).data.iter("{%sinfra-syslog-oper}text" % boxes.CISCO)]
 
 
+VALIDATE = '<validate-config-scripts xmlns="urn:procyon:history">{}</validate-config-scripts>'
+APPLY = VALIDATE.format("<apply-policy-modifications/>")
+
+
+def execution(session, part):
+    """The rows that the router's tree has of one script, and of its callbacks."""
+    asked = '<config xmlns="{}config-cfgmgr-oper"><global><validation xmlns="{}config-valid-ccv-oper"/></global></config>'
+    data = session.get(filter=("subtree", asked.format(boxes.CISCO, boxes.CISCO))).data
+    rows = [node for node in data.iter() if boxes.local(node) in ("script", "callback") and part in [boxes.local(up) for up in node.iterancestors()]]
+    return {boxes.local(row): {boxes.local(leaf): leaf.text for leaf in row.iter() if len(leaf) == 0} for row in rows}
+
+
+AMENDING = HEAD + """
+def check(root):
+    for one in root.get_list("/ifmgr-cfg:interface-configurations/interface-configuration"):
+        if one.get_node("interface-name").value.startswith("Loopback77") and one.get_node("description") is None:
+            one.set_node("description", "by a script")
+
+register_validate_callback(["/ifmgr-cfg:interface-configurations/*"], check)
+"""
+
+
+def of_one(session, datastore):
+    """Loopback771, as it stands there."""
+    asked = (
+        '<interface-configurations xmlns="{}"><interface-configuration><interface-name>Loopback771</interface-name>'
+        "</interface-configuration></interface-configurations>"
+    ).format(IFMGR)
+    return session.get_config(datastore, filter=("subtree", asked)).xml
+
+
+def test_scripts_look_at_a_candidate_without_a_commit(box, session, scripts, name):
+    scripts.config(name, AMENDING)
+    box.edit(session, interface("Loopback771"))
+    told = box.call(session, VALIDATE.format("")).xml
+    modified = "interface-configuration[active='act'][interface-name='Loopback771']/description</modified>"
+    assert modified in told, told
+    assert "by a script" not in of_one(session, "candidate") and "Loopback771" not in of_one(session, "running")
+    rows = execution(session, "last-validation")
+    assert rows["script"]["script-name"] == name and rows["callback"]["callback-name"] == "check", rows
+    assert rows["callback"]["modifications"] == rows["callback"]["pending-modifications"] == "1"
+    assert execution(session, "running-config")["script"]["modifications"] == "0", "the commit that switched it on"
+    assert modified in box.call(session, APPLY).xml
+    assert "by a script" in of_one(session, "candidate") and "Loopback771" not in of_one(session, "running")
+    assert "<ok/>" in box.call(session, VALIDATE.format("")).xml, "nothing is left to amend"
+    session.commit()
+    assert "by a script" in of_one(session, "running")
+    assert execution(session, "last-validation")["script"]["pending-modifications"] == "0"
+    assert execution(session, "running-config")["script"]["currently-configured"] == "true"
+
+
+def test_what_scripts_refuse_is_the_error_of_the_validation(box, session, scripts, name):
+    scripts.config(name, AMENDING.replace('one.set_node("description", "by a script")', 'add_error(one, "it needs a description")'))
+    box.edit(session, interface("Loopback772"))
+    with pytest.raises(RPCError, match="ERROR: it needs a description"):
+        box.call(session, APPLY)
+    session.discard_changes()
+    assert execution(session, "last-validation")["callback"]["validation-errors"] == "1"
+
+
+def test_an_exception_is_taken_apart_in_the_routers_tree(box, session, scripts, name):
+    scripts.config(name, AMENDING.replace("one.set_node(", "one.no_such("))
+    with pytest.raises(RPCError):
+        box.configure(session, interface("Loopback773"))
+    row = execution(session, "last-validation")["callback"]
+    assert row["error-message"].startswith("AttributeError") and row["file-name"].endswith("/config/" + name)
+    assert row["line"] == "7" and row["backtrace"].startswith("Traceback"), row
+
+
 def test_a_precommit_script_sees_what_is_changed_and_refuses_or_warns(box, session, scripts, name):
     scripts.precommit(name, """
 import re

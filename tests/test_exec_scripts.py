@@ -85,6 +85,35 @@ def test_a_script_runs_on_request_and_stands_in_the_history(box, session, name):
     assert int(second) == int(first) + 1
 
 
+def test_the_logs_of_a_run_stand_where_it_is_told(box, session, name):
+    script = Exec(box, session, name, b"print('told')\n")
+    for asked, folder in (("harddisk:/probes/today", "probes/today/"), ("/harddisk:/", "")):
+        request = script.run(log_path=asked)
+        seen = script.wait(request, "Executed")
+        assert seen["log-path"] == ["/harddisk:/{}{}_exec_{}".format(folder, name, request)]
+        with open(os.path.join(box.root, "harddisk", folder, "{}_exec_{}".format(name, request), "stdout.log")) as handle:
+            assert handle.read() == "told\n"
+        assert script.view(request, "output")["output-file-content"] == ["told\n"]
+
+
+def test_logs_stay_on_the_harddisk_and_out_of_the_repository(box, session, name, tmp_path):
+    script = Exec(box, session, name, b"pass\n")
+    os.symlink(str(tmp_path), os.path.join(box.root, "harddisk", "away"))
+    with open(os.path.join(box.root, "harddisk", "a-file"), "w"):
+        pass
+    for asked, said in (
+        ("/etc", "cannot be used"),
+        ("harddisk:/../keys", "cannot be used"),
+        ("harddisk:/mirror/script-mgmt/exec", "lies in the script repository"),
+        ("harddisk:/away/logs", "cannot be made"),
+        ("harddisk:/away", "cannot be made"),
+        ("harddisk:/a-file", "cannot be made"),
+    ):
+        with pytest.raises(RPCError, match=said):
+            script.run(log_path=asked)
+    assert os.listdir(str(tmp_path)) == []
+
+
 def test_a_script_has_the_rights_of_who_runs_it(box, session, name):
     source = (
         b"from iosxr.netconf.netconf_lib import NetconfClient\nnc = NetconfClient()\nnc.connect()\n"

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -93,6 +94,41 @@ print(helper.xr_apply_config_string("hostname not-this\\nno such line"))
     assert nonsense["status"] == "error" and nonsense["output"].strip()
     assert wrong["status"] == "error" and "such" in wrong["output"], wrong
     assert "by-cli" in device.get_config("<hostname xmlns='http://cisco.com/ns/yang/Cisco-IOS-XR-um-hostname-cfg'/>")
+
+
+EVENT = '''"""Says what has happened."""
+from iosxr import eem
+rc, event = eem.event_reqinfo()
+print(event["event_type_string"], event.get("timer_type"), event["event_pub_sec"])
+'''
+
+
+def test_timers_are_due_when_the_clock_is_moved(device, tmp_path):
+    watchdog = "<timer><watchdog><value>86400</value></watchdog></timer>"
+    name = device.on_event(written(tmp_path, "daily.py", EVENT), watchdog)
+    device.advance(days=1)
+    first = device.next_run(name)
+    assert (first.status, first.return_value) == ("Executed", 0), first
+    assert first.output.split()[:2] == ["timer", "watchdog"]
+    device.advance(days=1)
+    second = device.next_run(name, after=first)
+    assert int(second.output.split()[2]) - int(first.output.split()[2]) >= 86400
+
+
+def test_calendar_entries_go_by_the_moved_clock(device, tmp_path):
+    cron = "<timer><cron><cron-entry>0 0 1 1 *</cron-entry></cron></timer>"
+    name = device.on_event(written(tmp_path, "new-year.py", EVENT), cron)
+    device.advance(days=366)
+    run = device.next_run(name)
+    assert run.output.split()[:2] == ["timer", "cron"], run
+    year = "<system-time xmlns='http://cisco.com/ns/yang/Cisco-IOS-XR-shellutil-oper'><clock><year/></clock></system-time>"
+    assert str(time.localtime().tm_year + 1) in device.get(year) or str(time.localtime().tm_year + 2) in device.get(year)
+
+
+def test_the_memory_of_the_host_is_what_a_test_sets(device):
+    device.set_memory(total=8 << 30, free=1 << 30)
+    shown = device.get("<memory-summary xmlns='http://cisco.com/ns/yang/Cisco-IOS-XR-nto-misc-oper'/>")
+    assert str(8 << 30) in shown and str(1 << 30) in shown
 
 
 def procyon(*words):

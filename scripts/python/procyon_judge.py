@@ -33,6 +33,8 @@ class Judge(object):
         self.is_looking = False
         self.errors = []
         self.warnings = []
+        self.modifications = 0
+        self.calls = []
         # A callable that makes a callback's argument.
         self.root = None
 
@@ -44,23 +46,26 @@ class Judge(object):
             if self.file is None:
                 self.file = self.connect()
             else:
-                self.say_registered(paths)
+                self.say_registered(paths, callback)
 
     def connect(self):
         """A new stream on which all callbacks are registered."""
         self.file = procyon_door.stream(b"judge").makefile("rwb")
-        for paths, _ in self.callbacks:
-            self.say_registered(paths)
+        for paths, callback in self.callbacks:
+            self.say_registered(paths, callback)
         return self.file
 
-    def say_registered(self, paths):
-        self.exchange({"register": {"paths": paths}})
+    def say_registered(self, paths, callback):
+        self.exchange({"register": {"paths": paths, "name": name_of(callback)}})
 
     def ask(self, question):
         """The answer of the agent to a question about the commit that is being looked at."""
         if not self.is_looking:
             self.raise_as("InvalidAPICall", "the configuration can be looked at in a callback only")
-        return self.exchange(question)
+        answer = self.exchange(question)
+        if "set" in question or "delete" in question:
+            self.modifications += 1
+        return answer
 
     def exchange(self, message):
         self.say(message)
@@ -104,18 +109,40 @@ class Judge(object):
 
     def begin(self):
         self.errors, self.warnings = [], []
+        self.modifications, self.calls = 0, []
         self.is_looking = True
+
+    def call(self, number, argument):
+        """Calls one callback, and notes what it did."""
+        before = (time.monotonic(), len(self.errors), len(self.warnings), self.modifications)
+        try:
+            self.callbacks[number][1](argument)
+        finally:
+            began, errors, warnings, modifications = before
+            self.calls.append(
+                {
+                    "callback": number,
+                    "microseconds": int((time.monotonic() - began) * 1000000),
+                    "errors": len(self.errors) - errors,
+                    "warnings": len(self.warnings) - warnings,
+                    "modifications": self.modifications - modifications,
+                }
+            )
 
     def end(self, crash=None):
         self.is_looking = False
         flush()
-        done = {"errors": self.errors, "warnings": self.warnings}
+        done = {"errors": self.errors, "warnings": self.warnings, "calls": self.calls}
         if crash is not None:
             done["crash"] = crash
         self.say({"done": done})
 
 
 judge = Judge()
+
+
+def name_of(callback):
+    return str(getattr(callback, "__qualname__", None) or type(callback).__name__)
 
 
 def remark(paths, message):
@@ -130,12 +157,12 @@ def serve(report):
         crash = None
         for number in look["callbacks"]:
             try:
-                judge.callbacks[number][1](judge.root())
+                judge.call(number, judge.root())
             except Gone:
                 raise
             except BaseException as error:
-                # Without the frame of this file.
-                error.__traceback__ = error.__traceback__.tb_next
+                # Without the frames of this file.
+                error.__traceback__ = error.__traceback__.tb_next.tb_next
                 crash = told(error)
                 report(error)
                 break

@@ -1,12 +1,16 @@
-//! The file behind the event stream: read at start, then written behind what happens, many lines with one fsync.
+//! The file behind the event stream: read at start, then written at once behind what happens, and forced to the disk a little
+//! later, many lines at a time: commits want the disk for themselves.
 //!
 //! A power cut may take the last moments with it; nobody waits for this file.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use anyhow::Context as _;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, timeout_at};
 use tracing::{error, info, warn};
 
 use crate::northbound::notifications::log::{EventLog, FILE_BYTES_MAX};
@@ -15,8 +19,10 @@ use crate::store::StoreError;
 use crate::store::driver::HostDisk;
 use crate::store::journal::Journal;
 
-/// Orders that share an fsync.
+/// Orders that are written together.
 const BATCH_MAX: usize = 256;
+/// For how long a power cut may take back what is written.
+const FORCED_WITHIN: Duration = Duration::from_millis(500);
 
 pub(super) struct Opened {
     pub log: EventLog,
@@ -58,17 +64,21 @@ impl Writer {
     pub(super) async fn run(self) {
         let Self { mut journal, mut desk } = self;
         let mut had_trouble = false;
+        // When what is written has to be forced.
+        let mut due = None;
         loop {
-            let mut batch = Vec::new();
-            if desk.orders.recv_many(&mut batch, BATCH_MAX).await == 0 {
-                return;
-            }
-            let written = tokio::task::spawn_blocking(move || {
-                let outcome = carry_out(&mut journal, batch);
+            let work = Work::next(&mut desk.orders, due).await;
+            due = match work {
+                Work::Write(_) => due.or_else(|| Some(Instant::now() + FORCED_WITHIN)),
+                Work::Force => None,
+                Work::End => return,
+            };
+            let done = tokio::task::spawn_blocking(move || {
+                let outcome = work.carry_out(&mut journal);
                 (journal, outcome)
             });
             let outcome;
-            (journal, outcome) = match written.await {
+            (journal, outcome) = match done.await {
                 Ok(done) => done,
                 Err(trouble) => return error!(%trouble, "the writer of the event log failed"),
             };
@@ -89,19 +99,49 @@ impl Writer {
     }
 }
 
-fn carry_out(journal: &mut Journal, batch: Vec<Order>) -> Result<(), StoreError> {
-    let mut lines = Vec::new();
-    for order in batch {
-        match order {
-            Order::Append(line) => lines.push(line),
-            Order::Rewrite(all) => {
-                // They hold what was to be appended before.
-                lines.clear();
-                journal.compact(all.iter().map(String::as_str))?;
-            }
+enum Work {
+    Write(Vec<Order>),
+    Force,
+    End,
+}
+
+impl Work {
+    async fn next(orders: &mut mpsc::Receiver<Order>, due: Option<Instant>) -> Self {
+        if due.is_some_and(|due| due <= Instant::now()) {
+            return Self::Force;
+        }
+        let mut batch = Vec::new();
+        let received = orders.recv_many(&mut batch, BATCH_MAX);
+        let count = match due {
+            Some(due) => timeout_at(due, received).await.unwrap_or(0),
+            None => received.await,
+        };
+        match (count, due) {
+            (0, Some(_)) => Self::Force,
+            (0, None) => Self::End,
+            _ => Self::Write(batch),
         }
     }
-    journal.append_all(lines.iter().map(String::as_str))
+
+    fn carry_out(self, journal: &mut Journal) -> Result<(), StoreError> {
+        let batch = match self {
+            Self::Write(batch) => batch,
+            Self::Force => return journal.force(),
+            Self::End => return Ok(()),
+        };
+        let mut lines = Vec::new();
+        for order in batch {
+            match order {
+                Order::Append(line) => lines.push(line),
+                Order::Rewrite(all) => {
+                    // They hold what was to be appended before.
+                    lines.clear();
+                    journal.compact(all.iter().map(String::as_str))?;
+                }
+            }
+        }
+        journal.write_all(lines.iter().map(String::as_str)).map(|_| ())
+    }
 }
 
 /// Where the log is, below the agent's own state.
@@ -122,7 +162,7 @@ mod tests {
         let (mut journal, _) = super::journal(&path).unwrap();
         let line = |text: &str| Order::Append(text.to_owned());
         let batch = vec![line("a"), Order::Rewrite(vec!["b".to_owned()]), line("c")];
-        carry_out(&mut journal, batch).unwrap();
+        Work::Write(batch).carry_out(&mut journal).unwrap();
         assert_eq!(super::journal(&path).unwrap().1, ["b", "c"]);
     }
 

@@ -68,6 +68,7 @@ pub(super) fn runner(requests: Requests, scripts: Scripts) -> Runner {
                 max_runtime_seconds: run.max_run_seconds,
                 account: Account { user: run.username, groups: Vec::new() },
                 environment,
+                log_path: None,
             };
             requests.run(order).await.map(|id| id.0)
         })

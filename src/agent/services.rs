@@ -29,7 +29,6 @@ use crate::script::repository::ScriptEvent;
 use crate::shell::relay::Window;
 use crate::ssh::{ChannelStream, ServiceFuture, ShellCall, Terminal, no_shell};
 use crate::system::SystemLog;
-use crate::system::users;
 use crate::transport::{Front, Manner, TlsStream};
 
 /// The NACM handle of the files that sftp serves.
@@ -238,12 +237,4 @@ impl script::plan::InUse for InUse {
             ScriptType::Config | ScriptType::Exec | ScriptType::Eem | ScriptType::Precommit => Vec::new(),
         }
     }
-}
-
-/// A password in clear text becomes its hash, with a salt of its own.
-pub(super) fn hash_clear_text(value: &str) -> Option<String> {
-    users::clear_text(value)?;
-    let mut salt = [0; users::SALT_BYTES];
-    getrandom::fill(&mut salt).expect("the system gives random bytes");
-    users::hash_clear_text(value, salt)
 }

@@ -5,10 +5,8 @@
 
 use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
-use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
@@ -19,6 +17,7 @@ use super::manager::{Action, Activation, Input, Life, Manager, Order, Ticket, Ve
 use super::provider::{Commits, Configured};
 use super::registration::AppName;
 use super::view::{self, Clock};
+use crate::container::scripts::Places;
 use crate::keeper::client::{Keeper, KeeperEvent};
 use crate::northbound::Refusal;
 use crate::store::journal::Journal;
@@ -26,9 +25,9 @@ use crate::yang::value::Element;
 
 /// Calls and questions that wait for the app manager; a further one waits its turn.
 pub const MESSAGES_WAITING_MAX: usize = 256;
-/// Answers of the keeper on their way back.
 /// From this size on the journal is written anew with what still counts.
 pub const JOURNAL_BYTES_MAX: u64 = 1024 * 1024;
+/// Answers of the keeper on their way back.
 const OUTCOMES_WAITING_MAX: usize = 256;
 
 /// What others ask of the app manager.
@@ -47,29 +46,6 @@ impl Usage {
     pub fn apps_using(&self, script: &str) -> Vec<String> {
         self.0.read().unwrap_or_else(PoisonError::into_inner).get(script).cloned().unwrap_or_default()
     }
-}
-
-/// Where things are, and as whom scripts run.
-#[derive(Debug, Clone)]
-pub struct Places {
-    /// The process shelf of the repository.
-    pub shelf: PathBuf,
-    /// The same as scripts see it: `/harddisk:/mirror/script-mgmt/process`.
-    pub device_shelf: String,
-    pub logs: PathBuf,
-    /// Each app has a working folder of its own below this.
-    pub work: PathBuf,
-    pub interpreter: PathBuf,
-    pub library: PathBuf,
-    /// The account of the host that runs scripts; `None` is the agent's own.
-    pub user: Option<String>,
-    /// The node that log lines name: `RP/0/RP0/CPU0`.
-    pub node: String,
-    /// A log file of this size is renamed, and so many of those are kept.
-    pub log_bytes_max: u64,
-    pub log_files_max: u8,
-    /// How long a deactivation waits between SIGTERM and SIGKILL.
-    pub release_grace: Duration,
 }
 
 /// What the rest of the agent hears of.

@@ -2,19 +2,25 @@
 
 use std::collections::BTreeMap;
 use std::pin::Pin;
+use std::time::Duration;
 
-use super::driver::Places;
 use super::manager::{Activation, Order};
 use super::observed::{LastExit, Observed, Phase};
 use super::refusals;
 use super::registration::AppName;
 use super::view;
 use crate::container::machine::ExitStatus;
-use crate::container::spec::{ContainerName, ContainerSpec, LogSpec, Program, Sha256};
+use crate::container::scripts::{LOGS, Launch, Places};
+use crate::container::spec::{ContainerName, ContainerSpec, Sha256};
 use crate::keeper::client::Keeper;
 use crate::keeper::protocol::{self, ContainerState, Reason};
 use crate::keeper::refusal::KeeperRefusal;
 use crate::northbound::{Kind, Refusal};
+
+/// The shelf of process scripts.
+const SHELF: &str = "process";
+/// How long a deactivation waits between SIGTERM and SIGKILL.
+const RELEASE_GRACE: Duration = Duration::from_secs(10);
 
 type Pending = Pin<Box<dyn Future<Output = Result<(), Refusal>> + Send>>;
 
@@ -35,9 +41,8 @@ pub(super) fn carry_out(keeper: &Keeper, places: &Places, app: &AppName, order: 
         Order::Kill { .. } => Box::pin(async move { keeper.kill(name).await.map(drop).map_err(refusal) }),
         Order::Restart { .. } => Box::pin(async move { keeper.restart(name).await.map(drop).map_err(refusal) }),
         Order::Release => {
-            let grace = places.release_grace;
             Box::pin(async move {
-                match keeper.release(name, grace).await {
+                match keeper.release(name, RELEASE_GRACE).await {
                     // What is not there any more is released.
                     Ok(_) | Err(KeeperRefusal::NotDefined { .. }) => Ok(()),
                     Err(trouble) => Err(refusal(trouble)),
@@ -76,22 +81,18 @@ fn sum(app: &AppName, text: &str) -> Result<Sha256, Refusal> {
 fn spec(places: &Places, name: ContainerName, activation: &Activation) -> Result<ContainerSpec, Refusal> {
     let registration = &activation.registration;
     let executable = registration.executable.as_deref().unwrap_or_default();
-    let program = Program::Script {
-        device_path: format!("{}/{executable}", places.device_shelf),
-        path: places.shelf.join(executable),
+    let mut spec = places.spec(Launch {
+        name,
+        shelf: SHELF,
+        script: executable,
         sha256: sum(&registration.name, &activation.sha256)?,
         args: registration.arguments(),
-        interpreter: places.interpreter.clone(),
-        library: places.library.clone(),
-    };
-    let logs = LogSpec {
-        bytes_max: places.log_bytes_max,
-        files_max: places.log_files_max,
-        ..LogSpec::in_dir(places.logs.join(view::log_folder(executable, &registration.name)))
-    };
-    let mut spec = ContainerSpec::new(name, program, places.work.join(registration.name.as_str()), logs);
-    spec.env = vec![("PROCYON_NODE".to_owned(), places.node.clone())];
-    spec.user = places.user.clone();
+        log_folder: format!("{LOGS}/{}", view::log_folder(executable, &registration.name)),
+        work: registration.name.as_str().to_owned(),
+    });
+    // What runs for good is limited by what is configured for it, and by nothing else.
+    spec.rlimits.address_space_bytes = None;
+    spec.provision.resources = registration.resources;
     spec.restart = registration.restart;
     spec.after = registration.after.iter().filter_map(|other| ContainerName::parse(other.as_str()).ok()).collect();
     Ok(spec)

@@ -8,6 +8,7 @@ use super::observed::{LastExit, Observed, Phase};
 use super::registration::{AppName, Registration};
 use super::view;
 use crate::container::machine::{self, ExitStatus, Machine, RunId};
+use crate::container::provision::Resources;
 use crate::container::spec::{RestartPolicy, Sha256};
 
 const TABLE: &str = include_str!("../../docs/restart-policies.md");
@@ -62,6 +63,7 @@ impl Device {
             username: None,
             autorun,
             after: Vec::new(),
+            resources: Resources::default(),
         };
         let mut device = Self {
             machine: Machine::new(restart, Duration::ZERO),

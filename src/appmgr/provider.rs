@@ -67,18 +67,24 @@ impl Commits {
     }
 }
 
+/// Returns when the script of that name may be started on that user's request: some are fetched anew before.
+pub type BeforeRun = Arc<dyn Fn(String, String) -> Later<()> + Send + Sync>;
+
 /// The app manager as the northbound sees it.
 pub struct AppManager {
     driver: mpsc::Sender<Message>,
+    before_run: BeforeRun,
     /// As of the last apply: the names known, and who waits for whom.
     after: dependency::After,
+    executables: BTreeMap<AppName, String>,
     scripts: BTreeSet<String>,
     commits: Arc<Commits>,
 }
 
 impl AppManager {
-    pub fn new(driver: mpsc::Sender<Message>, commits: Arc<Commits>) -> Self {
-        Self { driver, after: BTreeMap::new(), scripts: BTreeSet::new(), commits }
+    pub fn new(driver: mpsc::Sender<Message>, commits: Arc<Commits>, before_run: BeforeRun) -> Self {
+        let (after, executables) = (BTreeMap::new(), BTreeMap::new());
+        Self { driver, before_run, after, executables, scripts: BTreeSet::new(), commits }
     }
 
     fn read(&self, proposal: &Proposal<'_>) -> Configured {
@@ -168,6 +174,10 @@ impl Provider for AppManager {
                 Some(registration) => self.after.insert(name.clone(), registration.after.clone()),
                 None => self.after.remove(name),
             };
+            match registration.as_ref().and_then(|registration| registration.executable.clone()) {
+                Some(executable) => self.executables.insert(name.clone(), executable),
+                None => self.executables.remove(name),
+            };
         }
         for (script, sum) in &configured.checksums {
             match sum {
@@ -189,12 +199,18 @@ impl Provider for AppManager {
 
     fn call(&self, call: Call) -> Later<Vec<Element>> {
         let driver = self.driver.clone();
+        let verb = VERBS.iter().find(|(path, _)| *path == call.path).map(|(_, verb)| *verb);
+        let name = call.input.text_of("name").map(AppName::new);
+        let begins = matches!(verb, Some(Verb::Activate | Verb::Start | Verb::Restart));
+        let executable = name.as_ref().and_then(|app| self.executables.get(app)).filter(|_| begins).cloned();
+        let before_run = Arc::clone(&self.before_run);
         Box::pin(async move {
-            let verb = VERBS.iter().find(|(path, _)| *path == call.path).map(|(_, verb)| *verb);
-            let name = call.input.text_of("name").map(AppName::new);
             let (Some(verb), Some(app)) = (verb, name) else {
                 return Err(Refusal::new(Kind::MissingElement { element: "name".into() }, "which app is not said"));
             };
+            if let Some(executable) = executable {
+                before_run(executable, call.caller.user.clone()).await?;
+            }
             let (reply, answer) = oneshot::channel();
             let message = Message::Call { verb, app, by: call.caller.user, reply };
             driver.send(message).await.map_err(|_| gone())?;
@@ -335,7 +351,8 @@ mod tests {
 
     fn app_manager() -> (AppManager, Arc<Commits>) {
         let commits = Arc::new(Commits::default());
-        (AppManager::new(mpsc::channel(1).0, Arc::clone(&commits)), commits)
+        let before_run: BeforeRun = Arc::new(|_, _| Box::pin(async { Ok(()) }));
+        (AppManager::new(mpsc::channel(1).0, Arc::clone(&commits), before_run), commits)
     }
 
     #[test]

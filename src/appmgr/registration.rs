@@ -7,6 +7,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::container::provision::Resources;
 use crate::container::spec::RestartPolicy;
 use crate::container::words;
 use crate::northbound::{Kind, Refusal};
@@ -65,6 +66,9 @@ pub struct Registration {
     pub autorun: bool,
     /// Apps that must be running before this one starts.
     pub after: Vec<AppName>,
+    /// What all its processes together may use.
+    #[serde(default)]
+    pub resources: Resources,
 }
 
 impl Registration {
@@ -87,6 +91,7 @@ impl Registration {
             restart,
             username: owned("username"),
             autorun: entry.child("autorun").is_some(),
+            resources: resources_of(entry.child("resources")),
             after: entry.children_named("after").filter_map(|leaf| leaf.text.as_deref()).map(AppName::new).collect(),
         })
     }
@@ -133,9 +138,14 @@ impl Registration {
     /// Whether a running instance that was started from `frozen` would run differently from this registration.
     /// `autorun` and `after` are no part of a run: they need no new activation.
     pub fn differs_from(&self, frozen: &Registration) -> bool {
-        (&self.executable, &self.run_args, self.restart, &self.username)
-            != (&frozen.executable, &frozen.run_args, frozen.restart, &frozen.username)
+        (&self.executable, &self.run_args, self.restart, &self.username, self.resources)
+            != (&frozen.executable, &frozen.run_args, frozen.restart, &frozen.username, frozen.resources)
     }
+}
+
+fn resources_of(configured: Option<&Element>) -> Resources {
+    let number = |leaf: &str| configured?.text_of(leaf)?.parse::<u64>().ok();
+    Resources { memory_bytes: number("memory"), processes: number("processes") }
 }
 
 #[cfg(test)]

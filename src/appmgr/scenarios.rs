@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::manager::*;
 use super::observed::{LastExit, Observed, Phase};
 use super::registration::{AppName, Registration};
+use crate::container::provision::Resources;
 use crate::container::spec::RestartPolicy;
 
 /// An app manager, and a keeper that obeys when it is told to.
@@ -24,6 +25,7 @@ fn registration(name: &str, words: &str) -> Registration {
         username: None,
         autorun: false,
         after: Vec::new(),
+        resources: Resources::default(),
     };
     for word in words.split(',').filter(|word| !word.is_empty()) {
         match word.split_once('=') {

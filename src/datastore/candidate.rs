@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{cases, shells};
 use crate::northbound::provider::{Change, Edit};
 use crate::yang::diff::Diff;
-use crate::yang::fragment::{self, Cover};
+use crate::yang::fragment::{self, Cover, Tops};
 use crate::yang::tree::Tree;
 
 /// How often running has moved.
@@ -94,6 +94,11 @@ impl Candidate {
         (&self.old, &self.new)
     }
 
+    /// Whose top nodes are in the fragments.
+    pub(super) fn tops(&self) -> &Tops {
+        self.cover.tops()
+    }
+
     /// The whole tree.
     pub(super) fn materialised(&self, running: &Tree) -> Tree {
         if self.cover.is_everything() {
@@ -169,7 +174,7 @@ impl Candidate {
 
     fn stand_on(&mut self, now: Tree, mut next: Tree, shells: &BTreeSet<String>, version: Version) {
         shells::clear(&mut next, shells);
-        next.add_defaults();
+        next.add_defaults_of(self.cover.tops());
         self.cover.forget_witnesses();
         self.old = now;
         self.new = next;

@@ -14,6 +14,7 @@ mod place;
 
 use crate::northbound::{DefaultOperation, ErrorOption, Fragment, Kind, Refusal};
 use crate::yang::build::{DEFAULTS_NAMESPACE, REFUSALS_MAX, unknown_attribute};
+use crate::yang::fragment::Tops;
 use crate::yang::schema::{NodeKind, SchemaNode};
 use crate::yang::tree::{At, Node, Tree};
 use crate::yang::xml::{self, XmlElement};
@@ -100,7 +101,15 @@ impl Edit {
             editor.siblings(None, &self.elements, operation);
         }
         let refusals = editor.refusals;
-        tree.add_defaults();
+        // What depends on them elsewhere comes with validation.
+        match operation {
+            Operation::Replace => tree.add_defaults(),
+            _ => {
+                let edited = self.elements.iter().filter_map(|element| tree.node_meant(None, element).ok());
+                let edited = Tops::of(edited);
+                tree.add_defaults_of(&edited);
+            }
+        }
         if refusals.is_empty() { Ok(()) } else { Err(refusals) }
     }
 }

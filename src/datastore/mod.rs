@@ -290,7 +290,7 @@ impl Datastores {
             return Err(told(candidate.conflicts()));
         }
         let (old, new) = candidate.fragments();
-        if let Some(Judged { new, diff, changes }) = judge::judge(old, new) {
+        if let Some(Judged { new, diff, changes }) = judge::judge(old, new, candidate.tops()) {
             let next = Next::Part { old: old.duplicate(), new: RefCell::new(new) };
             return Ok(Proposal { diff, changes, next, base, from: Some(id) });
         }

@@ -13,11 +13,20 @@ use super::*;
 use crate::northbound::{Fragment, WithDefaults};
 use crate::yang::schema::ModuleSpec;
 
-struct Dice(u64);
+struct Dice(u64, World);
+
+/// What there is in a random schema.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum World {
+    /// One module, whose constraints name what they look at.
+    Plain,
+    /// A second one, whose constraints may look at the first one, and wildcards.
+    Wide,
+}
 
 impl Dice {
-    fn new(seed: u64) -> Self {
-        Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
+    fn new(seed: u64, world: World) -> Self {
+        Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1, world)
     }
 
     fn roll(&mut self, sides: usize) -> usize {
@@ -94,10 +103,10 @@ impl Plan {
         }
     }
 
-    fn yang(&self, dice: &mut Dice, above: &[String], all: &[(Vec<String>, Kind)], text: &mut String) {
+    fn yang(&self, dice: &mut Dice, above: &[String], own: &str, all: &[(Vec<String>, Kind)], text: &mut String) {
         let mut here = above.to_vec();
         if !matches!(self.kind, Kind::Choice | Kind::Case) {
-            here.push(self.name.clone());
+            here.push(format!("{own}{}", self.name));
         }
         let name = &self.name;
         let mut inside = String::new();
@@ -158,7 +167,7 @@ impl Plan {
             let _ = write!(inside, "must \"{}\" {{ error-app-tag t{name}; }}", expression(dice, &here, all));
         }
         for child in &self.children {
-            child.yang(dice, &here, all, &mut inside);
+            child.yang(dice, &here, own, all, &mut inside);
         }
         let _ = writeln!(text, "{word} {name} {{ {inside} }}");
     }
@@ -217,7 +226,7 @@ impl Plan {
 
 fn path_to(dice: &mut Dice, from: &[String], to: &[String]) -> String {
     if dice.one_in(4) {
-        return format!("/top/{}", to[1..].join("/"));
+        return format!("/{}", to.join("/"));
     }
     let common = from.iter().zip(to).take_while(|(one, other)| one == other).count();
     let up = vec![".."; from.len() - common];
@@ -234,7 +243,7 @@ fn expression(dice: &mut Dice, here: &[String], all: &[(Vec<String>, Kind)]) -> 
         return "true()".to_owned();
     }
     let mut path = path_to(dice, here, to);
-    if dice.one_in(8) && to.len() > 2 && path.ends_with(to[to.len() - 1].as_str()) {
+    if dice.1 == World::Wide && dice.one_in(8) && to.len() > 2 && path.ends_with(to[to.len() - 1].as_str()) {
         path.truncate(path.len() - to[to.len() - 1].len());
         path.push('*');
     }
@@ -265,38 +274,83 @@ fn leaf_type(dice: &mut Dice, here: &[String], all: &[(Vec<String>, Kind)]) -> S
     "type string;".to_owned()
 }
 
-/// A module that libyang takes, and its plan; most random ones are.
-fn random_schema(dice: &mut Dice) -> Option<(&'static Schema, Plan, String)> {
-    let mut count = 0;
-    let children = (0..2 + dice.roll(3)).map(|_| Plan::random(dice, 3, &mut count)).collect();
-    let plan = Plan { name: "top".to_owned(), kind: Kind::Container { presence: false }, children };
-    let mut all = Vec::new();
-    plan.paths(&[], &mut all);
-    let mut body = String::new();
-    for child in &plan.children {
-        child.yang(dice, &["top".to_owned()], &all, &mut body);
-    }
-    let text =
-        format!("module random {{ yang-version 1.1; namespace urn:random; prefix r;\ncontainer top {{\n{body}}}\n}}");
-    let dir = tempfile::tempdir().unwrap();
-    std::fs::write(dir.path().join("random.yang"), &text).unwrap();
-    let module = ModuleSpec { name: "random".to_owned(), revision: None, features: Vec::new() };
-    let schema = Schema::load(&[dir.path().to_owned()], &[module]).ok()?;
-    Some((schema, plan, text))
+/// One top container of a random module.
+struct Part {
+    plan: Plan,
+    module: &'static str,
 }
 
-fn random_edit(plan: &Plan, dice: &mut Dice) -> (String, Edit) {
-    let mut inside = String::new();
-    // Mostly small edits: one place at a time.
-    if dice.one_in(3) {
-        plan.edit_children(dice, &mut inside);
-    } else {
-        dice.pick(&plan.children).edit(dice, &mut inside);
+impl Part {
+    fn random(dice: &mut Dice, module: &'static str, top: &str, count: &mut usize) -> Self {
+        let children = (0..2 + dice.roll(3)).map(|_| Plan::random(dice, 3, count)).collect();
+        Self { plan: Plan { name: top.to_owned(), kind: Kind::Container { presence: false }, children }, module }
     }
-    let text = format!(
-        "<top xmlns='urn:random' xmlns:nc='urn:ietf:params:xml:ns:netconf:base:1.0' \
-         xmlns:y='urn:ietf:params:xml:ns:yang:1'>{inside}</top>"
-    );
+
+    /// Its data nodes, with the prefixes that constraints name them by.
+    fn paths(&self, prefix: &str) -> Vec<(Vec<String>, Kind)> {
+        let mut all = Vec::new();
+        self.plan.paths(&[], &mut all);
+        all.iter_mut().flat_map(|(path, _)| path).for_each(|name| name.insert_str(0, prefix));
+        all
+    }
+
+    fn yang(&self, dice: &mut Dice, head: &str, own: &str, all: &[(Vec<String>, Kind)]) -> String {
+        let mut body = String::new();
+        for child in &self.plan.children {
+            child.yang(dice, &[format!("{own}{}", self.plan.name)], own, all, &mut body);
+        }
+        let (module, top) = (self.module, &self.plan.name);
+        format!("module {module} {{ yang-version 1.1; namespace urn:{module}; {head}\ncontainer {top} {{\n{body}}}\n}}")
+    }
+
+    fn random_edit(&self, dice: &mut Dice) -> String {
+        let mut inside = String::new();
+        // Mostly small edits: one place at a time.
+        if dice.one_in(3) {
+            self.plan.edit_children(dice, &mut inside);
+        } else {
+            dice.pick(&self.plan.children).edit(dice, &mut inside);
+        }
+        let (module, top) = (self.module, &self.plan.name);
+        format!(
+            "<{top} xmlns='urn:{module}' xmlns:nc='urn:ietf:params:xml:ns:netconf:base:1.0' \
+             xmlns:y='urn:ietf:params:xml:ns:yang:1'>{inside}</{top}>"
+        )
+    }
+}
+
+/// Modules that libyang takes, and their plans; most random ones are.
+fn random_schema(dice: &mut Dice) -> Option<(&'static Schema, Vec<Part>, String)> {
+    let mut count = 0;
+    let mut parts = vec![Part::random(dice, "random", "top", &mut count)];
+    let mut all = parts[0].paths("");
+    let mut texts = vec![parts[0].yang(dice, "prefix r;", "", &all)];
+    if dice.1 == World::Wide {
+        let other = Part::random(dice, "other", "more", &mut count);
+        let mut seen = other.paths("o:");
+        if dice.one_in(2) {
+            all = parts[0].paths("r:");
+            seen.append(&mut all);
+        }
+        texts.push(other.yang(dice, "prefix o; import random { prefix r; }", "o:", &seen));
+        parts.push(other);
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let mut modules = Vec::new();
+    for (part, text) in parts.iter().zip(&texts) {
+        std::fs::write(dir.path().join(format!("{}.yang", part.module)), text).unwrap();
+        modules.push(ModuleSpec { name: part.module.to_owned(), revision: None, features: Vec::new() });
+    }
+    let schema = Schema::load(&[dir.path().to_owned()], &modules).ok()?;
+    Some((schema, parts, texts.join("\n")))
+}
+
+fn random_edit(parts: &[Part], dice: &mut Dice) -> (String, Edit) {
+    let text = match parts {
+        [only] => only.random_edit(dice),
+        parts if dice.one_in(5) => parts.iter().map(|part| part.random_edit(dice)).collect(),
+        parts => dice.pick(parts).random_edit(dice),
+    };
     let edit = Edit::parse(&Fragment(text.clone().into())).unwrap();
     (text, edit)
 }
@@ -329,9 +383,9 @@ struct Tally {
 }
 
 /// One random module and a series of edits and commits on it.
-fn play(seed: u64, steps: usize, tally: &mut Tally) -> Result<(), String> {
-    let mut dice = Dice::new(seed);
-    let Some((schema, plan, text)) = random_schema(&mut dice) else { return Ok(()) };
+fn play(seed: u64, world: World, steps: usize, tally: &mut Tally) -> Result<(), String> {
+    let mut dice = Dice::new(seed, world);
+    let Some((schema, parts, text)) = random_schema(&mut dice) else { return Ok(()) };
     let mut running = Tree::new(schema);
     if running.validate_config().is_err() {
         // What an empty device cannot be starts from nothing at all.
@@ -342,7 +396,7 @@ fn play(seed: u64, steps: usize, tally: &mut Tally) -> Result<(), String> {
     let mut candidate = running.duplicate();
     let mut log = vec![text];
     for _ in 0..steps {
-        let (xml, edit) = random_edit(&plan, &mut dice);
+        let (xml, edit) = random_edit(&parts, &mut dice);
         let option = *dice.pick(&[
             ErrorOption::StopOnError,
             ErrorOption::RollbackOnError,
@@ -352,7 +406,7 @@ fn play(seed: u64, steps: usize, tally: &mut Tally) -> Result<(), String> {
         let operation = if dice.one_in(25) { DefaultOperation::Replace } else { DefaultOperation::Merge };
         log.push(format!("edit {option:?} {operation:?} {xml}"));
         let fail = |what: &str, fast: &dyn std::fmt::Debug, full: &dyn std::fmt::Debug| {
-            format!("seed {seed}: {what}\n{}\nfast {fast:?}\nfull {full:?}", log.join("\n"))
+            format!("seed {seed}, {world:?}: {what}\n{}\nfast {fast:?}\nfull {full:?}", log.join("\n"))
         };
         let mut next = candidate.duplicate();
         let full = edit.apply(&mut next, operation, option, None);
@@ -375,7 +429,7 @@ fn play(seed: u64, steps: usize, tally: &mut Tally) -> Result<(), String> {
         }
         log.push("commit".to_owned());
         let fail = |what: &str, fast: &dyn std::fmt::Debug, full: &dyn std::fmt::Debug| {
-            format!("seed {seed}: {what}\n{}\nfast {fast:?}\nfull {full:?}", log.join("\n"))
+            format!("seed {seed}, {world:?}: {what}\n{}\nfast {fast:?}\nfull {full:?}", log.join("\n"))
         };
         let mut next = candidate.duplicate();
         let full = next.validate_change(&running).map_err(|all| errors(&all));
@@ -447,8 +501,9 @@ fn play(seed: u64, steps: usize, tally: &mut Tally) -> Result<(), String> {
 #[test]
 fn the_fast_path_is_taken_and_comes_out_as_the_full_one() {
     let mut tally = Tally::default();
-    for seed in 0..300 {
-        play(seed, 20, &mut tally).unwrap_or_else(|difference| panic!("{difference}"));
+    for seed in 0..400 {
+        let world = if seed % 3 == 0 { World::Wide } else { World::Plain };
+        play(seed, world, 20, &mut tally).unwrap_or_else(|difference| panic!("{difference}"));
     }
     assert!(tally.partial > 150 && tally.whole > 150 && tally.refused > 50, "{tally:?}");
 }
@@ -467,7 +522,7 @@ fn the_marks_that_edits_left_behind_decide_nothing() {
         ("a default that came while its when was true, then was written", 17_256_298_952_338_088_002),
         ("a default whose when counts entries, of which a fragment has few", 14_642_204_990_113_524_105),
     ] {
-        play(seed, 25, &mut Tally::default()).unwrap_or_else(|difference| panic!("{what}: {difference}"));
+        play(seed, World::Plain, 25, &mut Tally::default()).unwrap_or_else(|difference| panic!("{what}: {difference}"));
     }
 }
 
@@ -485,8 +540,9 @@ proptest! {
     #![proptest_config(config())]
 
     #[test]
-    fn fast_and_full_agree_on_any_module_and_any_edits(seed: u64) {
-        let outcome = play(seed, 25, &mut Tally::default());
+    fn fast_and_full_agree_on_any_module_and_any_edits(seed: u64, is_wide: bool) {
+        let world = if is_wide { World::Wide } else { World::Plain };
+        let outcome = play(seed, world, 25, &mut Tally::default());
         prop_assert!(outcome.is_ok(), "{}", outcome.unwrap_err());
     }
 }

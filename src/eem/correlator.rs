@@ -15,18 +15,13 @@ use chrono::{Local, TimeZone as _};
 use super::config::{Config, Trigger, Watches};
 use super::facts::Facts;
 use super::happening::Happening;
+use crate::clock::Moment;
 use crate::yang::xml;
 
 /// The status of an app in which the objects that follow it are up.
 const UP: &str = "started";
 /// What tells of alarms.
 const ALARM: &str = "ietf-alarms:alarm-notification";
-
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Moment {
-    pub now: Instant,
-    pub unix_ms: u64,
-}
 
 /// A policy map acts.
 #[derive(Debug, Clone, PartialEq, Eq)]

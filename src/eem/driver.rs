@@ -5,7 +5,7 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use inotify::{EventStream, Inotify, WatchDescriptor, WatchMask};
@@ -13,10 +13,11 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{info, warn};
 
 use super::config::{Config, Watches};
-use super::correlator::{Correlator, Firing, Moment};
+use super::correlator::{Correlator, Firing};
 use super::happening::Happening;
 use super::provider::{Committed, EventManager};
 use super::view::{self, LastRun};
+use crate::clock::Clock;
 use crate::container::spec::Sha256;
 use crate::northbound::Refusal;
 use crate::yang::value::Element;
@@ -54,6 +55,7 @@ pub type StatusOf = Arc<dyn Fn(u32) -> Option<String> + Send + Sync>;
 pub type Say = Arc<dyn Fn(String, bool) + Send + Sync>;
 
 pub struct Parts {
+    pub clock: Clock,
     pub happenings: mpsc::Receiver<Happening>,
     pub runner: Runner,
     pub status_of: StatusOf,
@@ -84,9 +86,10 @@ struct Outcome {
 }
 
 async fn run(parts: Parts, committed: Arc<Committed>, mut messages: mpsc::Receiver<Message>) {
-    let Parts { mut happenings, runner, status_of, say, wants_notifications, boot_note, boot_id } = parts;
+    let Parts { mut clock, mut happenings, runner, status_of, say, wants_notifications, boot_note, boot_id } = parts;
     let (outcomes, mut came) = mpsc::channel(OUTCOMES_WAITING_MAX);
     let mut hands = Hands {
+        clock: clock.clone(),
         correlator: Correlator::default(),
         files: Files::default(),
         runs: BTreeMap::new(),
@@ -99,20 +102,23 @@ async fn run(parts: Parts, committed: Arc<Committed>, mut messages: mpsc::Receiv
     };
     let mut is_first = true;
     loop {
-        let wait =
-            hands.correlator.wait(moment()).unwrap_or(LOOK_AGAIN).min(hands.files.look_again().unwrap_or(LOOK_AGAIN));
+        let wait = hands
+            .correlator
+            .wait(hands.clock.moment())
+            .unwrap_or(LOOK_AGAIN)
+            .min(hands.files.look_again().unwrap_or(LOOK_AGAIN));
         let firings = tokio::select! {
             () = committed.arrived() => {
                 let Some(config) = committed.fetch() else { continue };
                 hands.configure(config);
                 let has_booted = std::mem::take(&mut is_first) && is_new_boot(&boot_note, &boot_id).await;
-                if has_booted { hands.correlator.booted(moment()) } else { Vec::new() }
+                if has_booted { hands.correlator.booted(hands.clock.moment()) } else { Vec::new() }
             }
             happening = happenings.recv() => match happening {
-                Some(happening) => hands.correlator.happen(&happening, moment()),
+                Some(happening) => hands.correlator.happen(&happening, hands.clock.moment()),
                 None => return,
             },
-            path = hands.files.next() => hands.correlator.happen(&Happening::File { path }, moment()),
+            path = hands.files.next() => hands.correlator.happen(&Happening::File { path }, hands.clock.moment()),
             message = messages.recv() => match message {
                 Some(Message::View { reply }) => {
                     drop(reply.send(hands.view()));
@@ -126,8 +132,9 @@ async fn run(parts: Parts, committed: Arc<Committed>, mut messages: mpsc::Receiv
             }
             () = tokio::time::sleep(wait.min(LOOK_AGAIN)) => {
                 hands.files.mend();
-                hands.correlator.due(moment())
+                hands.correlator.due(hands.clock.moment())
             }
+            () = clock.moved() => hands.correlator.due(hands.clock.moment()),
         };
         for firing in firings {
             hands.act(firing);
@@ -136,6 +143,7 @@ async fn run(parts: Parts, committed: Arc<Committed>, mut messages: mpsc::Receiv
 }
 
 struct Hands {
+    clock: Clock,
     correlator: Correlator,
     files: Files,
     runs: BTreeMap<String, LastRun>,
@@ -158,7 +166,7 @@ impl Hands {
             .values()
             .any(|trigger| matches!(trigger.watches, Watches::Notification { .. } | Watches::Alarm { .. }));
         self.wants_notifications.send_replace(wants);
-        self.correlator.configure(config, moment());
+        self.correlator.configure(config, self.clock.moment());
     }
 
     fn act(&mut self, firing: Firing) {
@@ -314,10 +322,4 @@ impl Files {
         let path = folder.join(name);
         self.wanted.iter().map(|(wanted, _)| wanted).find(|wanted| Path::new(wanted) == path).cloned()
     }
-}
-
-#[expect(clippy::disallowed_methods, reason = "a driver reads the clock for those who do not")]
-fn moment() -> Moment {
-    let unix = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    Moment { now: Instant::now(), unix_ms: u64::try_from(unix.as_millis()).unwrap_or(u64::MAX) }
 }

@@ -7,6 +7,7 @@ use tokio::sync::oneshot;
 use super::candidates::UPDATE;
 use super::driver::Northbound;
 use super::handle::{Continuation, Input};
+use super::judging;
 use super::provider::Call;
 use super::{Answer, Caller, Fragment, Kind, Refusal, Response};
 use crate::yang::rpc::Operation;
@@ -92,7 +93,7 @@ impl Northbound {
 /// Our own rpcs that commit, or change a candidate.
 fn is_about_commits(operation: &Operation) -> bool {
     let path = operation.path();
-    path.starts_with(ROLLBACKS) || path == UPDATE
+    path.starts_with(ROLLBACKS) || path == UPDATE || path == judging::VALIDATE
 }
 
 fn answer(operation: &Operation, output: &[Element]) -> Answer {

@@ -69,7 +69,7 @@ impl Northbound {
     /// What keeps it from being valid or durable.
     pub fn commit_initial(&mut self, mut initial: crate::yang::tree::Tree) -> anyhow::Result<()> {
         // Who wrote to it by hand may have put a password in clear text.
-        self.secrets.hash_in(&mut initial);
+        self.secrets.conceal_in(&mut initial);
         let caller = Caller {
             session: super::SessionId(0),
             user: "procyon".to_owned(),

@@ -32,7 +32,7 @@ impl Northbound {
             Err(mistakes) if asked.error_option == ErrorOption::ContinueOnError => mistakes,
             Err(mistakes) => return Err(mistakes),
         };
-        self.secrets.hash_in(&mut next);
+        self.secrets.conceal_in(&mut next);
         let proposal = self.datastores.propose_tree(next, None)?;
         if asked.test_option == TestOption::TestOnly {
             self.ask_providers_to_validate(&proposal)?;

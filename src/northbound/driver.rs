@@ -31,7 +31,7 @@ use super::own_state::Monitoring;
 use super::provider::{Proposal, Provider};
 use super::reading::PendingGet;
 use super::router::{Gap, Inventory, Router};
-use super::secrets::{HashClearText, Secrets};
+use super::secrets::{Conceal, Secrets};
 use super::sessions::Sessions;
 use super::startup::StartupStore;
 use super::subscriptions::Numbered;
@@ -99,7 +99,7 @@ pub struct Parts {
     pub event_log: EventLog,
     pub scribe: Scribe,
     /// What becomes of passwords that arrive in clear text.
-    pub hash_clear_text: HashClearText,
+    pub conceal: Conceal,
     /// Called with each commit that was recorded.
     pub on_commit: Box<dyn Fn(&Committed) + Send>,
 }
@@ -189,7 +189,7 @@ impl Northbound {
             access,
             history: history::load(&parts.commits, parts.history),
             confirming: Confirming::new(parts.confirmed_note, parts.boot_id),
-            secrets: Secrets::of(parts.schema, parts.hash_clear_text),
+            secrets: Secrets::of(parts.schema, parts.conceal),
             commits: parts.commits,
             left_out: parts.left_out,
             providers: parts.providers,

@@ -9,6 +9,7 @@ use super::candidates;
 use super::committing::CommitNote;
 use super::confirming::ROLLBACK;
 use super::driver::Northbound;
+use super::judging;
 use super::provider::Edit;
 use super::sight::Reader;
 use super::{Caller, Kind, Refusal};
@@ -65,6 +66,7 @@ impl Northbound {
             "/procyon-history:get-commit-changes" => self.changes_asked_for(caller, input),
             candidates::CHANGES => Ok(self.candidate_changes(caller)),
             candidates::UPDATE => self.update_candidate(caller, input),
+            judging::VALIDATE => self.validate_scripts(caller, input),
             _ => return None,
         })
     }

@@ -9,7 +9,7 @@
 //! of, waits for its end; a judge that commits itself is refused (`in-use`), for it would wait for itself. Must not know:
 //! scripts.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::pin::Pin;
 
 use tokio::sync::{mpsc, oneshot};
@@ -25,6 +25,8 @@ use crate::yang::schema::{NacmDefault, NodeKind, SchemaNode};
 use crate::yang::tree::{Node, Tree};
 use crate::yang::value::Element;
 
+/// Looks at a candidate.
+pub(super) const VALIDATE: &str = "/procyon-history:validate-config-scripts";
 /// The error-app-tag of what scripts refuse.
 pub const COMMIT_SCRIPT: &str = "commit-script";
 
@@ -46,6 +48,8 @@ pub struct Case {
     pub caller: Caller,
     pub changes: Vec<Change>,
     pub view: View,
+    /// It is not committed, whatever comes of this.
+    pub is_trial: bool,
 }
 
 /// The configuration as it would be, seen from elsewhere. What is amended is seen at once.
@@ -76,12 +80,18 @@ pub struct Settled {
 pub(super) struct Judging {
     judge: Option<Box<dyn Judge>>,
     /// A commit that was stopped on its way, for whoever carries out its request.
-    raised: Option<(Caller, Proposal)>,
+    raised: Option<Raised>,
     hearing: Option<Hearing>,
     ruling: Option<Ruled>,
     /// What waits for the end of the hearing: one thing of each session at most, so as many as there are sessions.
     held: VecDeque<Held>,
     last_case: u64,
+}
+
+struct Raised {
+    caller: Caller,
+    proposal: Proposal,
+    is_trial: bool,
 }
 
 /// What came of a case, for the request that it was made of.
@@ -126,6 +136,10 @@ impl Northbound {
     /// The proposal as it is to be carried out. One that is to be looked at first is stopped here: the refusal is nobody's
     /// answer, whoever carries out the request begins the hearing instead.
     pub(super) fn judged(&mut self, caller: &Caller, proposal: Proposal) -> Result<Proposal, Vec<Refusal>> {
+        self.judged_so(caller, proposal, false)
+    }
+
+    fn judged_so(&mut self, caller: &Caller, proposal: Proposal, is_trial: bool) -> Result<Proposal, Vec<Refusal>> {
         if let Some(ruling) = self.judging.ruling.take() {
             // Nothing has moved since; if it had, the ruling would be about something else.
             let is_the_same = ruling.paths == paths_of(&proposal) && self.datastores.is_current(&proposal);
@@ -134,13 +148,13 @@ impl Northbound {
         if !self.judging.may_want(&proposal.changes) {
             return Ok(proposal);
         }
-        self.judging.raised = Some((caller.clone(), proposal));
+        self.judging.raised = Some(Raised { caller: caller.clone(), proposal, is_trial });
         Err(vec![in_use("the commit is being looked at")])
     }
 
     /// Begins the hearing of the commit that was stopped; `resume` carries out its request again.
     pub(super) fn begin_hearing(&mut self, resume: impl FnOnce(&mut Northbound) + 'static) {
-        let Some((caller, proposal)) = self.judging.raised.take() else { return };
+        let Some(Raised { caller, proposal, is_trial }) = self.judging.raised.take() else { return };
         self.judging.last_case += 1;
         let case = self.judging.last_case;
         let view = View { case, inputs: self.inputs.clone() };
@@ -148,7 +162,7 @@ impl Northbound {
         self.judging.hearing =
             Some(Hearing { case, paths: paths_of(&proposal), proposal, draft: None, resume: Box::new(resume) });
         let Some(judge) = self.judging.judge.as_ref() else { return };
-        let ruling = judge.hear(Case { caller, changes, view });
+        let ruling = judge.hear(Case { caller, changes, view, is_trial });
         self.elsewhere(Box::pin(async move { Ok(ruling.await) }), move |northbound, outcome: Result<_, Refusal>| {
             northbound.end_hearing(outcome.unwrap_or_else(|refusal| Err(vec![refusal])));
         });
@@ -165,6 +179,27 @@ impl Northbound {
         {
             next(self);
         }
+    }
+
+    /// Has the candidate looked at as a commit of it would be, and commits nothing: what would be amended, or is where that is
+    /// asked for.
+    pub(super) fn validate_scripts(&mut self, caller: &Caller, input: &Element) -> Result<Vec<Element>, Vec<Refusal>> {
+        let is_applied = input.child("apply-policy-modifications").is_some();
+        let id = if is_applied { self.editable(caller, Datastore::Candidate)? } else { self.candidate_of(caller) };
+        let proposal = self.datastores.propose(id)?;
+        self.ask_providers_to_validate(&proposal)?;
+        let asked = proposal.changes.clone();
+        let judged = self.judged_so(caller, proposal, true)?;
+        let is_other = |of: &[Change], change: &Change| !of.contains(change);
+        let set = judged.changes.iter().filter(|change| is_other(&asked, change));
+        let left = asked.iter().filter(|change| is_other(&judged.changes, change));
+        let modified: BTreeSet<&str> = set.chain(left).map(|change| change.path.as_str()).collect();
+        let modified = modified.into_iter().map(|path| Element::leaf("modified", path)).collect();
+        if is_applied {
+            let next = self.datastores.looked_at(&judged, Tree::duplicate);
+            self.datastores.replace_candidate(id, next);
+        }
+        Ok(modified)
     }
 
     /// Whether a request must wait for the end of the hearing that is under way.

@@ -52,7 +52,7 @@ use bytes::Bytes;
 pub use self::candidates::Candidates;
 use self::filter::{Filter, XPath};
 pub use self::refusal::{Kind, Refusal};
-pub use self::secrets::HashClearText;
+pub use self::secrets::{Conceal, Secret};
 use crate::datastore::confirmed;
 use crate::datastore::recovery::NotPlaced;
 

@@ -1,30 +1,47 @@
-//! Passwords that arrive in clear text (RFC 7317: values of `crypt-hash` that begin with `$0$`): in a candidate they stand
-//! for no longer than the edit that brings them. What anybody reads, commits or records is their hash.
+//! Passwords that arrive in clear text: in a candidate they stand for no longer than the edit that brings them. What anybody
+//! reads, commits or records is the hash of those that are compared (RFC 7317: values of `crypt-hash` that begin with
+//! `$0$`), and sealed text of those that are said to others again.
 //!
-//! Must not know: how a hash is made.
+//! Must not know: how a hash or a seal is made.
 
 use std::collections::BTreeSet;
 
 use crate::yang::schema::{NodeKind, Schema, SchemaNode};
 use crate::yang::tree::{At, Node, Tree};
 
-/// The type of `iana-crypt-hash`.
-const TYPE: &str = "crypt-hash";
+/// What a password is kept for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Secret {
+    /// To be compared with what somebody types.
+    Compared,
+    /// To be shown to a server.
+    Shown,
+}
 
-/// The hash of a value in clear text; `None` where it is a hash already.
-pub type HashClearText = Box<dyn Fn(&str) -> Option<String> + Send>;
+impl Secret {
+    fn of(node: SchemaNode) -> Option<Self> {
+        match node.type_name()? {
+            "crypt-hash" => Some(Self::Compared),
+            "Proprietary-password" => Some(Self::Shown),
+            _ => None,
+        }
+    }
+}
+
+/// What is kept in place of a value in clear text; `None` where it is kept so already.
+pub type Conceal = Box<dyn Fn(Secret, &str) -> Option<String> + Send>;
 
 /// The leaves of the schema that hold passwords.
 pub(super) struct Secrets {
     /// Module and name of the top nodes above them: nothing else is searched.
     tops: BTreeSet<(&'static str, &'static str)>,
     names: BTreeSet<&'static str>,
-    hash: HashClearText,
+    conceal: Conceal,
 }
 
 impl Secrets {
-    pub(super) fn of(schema: &Schema, hash: HashClearText) -> Self {
-        let mut secrets = Self { tops: BTreeSet::new(), names: BTreeSet::new(), hash };
+    pub(super) fn of(schema: &Schema, conceal: Conceal) -> Self {
+        let mut secrets = Self { tops: BTreeSet::new(), names: BTreeSet::new(), conceal };
         for top in schema.top_nodes().into_iter().filter(|top| top.is_config()) {
             let mut found = BTreeSet::new();
             collect(top, &mut found);
@@ -42,32 +59,36 @@ impl Secrets {
         self.names.iter().any(|name| xml.windows(name.len()).any(|window| window == name.as_bytes()))
     }
 
-    pub(super) fn hash_in(&self, tree: &mut Tree) {
-        let mut hashed: Vec<(At, String)> = Vec::new();
+    pub(super) fn conceal_in(&self, tree: &mut Tree) {
+        let mut concealed: Vec<(At, String)> = Vec::new();
         for root in tree.roots() {
             let schema = root.schema();
             if self.tops.contains(&(schema.module().name(), schema.name())) {
-                self.look(tree, root, &mut hashed);
+                self.look(tree, root, &mut concealed);
             }
         }
-        for (at, hash) in hashed {
-            tree.set_leaf(at, &hash).expect("a hash is a value of its type");
+        for (at, text) in concealed {
+            tree.set_leaf(at, &text).expect("a hash and a sealed text are values of their types");
         }
     }
 
-    fn look(&self, tree: &Tree, node: Node<'_>, hashed: &mut Vec<(At, String)>) {
+    fn look(&self, tree: &Tree, node: Node<'_>, concealed: &mut Vec<(At, String)>) {
         let schema = node.schema();
-        if schema.kind() == NodeKind::Leaf && schema.type_name() == Some(TYPE) && !schema.is_key() {
-            hashed.extend(node.value().and_then(|value| (self.hash)(value)).map(|hash| (tree.at(node), hash)));
+        if schema.kind() == NodeKind::Leaf
+            && !schema.is_key()
+            && let Some(secret) = Secret::of(schema)
+        {
+            let text = node.value().and_then(|value| (self.conceal)(secret, value));
+            concealed.extend(text.map(|text| (tree.at(node), text)));
         }
         for child in node.children() {
-            self.look(tree, child, hashed);
+            self.look(tree, child, concealed);
         }
     }
 }
 
 fn collect(node: SchemaNode, found: &mut BTreeSet<&'static str>) {
-    if node.type_name() == Some(TYPE) {
+    if Secret::of(node).is_some() {
         found.insert(node.name());
     }
     for child in node.children() {

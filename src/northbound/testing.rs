@@ -198,7 +198,7 @@ impl Rig {
             monitoring: Arc::new(Silent),
             event_log: EventLog::new(jiff::Timestamp::UNIX_EPOCH),
             scribe: Scribe::new(&[], true).0,
-            hash_clear_text: Box::new(|_| None),
+            conceal: Box::new(|_, _| None),
             on_commit: Box::new(|_| {}),
         };
         let northbound = Northbound::new(parts, &handle).unwrap_or_else(|gaps| panic!("{gaps:?}"));

@@ -99,7 +99,7 @@ impl Northbound {
             Source::Datastore(datastore) => self.datastore(caller, *datastore)?,
             Source::Inline(config) => {
                 let mut tree = Tree::parse_config(self.schema, &config.0)?;
-                self.secrets.hash_in(&mut tree);
+                self.secrets.conceal_in(&mut tree);
                 std::rc::Rc::new(tree)
             }
         };

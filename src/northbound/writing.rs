@@ -39,10 +39,10 @@ impl Northbound {
             // its way to validity, so what is tested is the edit itself: syntax, existence and operations.
             TestOption::Set | TestOption::TestThenSet => {
                 let done = self.datastores.edit_candidate(id, &edit, default_operation, error_option, Some(&mut judge));
-                // Also where the edit went on after an error, or was refused: then there is nothing to hash.
+                // Also where the edit went on after an error, or was refused: then there is nothing to conceal.
                 if self.secrets.may_be_in(&config.0) {
                     let mut next = self.datastores.candidate(id).duplicate();
-                    self.secrets.hash_in(&mut next);
+                    self.secrets.conceal_in(&mut next);
                     self.datastores.replace_candidate(id, next);
                 }
                 done?;
@@ -65,7 +65,7 @@ impl Northbound {
             Source::Datastore(datastore) => self.datastore(caller, *datastore)?.duplicate(),
             Source::Inline(config) => {
                 let mut tree = Tree::parse_config(self.schema, &config.0)?;
-                self.secrets.hash_in(&mut tree);
+                self.secrets.conceal_in(&mut tree);
                 tree
             }
         };
@@ -168,7 +168,7 @@ impl Northbound {
     }
 
     /// The candidate behind `target`, when `caller` may edit it now.
-    fn editable(&self, caller: &Caller, target: Datastore) -> Result<CandidateId, Vec<Refusal>> {
+    pub(super) fn editable(&self, caller: &Caller, target: Datastore) -> Result<CandidateId, Vec<Refusal>> {
         match target {
             Datastore::Running => Err(vec![running_is_not_writable()]),
             Datastore::Startup => Err(vec![

@@ -7,15 +7,16 @@ use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{error, info, warn};
 
 use super::keeping;
 use super::refusals;
-use super::requests::{Action, Command, Input, Moment, Requests, Ticket};
+use super::requests::{Action, Command, Input, Requests, Ticket};
 use super::run::{Account, Order, Request, RequestId};
+use crate::clock::{Clock, Moment};
 use crate::container::scripts::Places;
 use crate::container::spec::Sha256;
 use crate::keeper::client::{Keeper, KeeperEvent};
@@ -240,7 +241,7 @@ impl Hands {
                     }
                 }
                 Action::Forget { request } => {
-                    let logs = self.places.logs.join(request.log_folder());
+                    let logs = self.places.harddisk.join(request.log_folder());
                     tokio::task::spawn_blocking(move || {
                         if let Err(error) = std::fs::remove_dir_all(&logs) {
                             warn!(logs = %logs.display(), %error, "the logs of an old run could not be removed");
@@ -350,10 +351,9 @@ fn read_records(lines: &[String]) -> Vec<Request> {
     runs.into_values().rev().take(super::requests::KEPT_MAX).collect()
 }
 
-#[expect(clippy::disallowed_methods, reason = "a driver reads the clock for those who do not")]
+/// Runs are timed by the host's own clock, by which the keeper says when they began.
 fn moment() -> Moment {
-    let unix = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    Moment { now: Instant::now(), unix_ms: u64::try_from(unix.as_millis()).unwrap_or(u64::MAX) }
+    Clock::of_the_host().moment()
 }
 
 fn unix_seconds() -> u32 {

@@ -27,6 +27,8 @@ pub(super) fn spec(places: &Places, name: ContainerName, run: &Request) -> Conta
         sha256: order.sha256,
         args: order.words.clone(),
         log_folder: run.log_folder(),
+        // Runs of one script share a folder, so that what one leaves the next finds.
+        work: format!("{}_{}", order.script, order.script_type),
     });
     spec.env.push(("PROCYON_LOG_LEVEL".to_owned(), order.log_level.as_str().to_owned()));
     spec.env.extend(order.environment.iter().cloned());

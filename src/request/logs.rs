@@ -21,8 +21,9 @@ const SHOWN_BYTES_MAX: u64 = 64 * 1024;
 #[derive(Clone)]
 pub struct Executions {
     pub handle: Handle,
-    pub logs: PathBuf,
-    pub device_logs: String,
+    pub harddisk: PathBuf,
+    /// As users of the device know it.
+    pub device_harddisk: String,
     pub zone: TimeZone,
 }
 
@@ -35,10 +36,10 @@ impl Executions {
         let runs = self.handle.runs();
         let made = tokio::task::spawn_blocking(move || {
             let read = |run: &Request| {
-                let folder = self.logs.join(run.log_folder());
+                let folder = self.harddisk.join(run.log_folder());
                 Written { output: tail(&folder.join("stdout.log")), errors: tail(&folder.join("stderr.log")) }
             };
-            let logs = Logs { device_folder: &self.device_logs, read: &read };
+            let logs = Logs { harddisk: &self.device_harddisk, read: &read };
             let clock = Clock { now_ms: now_ms(), zone: self.zone.clone() };
             views::execution(&runs, &Wanted::new(selection.as_ref()), &logs, &clock)
         });

@@ -29,15 +29,23 @@ pub type Shelf = Arc<dyn Fn(&str) -> Option<OnShelf> + Send + Sync>;
 /// Puts what is at a URL on the exec shelf, if it has the checksum that is configured for its name; that name.
 pub type Fetch = Arc<dyn Fn(String, String) -> Later<String> + Send + Sync>;
 
+/// The folder of the harddisk that a path names, made where it is not there yet; named below the harddisk.
+pub type LogPlace = Arc<dyn Fn(String) -> Later<String> + Send + Sync>;
+
+/// Returns when the script of that name may be run on that user's request: some are fetched anew before.
+pub type BeforeRun = Arc<dyn Fn(String, String) -> Later<()> + Send + Sync>;
+
 pub struct RequestProvider {
     handle: Handle,
     shelf: Shelf,
     fetch: Fetch,
+    before_run: BeforeRun,
+    log_place: LogPlace,
 }
 
 impl RequestProvider {
-    pub fn new(handle: Handle, shelf: Shelf, fetch: Fetch) -> Self {
-        Self { handle, shelf, fetch }
+    pub fn new(handle: Handle, shelf: Shelf, fetch: Fetch, before_run: BeforeRun, log_place: LogPlace) -> Self {
+        Self { handle, shelf, fetch, before_run, log_place }
     }
 }
 
@@ -76,15 +84,24 @@ impl Provider for RequestProvider {
 
     fn call(&self, call: Call) -> Later<Vec<Element>> {
         let (handle, shelf, fetch) = (self.handle.clone(), Arc::clone(&self.shelf), Arc::clone(&self.fetch));
+        let (before_run, log_place) = (Arc::clone(&self.before_run), Arc::clone(&self.log_place));
         Box::pin(async move {
             match call.path.as_str() {
                 RUN => {
                     let asked = call.input.text_of("script-name").unwrap_or_default().to_owned();
                     check_way(&call.input)?;
                     // A URL, or a folder of the device: the script is added to the repository first.
-                    let script =
-                        if asked.contains('/') { fetch(asked, call.caller.user.clone()).await? } else { asked };
-                    let order = order(&call, &script, &shelf)?;
+                    let user = call.caller.user.clone();
+                    let script = if asked.contains('/') {
+                        fetch(asked, user).await?
+                    } else {
+                        before_run(asked.clone(), user).await?;
+                        asked
+                    };
+                    let mut order = order(&call, &script, &shelf)?;
+                    if let Some(path) = call.input.text_of("log-path") {
+                        order.log_path = Some(log_place(path.to_owned()).await?);
+                    }
                     let script = order.script.clone();
                     let id = handle.run(order).await?;
                     let sentence = format!("Script run scheduled: {script}. Request ID: {id}");
@@ -116,11 +133,6 @@ fn check_way(input: &Element) -> Result<(), Refusal> {
         return Err(refusals::invalid(format!(
             "vrf `{vrf}` does not exist on this device; leave vrf out or use default"
         )));
-    }
-    if input.child("log-path").is_some() {
-        return Err(refusals::invalid(
-            "log-path is not supported: the logs of a run stand in /harddisk:/mirror/script-mgmt/logs; leave it out",
-        ));
     }
     Ok(())
 }
@@ -158,6 +170,7 @@ fn order(call: &Call, script: &str, shelf: &Shelf) -> Result<Order, Refusal> {
         max_runtime_seconds: runtime.unwrap_or(RUNTIME_SECONDS_DEFAULT),
         account: account(call),
         environment: Vec::new(),
+        log_path: None,
     })
 }
 

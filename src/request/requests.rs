@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use super::refusals;
 use super::run::{Order, Request, RequestId, Status, return_value};
+use crate::clock::Moment;
 use crate::container::machine::ExitStatus;
 use crate::northbound::Refusal;
 
@@ -26,12 +27,6 @@ pub const STOP_GRACE: Duration = Duration::from_secs(5);
 /// Who waits for an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Ticket(pub u64);
-
-#[derive(Debug, Clone, Copy)]
-pub struct Moment {
-    pub now: Instant,
-    pub unix_ms: u64,
-}
 
 /// What the keeper says of a run's container.
 #[derive(Debug, Clone, PartialEq, Eq)]

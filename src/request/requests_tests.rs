@@ -22,6 +22,7 @@ fn order(script: &str) -> Order {
         max_runtime_seconds: 60,
         account: Account { user: "admin".to_owned(), groups: vec![] },
         environment: vec![],
+        log_path: None,
     }
 }
 

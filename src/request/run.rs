@@ -5,6 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::container::machine::ExitStatus;
+use crate::container::scripts::LOGS;
 use crate::container::spec::Sha256;
 
 /// `max-runtime` of a run that does not say (router default), and its range in the module.
@@ -113,6 +114,9 @@ pub struct Order {
     /// Over the environment that every run has.
     #[serde(default)]
     pub environment: Vec<(String, String)>,
+    /// Where its logs go if not to the folder of all logs: a folder of the harddisk, as it is named below that.
+    #[serde(default)]
+    pub log_path: Option<String>,
 }
 
 /// One run with its history.
@@ -152,9 +156,11 @@ impl Request {
         self.started_ms().map_or(0, |started| end.saturating_sub(started))
     }
 
-    /// The folder of its logs, below the folder of all logs.
+    /// The folder of its logs, below the harddisk.
     pub fn log_folder(&self) -> String {
-        format!("{}_{}_{}", self.order.script, self.order.script_type, self.id)
+        let folder = self.order.log_path.as_deref().unwrap_or(LOGS);
+        let own = format!("{}_{}_{}", self.order.script, self.order.script_type, self.id);
+        if folder.is_empty() { own } else { format!("{folder}/{own}") }
     }
 
     pub(super) fn started(&mut self, pid: Option<i32>, unix_ms: u64) {

@@ -22,8 +22,8 @@ pub struct Written {
 
 /// Where log folders are, and what stands in them.
 pub struct Logs<'a> {
-    /// As users of the device know it: `/harddisk:/mirror/script-mgmt/logs`.
-    pub device_folder: &'a str,
+    /// As users of the device know the harddisk: `/harddisk:`.
+    pub harddisk: &'a str,
     pub read: &'a dyn Fn(&Request) -> Written,
 }
 
@@ -117,7 +117,7 @@ impl Rows<'_> {
 
     fn detail(&self, run: &Request) -> Vec<Element> {
         let how = [
-            Some(Element::leaf("log-path", format!("{}/{}", self.logs.device_folder, run.log_folder()))),
+            Some(Element::leaf("log-path", format!("{}/{}", self.logs.harddisk, run.log_folder()))),
             (!run.order.arguments.is_empty()).then(|| Element::leaf("arguments", &run.order.arguments)),
             Some(Element::leaf("run-options", options(run))),
         ];
@@ -145,7 +145,7 @@ impl Rows<'_> {
 
     fn log(&self, run: &Request, output: bool, errors: bool) -> Element {
         let written = (self.logs.read)(run);
-        let folder = format!("{}/{}", self.logs.device_folder, run.log_folder());
+        let folder = format!("{}/{}", self.logs.harddisk, run.log_folder());
         let mut leaves = Vec::new();
         if output {
             leaves.push(Element::leaf("output-file", format!("{folder}/stdout.log")));
@@ -195,6 +195,7 @@ mod tests {
             max_runtime_seconds: 300,
             account: Account { user: "admin".to_owned(), groups: vec![] },
             environment: vec![],
+            log_path: None,
         };
         let mut run = Request::new(RequestId(id), order, 1_624_029_280_000);
         run.started(Some(7), 1_624_029_280_100);
@@ -205,7 +206,7 @@ mod tests {
 
     fn view(selection: Option<&Selection>) -> Element {
         let logs = Logs {
-            device_folder: "/harddisk:/logs",
+            harddisk: "/harddisk:",
             read: &|run| Written { output: format!("out of {}", run.id), errors: "err".to_owned() },
         };
         let clock = Clock { now_ms: 1_700_000_000_000, zone: TimeZone::UTC };
@@ -246,7 +247,7 @@ mod tests {
         assert_eq!(events, ["New", "Started", "Executed"]);
         assert_eq!(
             detail.descend(&["execution-detail"]).unwrap().text_of("log-path"),
-            Some("/harddisk:/logs/b.py_exec_12")
+            Some("/harddisk:/mirror/script-mgmt/logs/b.py_exec_12")
         );
     }
 

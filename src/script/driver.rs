@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
 use super::fetch::{Budget, Fetcher};
-use super::handle::{AddRequest, ChangeError, Command, RemoveRequest, Reply};
+use super::handle::{AddRequest, ChangeError, Command, Manner, RemoveRequest, Reply};
 use super::ledger::Ledger;
 use super::name::{ScriptKey, ScriptName, ScriptType};
 use super::plan::{AddPlan, InUse, plan_add, plan_remove};
@@ -59,7 +59,14 @@ enum Input {
 
 enum Done {
     Looked { sightings: Vec<(ScriptKey, Sighting)>, odd: Vec<String> },
-    Staged { plan: AddPlan, user: String, from: String, batch: Result<(Batch, Vec<Staged>), ChangeError>, reply: Reply },
+    Staged { plan: AddPlan, asked: Asked, batch: Result<(Batch, Vec<Staged>), ChangeError>, reply: Reply },
+}
+
+/// Who adds, from where, and in which manner.
+struct Asked {
+    manner: Manner,
+    user: String,
+    from: String,
 }
 
 pub struct Driver {
@@ -226,18 +233,18 @@ impl Driver {
                 }
                 self.take_in(sightings).await;
             }
-            Done::Staged { plan, user, from, batch, reply } => {
+            Done::Staged { plan, asked, batch, reply } => {
                 self.adds_running -= 1;
                 let keys: Vec<ScriptKey> = keys_of(&plan);
                 let result = match batch {
-                    Ok((batch, staged)) => self.install(&plan, batch, staged, &user, &from).await,
+                    Ok((batch, staged)) => self.install(&plan, batch, staged, &asked).await,
                     Err(error) => Err(error),
                 };
                 for key in &keys {
                     self.claimed.remove(key);
                 }
                 if let Err(error) = &result {
-                    info!(script_type = %plan.script_type, %from, %error, "nothing was added to the script repository");
+                    info!(script_type = %plan.script_type, from = %asked.from, %error, "nothing was added to the script repository");
                 }
                 let _ = reply.send(result);
             }
@@ -289,7 +296,8 @@ impl Driver {
             let budget = Budget { deadline: started + limit, limit, clock: monotonic, stopping: &stopping };
             let from = request.source.to_string();
             let batch = stage(&plan, &request, &layout, number, &fetcher, &budget);
-            Done::Staged { plan, user: request.user, from, batch, reply }
+            let asked = Asked { manner: request.manner, user: request.user, from };
+            Done::Staged { plan, asked, batch, reply }
         });
     }
 
@@ -313,16 +321,28 @@ impl Driver {
         &mut self,
         plan: &AddPlan,
         batch: Batch,
-        staged: Vec<Staged>,
-        user: &str,
-        from: &str,
+        mut staged: Vec<Staged>,
+        asked: &Asked,
     ) -> Result<(), ChangeError> {
+        let Asked { manner, user, from } = asked;
         let script_type = plan.script_type;
+        if *manner == Manner::Update {
+            staged.retain(|script| {
+                let there = self.inventory.file(&ScriptKey::new(script_type, script.name.clone()));
+                there.is_none_or(|file| file.sum != script.facts.sum)
+            });
+            if staged.is_empty() {
+                return Ok(());
+            }
+        }
         let shelf = self.layout.shelf(script_type);
         let names: Vec<ScriptName> = staged.iter().map(|script| script.name.clone()).collect();
         let installed = spawn_blocking(move || batch.install(&shelf, script_type, &names)).await;
         installed.map_err(|_| ChangeError::Stopping)??;
-        let description = format!("Added from {from} by {user}");
+        let description = match manner {
+            Manner::Add => format!("Added from {from} by {user}"),
+            Manner::Update => format!("Updated from {from} by {user}"),
+        };
         let facts = staged.into_iter().map(|script| (script.name, Some(script.facts))).collect();
         self.changed_by_us(script_type, facts, &description).await;
         Ok(())

@@ -88,7 +88,9 @@ impl Bench {
     async fn add_requested(&self, source: &str, scripts: Vec<Requested>) -> Result<(), ChangeError> {
         let source = self.handle.parse_source(source).unwrap();
         let user = "admin".to_owned();
-        self.handle.add(AddRequest { script_type: ScriptType::Process, source, scripts, user }).await
+        self.handle
+            .add(AddRequest { manner: Manner::Add, script_type: ScriptType::Process, source, scripts, user })
+            .await
     }
 
     async fn remove(&self, names: &[&str]) -> Result<(), ChangeError> {

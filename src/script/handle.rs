@@ -20,8 +20,16 @@ use super::source::{Source, SourceError};
 /// Changes that wait for the driver; who finds the queue full waits its turn.
 pub const CHANGES_WAITING_MAX: usize = 64;
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Manner {
+    Add,
+    /// What is on the shelf with the same bytes already stays as it is.
+    Update,
+}
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AddRequest {
+    pub manner: Manner,
     pub script_type: ScriptType,
     pub source: Source,
     pub scripts: Vec<Requested>,

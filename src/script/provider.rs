@@ -9,7 +9,7 @@ use jiff::tz::TimeZone;
 use super::checksum::Sha256Sum;
 use super::config;
 use super::fetch::FetchError;
-use super::handle::{AddRequest, ChangeError, Handle, RemoveRequest, ScriptProblem};
+use super::handle::{AddRequest, ChangeError, Handle, Manner, RemoveRequest, ScriptProblem};
 use super::name::{ScriptName, ScriptType};
 use super::plan::{RepositoryError, Requested, SCRIPTS_PER_CALL_MAX};
 use super::shelves::ShelfError;
@@ -119,7 +119,7 @@ async fn add(handle: &Handle, call: &Call, scripts: Vec<Requested>) -> Result<Ve
     let script_type = script_type(&call.input)?;
     let names: Vec<ScriptName> = scripts.iter().map(|script| script.name.clone()).collect();
     let with_sums = scripts.iter().any(|script| script.expected.is_some());
-    let request = AddRequest { script_type, source, scripts, user: call.caller.user.clone() };
+    let request = AddRequest { manner: Manner::Add, script_type, source, scripts, user: call.caller.user.clone() };
     handle.add(request).await.map_err(|error| change_refused(&error, "nothing was added"))?;
     let container = if with_sums { "script-add-checksum-response" } else { "script-add-response" };
     Ok(responses(container, &names, "has been added to the script repository"))

@@ -5,6 +5,7 @@
 use std::fmt;
 use std::path::{Component, Path, PathBuf};
 
+use data_encoding::BASE64;
 use ureq::http::Uri;
 
 use super::name::{ScriptName, shown};
@@ -79,6 +80,30 @@ impl Source {
     }
 }
 
+impl Source {
+    /// Whether it was typed with a user in it.
+    pub fn has_account(&self) -> bool {
+        matches!(self, Self::Http(folder) if folder.authorization.is_some())
+    }
+
+    /// The same place, asked by this account; the harddisk asks for none.
+    #[must_use]
+    pub fn with_account(self, user: &str, password: &str) -> Self {
+        match self {
+            Self::Http(folder) => {
+                let authorization = Some(basic(format!("{user}:{password}").as_bytes()));
+                Self::Http(HttpFolder { authorization, ..folder })
+            }
+            Self::Harddisk(folder) => Self::Harddisk(folder),
+        }
+    }
+}
+
+/// RFC 7617 section 2.
+fn basic(credentials: &[u8]) -> String {
+    format!("Basic {}", BASE64.encode(credentials))
+}
+
 /// For history, logs and messages.
 impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -115,7 +140,7 @@ impl HttpFolder {
             Some((credentials, _)) => {
                 let credentials =
                     unescaped(credentials).ok_or_else(|| bad("a % in the password is not escaped as %25"))?;
-                Some(format!("Basic {}", base64(&credentials)))
+                Some(basic(&credentials))
             }
             None => None,
         };
@@ -210,19 +235,6 @@ fn unescaped(text: &str) -> Option<Vec<u8>> {
     Some(plain)
 }
 
-fn base64(bytes: &[u8]) -> String {
-    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut text = String::new();
-    for chunk in bytes.chunks(3) {
-        let group = chunk.iter().fold(0, |group, byte| group << 8 | usize::from(*byte)) << (8 * (3 - chunk.len()));
-        for digit in 0..4 {
-            let letter = char::from(ALPHABET[group >> (18 - 6 * digit) & 63]);
-            text.push(if digit <= chunk.len() { letter } else { '=' });
-        }
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -286,10 +298,14 @@ mod tests {
     }
 
     #[test]
-    fn base64_pads_as_rfc_4648_says() {
-        for (plain, coded) in [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foob", "Zm9vYg==")] {
-            assert_eq!(base64(plain.as_bytes()), coded);
-        }
+    fn an_account_may_be_given_beside_the_place() {
+        let plain = parse("http://192.0.2.0/scripts").unwrap();
+        assert!(!plain.has_account() && parse("http://me:x@192.0.2.0/scripts").unwrap().has_account());
+        let asked = plain.with_account("me", "s@cret");
+        assert!(asked.has_account() && !format!("{asked} {asked:?}").contains("cret"));
+        let Source::Http(folder) = asked else { panic!("an http source") };
+        let url = folder.url_of(&ScriptName::parse("x.py").unwrap());
+        assert_eq!(folder.authorization_for(&url), Some("Basic bWU6c0BjcmV0"));
     }
 
     #[test]

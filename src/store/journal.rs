@@ -57,12 +57,17 @@ impl Journal {
 
     /// Adds lines that share one fsync: all of them or, but for a power cut, none.
     pub fn append_all<'l>(&mut self, lines: impl IntoIterator<Item = &'l str>) -> Result<(), StoreError> {
+        if self.write_all(lines)? { self.force() } else { Ok(()) }
+    }
+
+    /// Adds lines that outlive this process, and a power cut once they are forced; whether there were any.
+    pub fn write_all<'l>(&mut self, lines: impl IntoIterator<Item = &'l str>) -> Result<bool, StoreError> {
         if !self.is_trusted {
             return Err(StoreError::NotTrusted { path: self.path.clone() });
         }
         let text: String = lines.into_iter().map(framed).collect();
         if text.is_empty() {
-            return Ok(());
+            return Ok(false);
         }
         if self.bytes + text.len() as u64 > self.bytes_max {
             return Err(StoreError::Full { path: self.path.clone(), bytes_max: self.bytes_max });
@@ -72,12 +77,15 @@ impl Journal {
             self.is_trusted = self.disk.truncate(&self.path, self.bytes).is_ok();
             return Err(StoreError::disk(&self.path)(source));
         }
-        if let Err(source) = self.disk.sync_file(&self.path) {
-            self.is_trusted = false;
-            return Err(StoreError::disk(&self.path)(source));
-        }
         self.bytes += text.len() as u64;
-        Ok(())
+        Ok(true)
+    }
+
+    pub fn force(&mut self) -> Result<(), StoreError> {
+        self.disk.sync_file(&self.path).map_err(|source| {
+            self.is_trusted = false;
+            StoreError::disk(&self.path)(source)
+        })
     }
 
     /// More than three quarters are used: time to compact.

@@ -19,6 +19,7 @@ use super::provider::{MEMORY, MONITORING, SYSLOG, SYSTEM_STATE, SYSTEM_TIME, Sys
 use super::record::{History, Record, Severity};
 use super::users::UserEntry;
 use super::{clock, memory};
+use crate::clock::Clock;
 use crate::yang::value::Element;
 
 /// Questions and log lines that wait for the task. A line that finds it full is counted as lost.
@@ -44,6 +45,8 @@ pub struct Settings {
     pub set_kernel_host_name: bool,
     /// The folder of the kernel's figures, or one that is laid out like it.
     pub figures: PathBuf,
+    /// What the time of the device is.
+    pub clock: Clock,
 }
 
 impl Settings {
@@ -58,6 +61,7 @@ impl Settings {
             messages_max: 2000,
             set_kernel_host_name: false,
             figures: PathBuf::from(super::FIGURES),
+            clock: Clock::of_the_host(),
         }
     }
 }
@@ -180,7 +184,7 @@ impl Worker {
 
     async fn state(&mut self, root: &'static str, with_processes: bool) -> Vec<Element> {
         let node = &self.settings.node_name;
-        let now = zoned_now();
+        let now = self.zoned_now();
         let uptime = |figures: &Self| figures.figure("uptime").as_deref().and_then(clock::parse_uptime);
         match root {
             MONITORING => {
@@ -226,7 +230,7 @@ impl Worker {
     }
 
     fn write_one(&mut self, record: Record) {
-        let now = zoned_now();
+        let now = self.zoned_now();
         let line = record.line(&self.settings.log_node_name, &now);
         if let Err(error) = self.append(&line) {
             self.file = None;
@@ -258,6 +262,11 @@ impl Worker {
         file.write_all(bytes.as_bytes())?;
         *length += bytes.len() as u64;
         Ok(())
+    }
+
+    fn zoned_now(&self) -> Zoned {
+        let unix_ms = i64::try_from(self.settings.clock.moment().unix_ms).unwrap_or_default();
+        Timestamp::from_millisecond(unix_ms).unwrap_or_default().to_zoned(TimeZone::system())
     }
 
     fn rename(&mut self) {
@@ -330,11 +339,6 @@ fn read(path: &str) -> Option<String> {
 #[expect(clippy::disallowed_methods, reason = "the driver reads the clock for the pure parts")]
 fn instant_now() -> Instant {
     Instant::now()
-}
-
-#[expect(clippy::disallowed_methods, reason = "the driver reads the clock for the pure parts")]
-fn zoned_now() -> Zoned {
-    Timestamp::now().to_zoned(TimeZone::system())
 }
 
 #[cfg(test)]

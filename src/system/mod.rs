@@ -16,6 +16,7 @@ pub mod driver;
 pub mod memory;
 pub mod provider;
 pub mod record;
+pub mod sealed;
 pub mod users;
 
 /// Where the kernel shows its figures.

@@ -108,8 +108,15 @@ pub(super) enum State {
 #[derive(Debug)]
 pub(super) struct Seat {
     pub(super) line: tokio::sync::Mutex<Line>,
-    /// Of each callback, below what it wants to see changes; an empty path means everything.
-    pub(super) registered: Vec<Vec<Vec<(String, String)>>>,
+    pub(super) registered: Vec<Callback>,
+}
+
+/// What a script has registered.
+#[derive(Debug)]
+pub(super) struct Callback {
+    pub(super) name: String,
+    /// Below what it wants to see changes; an empty path means everything.
+    pub(super) paths: Vec<Vec<(String, String)>>,
 }
 
 /// The stream, line by line.
@@ -149,9 +156,14 @@ impl Desk {
         self.active.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    pub(super) fn looked(&self, script: &Script, last: LastLook) {
+    /// What came of a look, and whether what was looked at goes on to be committed.
+    pub(super) fn looked(&self, script: &Script, last: LastLook, goes_on: bool) {
         self.update(script, |standing| {
             standing.looks += 1;
+            standing.is_pending = !goes_on;
+            if goes_on {
+                standing.committed = Some(last.clone());
+            }
             standing.last = last;
         });
     }
@@ -416,10 +428,10 @@ async fn greet(stream: StdUnixStream, names: &Names) -> std::io::Result<Seat> {
     let mut registered = Vec::new();
     loop {
         match line.hear().await? {
-            FromScript::Register { paths } if registered.len() < CALLBACKS_MAX => {
+            FromScript::Register { paths, name } if registered.len() < CALLBACKS_MAX => {
                 let answer = match paths.iter().map(|path| names.registered(path)).collect::<Result<Vec<_>, _>>() {
                     Ok(paths) => {
-                        registered.push(paths);
+                        registered.push(Callback { name, paths });
                         ToScript::Ok
                     }
                     Err(wrong) => ToScript::Refused { exception: wrong.name(), message: wrong.to_string() },

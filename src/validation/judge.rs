@@ -65,7 +65,7 @@ struct Asked {
 
 impl Court {
     async fn look(&self, case: Case) -> Result<(), Vec<Refusal>> {
-        let Case { caller, mut changes, view } = case;
+        let Case { caller, mut changes, view, is_trial } = case;
         let refuse = |refusal| vec![refusal];
         let scripts = view.subtree(config::SCRIPTS).await.map_err(refuse)?;
         let switch = view.subtree(config::ROOT).await.map_err(refuse)?;
@@ -86,7 +86,7 @@ impl Court {
             if !look.amended.is_empty() {
                 self.say(format!("{script} has amended {}", look.amended.join(", ")), false).await;
             }
-            self.desk.looked(&script, look);
+            self.desk.looked(&script, look, outcome.is_ok() && !is_trial);
         }
         outcome
     }
@@ -134,7 +134,8 @@ impl Court {
         let outcome = tokio::time::timeout(self.look_time_max, asking).await;
         look.duration += began.elapsed();
         let trouble = match outcome {
-            Ok(Ok(report)) => {
+            Ok(Ok((seat, report))) => {
+                look.count(&seat, &report);
                 let refusals = report.errors.iter().flat_map(|remark| objections(&one.script, remark)).collect();
                 look.errors = report.errors;
                 // A second look does not take back what the first has warned of.
@@ -165,15 +166,15 @@ impl Court {
         view: &View,
         changes: &[Change],
         amended: &mut Vec<String>,
-    ) -> Result<Report, String> {
+    ) -> Result<(Arc<Seat>, Report), String> {
         let seat = seated(one.state.clone()).await?;
         let callbacks = callbacks(&one.script, &seat, changes, one.is_new);
         if callbacks.is_empty() {
-            return Ok(Report::default());
+            return Ok((seat, Report::default()));
         }
         let mut state = one.state.clone();
         match self.converse(&one.script, &seat, callbacks, user, view, changes, amended).await {
-            Ok(report) => Ok(report),
+            Ok(report) => Ok((seat, report)),
             Err(broken) => {
                 // The keeper hears of its end at about the same time, and starts it again.
                 let ended = state.wait_for(|state| !matches!(state, State::Seated(_) | State::Waiting { why: None }));
@@ -327,7 +328,26 @@ fn callbacks(script: &Script, seat: &Seat, changes: &[Change], is_new: bool) -> 
     let wants = |paths: &Vec<Vec<(String, String)>>| {
         is_new || paths.iter().any(|path| changes.iter().any(|change| paths::concerns(path, change)))
     };
-    seat.registered.iter().enumerate().filter(|(_, paths)| wants(paths)).map(|(at, _)| at).collect()
+    let wanted = seat.registered.iter().enumerate().filter(|(_, callback)| wants(&callback.paths));
+    wanted.map(|(at, _)| at).collect()
+}
+
+impl LastLook {
+    fn count(&mut self, seat: &Seat, report: &Report) {
+        self.calls = self.calls.saturating_add(1);
+        let last = report.calls.len();
+        for (at, called) in report.calls.iter().enumerate() {
+            let Some(callback) = seat.registered.get(called.callback) else { continue };
+            let counts = self.callbacks.entry(callback.name.clone()).or_default();
+            counts.calls = counts.calls.saturating_add(1);
+            counts.duration += Duration::from_micros(called.microseconds);
+            counts.errors = counts.errors.saturating_add(called.errors);
+            counts.warnings = counts.warnings.saturating_add(called.warnings);
+            counts.modifications = counts.modifications.saturating_add(called.modifications);
+            // None is called after one that raises.
+            counts.crash = report.crash.clone().filter(|_| at + 1 == last);
+        }
+    }
 }
 
 fn told(target: &Target, seen: Seen) -> NodeSeen {

@@ -1,7 +1,7 @@
 //! Between the words of scripts that look at commits and the keeper's: a script as a container, and why one does not serve.
 
 use super::config::{Kind, Script};
-use crate::container::scripts::{Launch, Places};
+use crate::container::scripts::{LOGS, Launch, Places};
 use crate::container::spec::{ContainerName, ContainerSpec, Floor, RestartPolicy, Sha256};
 use crate::keeper::protocol::{ContainerState, Phase, Reason};
 
@@ -27,7 +27,8 @@ pub(super) fn spec(places: &Places, script: &Script) -> Option<ContainerSpec> {
         script: &script.name,
         sha256: script.sha256,
         args: Vec::new(),
-        log_folder: format!("{}_{shelf}", script.name),
+        log_folder: format!("{LOGS}/{}_{shelf}", script.name),
+        work: format!("{}_{shelf}", script.name),
     });
     spec.env.push((JUDGE.to_owned(), shelf.to_owned()));
     spec.restart = RestartPolicy::Always;

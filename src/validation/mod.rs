@@ -12,6 +12,7 @@
 
 pub mod config;
 pub mod driver;
+pub mod execution;
 pub mod judge;
 pub mod keeping;
 pub mod paths;

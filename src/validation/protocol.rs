@@ -22,6 +22,9 @@ pub enum FromScript {
     /// A callback for changes below these schema paths.
     Register {
         paths: Vec<String>,
+        /// The function's own.
+        #[serde(default)]
+        name: String,
     },
     /// All callbacks are known.
     Ready,
@@ -67,6 +70,20 @@ pub struct Report {
     /// The traceback of an exception that the script did not catch.
     #[serde(default)]
     pub crash: Option<String>,
+    /// Of callbacks, in their order.
+    #[serde(default)]
+    pub calls: Vec<Called>,
+}
+
+/// One call of a callback.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Called {
+    pub callback: usize,
+    pub microseconds: u64,
+    pub errors: u32,
+    pub warnings: u32,
+    pub modifications: u32,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -131,6 +148,8 @@ mod tests {
     fn the_words_are_those_of_the_library() {
         let said = |text: &str| serde_json::from_str::<FromScript>(text).unwrap();
         assert_eq!(said(r#""ready""#), FromScript::Ready);
+        let check = FromScript::Register { paths: vec!["/a:b".into()], name: "check".into() };
+        assert_eq!(said(r#"{"register":{"paths":["/a:b"],"name":"check"}}"#), check);
         assert_eq!(said(r#"{"get":{"base":null,"path":"/a:b"}}"#), FromScript::Get { base: None, path: "/a:b".into() });
         let report = said(r#"{"done":{"errors":[{"paths":[],"message":"no"}]}}"#);
         let remark = Remark { paths: Vec::new(), message: "no".into() };

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::config;
 use super::driver::{Committed, Desk};
+use super::execution;
 use super::report;
 use crate::northbound::Refusal;
 use crate::northbound::provider::{Call, Later, Proposal, Provider, StateQuery};
@@ -35,7 +36,7 @@ impl Provider for ValidationProvider {
     }
 
     fn state_roots(&self) -> &'static [&'static str] {
-        &[report::ROOT]
+        &[report::ROOT, execution::ROOT]
     }
 
     fn calls(&self) -> &'static [&'static str] {
@@ -62,9 +63,14 @@ impl Provider for ValidationProvider {
         self.committed.put(config::active(subtree(config::SCRIPTS).as_ref(), subtree(config::ROOT).as_ref()));
     }
 
-    fn state(&self, _: &'static str, _: StateQuery) -> Later<Vec<Element>> {
+    fn state(&self, root: &'static str, _: StateQuery) -> Later<Vec<Element>> {
         let desk = Arc::clone(&self.desk);
-        Box::pin(async move { Ok(report::state(&desk.standings())) })
+        Box::pin(async move {
+            Ok(match root {
+                execution::ROOT => execution::state(&desk.standings(), &desk.active()),
+                _ => report::state(&desk.standings()),
+            })
+        })
     }
 
     fn call(&self, call: Call) -> Later<Vec<Element>> {

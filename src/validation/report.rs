@@ -20,6 +20,21 @@ pub struct LastLook {
     pub amended: Vec<String>,
     /// Why it could not say anything, or how it crashed.
     pub trouble: Option<String>,
+    /// Twice where something was amended.
+    pub calls: u32,
+    pub callbacks: BTreeMap<String, Counts>,
+}
+
+/// What one callback did.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Counts {
+    pub calls: u32,
+    pub duration: Duration,
+    pub errors: u32,
+    pub warnings: u32,
+    pub modifications: u32,
+    /// The traceback of what it raised.
+    pub crash: Option<String>,
 }
 
 /// One script as it is told.
@@ -29,6 +44,10 @@ pub struct Standing {
     pub why: Option<String>,
     pub looks: u64,
     pub last: LastLook,
+    /// What was looked at last was not committed.
+    pub is_pending: bool,
+    /// The last look at what was committed.
+    pub committed: Option<LastLook>,
 }
 
 pub fn state(scripts: &BTreeMap<Script, Standing>) -> Vec<Element> {
@@ -37,7 +56,7 @@ pub fn state(scripts: &BTreeMap<Script, Standing>) -> Vec<Element> {
 }
 
 fn entry(script: &Script, standing: &Standing) -> Element {
-    let Standing { state, why, looks, last } = standing;
+    let Standing { state, why, looks, last, is_pending: _, committed: _ } = standing;
     let mut leaves = vec![
         Element::leaf("script-type", script.kind.as_str()),
         Element::leaf("script-name", &script.name),

@@ -8,7 +8,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::expression::{self, Sight};
-use super::schema::{NodeKind, SchemaNode};
+use super::schema::{ModuleRef, NodeKind, SchemaNode};
 use super::unique::Uniques;
 
 /// Facts about the configuration nodes of a schema.
@@ -31,6 +31,8 @@ pub struct Analysis {
     /// Inner nodes with one of those somewhere below.
     around_whens: HashSet<SchemaNode>,
     uniques: Uniques,
+    /// Modules whose top nodes a constraint binds to those of another.
+    bound: HashSet<ModuleRef>,
     /// The first constraint that may look at anything; then nothing is judged by a fragment.
     everything: Option<String>,
 }
@@ -46,6 +48,10 @@ impl Analysis {
             if node.kind() == NodeKind::List {
                 analysis.note_list(node);
             }
+        }
+        for root in analysis.roots.clone() {
+            // One that another module has put into a choice.
+            analysis.bind(root, &[root.module()]);
         }
         let nodes: Vec<SchemaNode> = analysis.children.keys().copied().collect();
         for node in nodes {
@@ -98,9 +104,22 @@ impl Analysis {
         self.around_whens.contains(&node)
     }
 
+    /// Whether no constraint looks from below the module's top nodes to those of another, or the other way round.
+    pub(super) fn stands_alone(&self, module: ModuleRef) -> bool {
+        !self.bound.contains(&module)
+    }
+
     /// The constraint that makes every commit look at everything, if there is one.
     pub fn sees_everything(&self) -> Option<&str> {
         self.everything.as_deref()
+    }
+
+    /// What decides about `bearer` is in these modules' trees.
+    fn bind(&mut self, bearer: SchemaNode, modules: &[ModuleRef]) {
+        let own = module_of_tree(bearer);
+        for other in modules.iter().filter(|other| **other != own) {
+            self.bound.extend([own, *other]);
+        }
     }
 
     fn note_list(&mut self, list: SchemaNode) {
@@ -179,6 +198,8 @@ impl Analysis {
     }
 
     fn judge_sight(&mut self, bearer: SchemaNode, sight: &Sight) {
+        let trees: Vec<ModuleRef> = sight.nodes.iter().map(|node| module_of_tree(*node)).collect();
+        self.bind(bearer, &trees);
         if sight.into_lists {
             self.far.insert(bearer);
             self.far.extend(sight.nodes.iter().copied());
@@ -197,6 +218,11 @@ impl Analysis {
     fn blind(&mut self, node: SchemaNode, what: &str, text: &str) {
         self.everything.get_or_insert_with(|| format!("{what} `{text}` of {}", node.path()));
     }
+}
+
+/// The module whose top node a node is below, whichever module it is of itself.
+fn module_of_tree(node: SchemaNode) -> ModuleRef {
+    std::iter::successors(Some(node), |node| node.parent()).last().unwrap_or(node).module()
 }
 
 /// The configuration among schema siblings, with what is in choices.

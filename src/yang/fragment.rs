@@ -2,18 +2,72 @@
 //!
 //! A [`Cover`] says which entries of which lists are in it. All that is not in a list is always there, with the children
 //! of each entry that is; and each list that has more entries than are covered keeps one more, the *witness*, so that what
-//! depends on there being any (a container, a case) comes out as in the whole.
+//! depends on there being any (a container, a case) comes out as in the whole. Of modules that no constraint binds to others
+//! only those are there that are edited.
 
 use std::collections::{HashMap, HashSet};
 
 use super::analysis::Analysis;
 use super::change::key_texts;
 use super::ffi::{At, Node, Tree};
-use super::schema::{NodeKind, SchemaNode};
+use super::schema::{ModuleRef, NodeKind, SchemaNode};
+
+/// Whose top nodes are in a fragment.
+#[derive(Debug, Clone)]
+pub enum Tops {
+    All,
+    Of(Vec<ModuleRef>),
+}
+
+impl Tops {
+    /// What has to be there to judge edits below these top nodes.
+    pub fn around(analysis: &Analysis, edited: impl IntoIterator<Item = SchemaNode>) -> Self {
+        match Self::of(edited) {
+            Self::Of(modules) if modules.iter().all(|module| analysis.stands_alone(*module)) => Self::Of(modules),
+            _ => Self::All,
+        }
+    }
+
+    /// All that are of the same modules as these.
+    pub fn of(nodes: impl IntoIterator<Item = SchemaNode>) -> Self {
+        let mut tops = Self::default();
+        nodes.into_iter().for_each(|node| tops.add(Self::Of(vec![node.module()])));
+        tops
+    }
+
+    fn add(&mut self, other: Self) {
+        match (self, other) {
+            (Self::All, _) => {}
+            (tops, Self::All) => *tops = Self::All,
+            (Self::Of(known), Self::Of(others)) => {
+                others.into_iter().for_each(|other| {
+                    if !known.contains(&other) {
+                        known.push(other);
+                    }
+                });
+            }
+        }
+    }
+
+    fn has(&self, top: SchemaNode) -> bool {
+        match self {
+            Self::All => true,
+            Self::Of(modules) => modules.contains(&top.module()),
+        }
+    }
+}
+
+impl Default for Tops {
+    fn default() -> Self {
+        Self::Of(Vec::new())
+    }
+}
 
 /// What of a configuration is in a fragment.
 #[derive(Debug, Clone, Default)]
 pub struct Cover {
+    /// Of the whole, not of what is below a node.
+    tops: Tops,
     /// Everything below is.
     whole: bool,
     containers: HashMap<SchemaNode, Cover>,
@@ -33,11 +87,19 @@ struct ListCover {
 
 impl Cover {
     pub fn everything() -> Self {
-        Self { whole: true, ..Self::default() }
+        Self { tops: Tops::All, whole: true, ..Self::default() }
     }
 
     pub fn is_everything(&self) -> bool {
         self.whole
+    }
+
+    pub fn tops(&self) -> &Tops {
+        &self.tops
+    }
+
+    pub fn with_tops(self, tops: Tops) -> Self {
+        Self { tops, ..self }
     }
 
     pub(crate) fn cover_all(&mut self) {
@@ -73,6 +135,7 @@ impl Cover {
     }
 
     pub(crate) fn add(&mut self, other: Cover) {
+        self.tops.add(other.tops);
         self.whole |= other.whole;
         for (schema, inner) in other.containers {
             self.container(schema).add(inner);
@@ -101,6 +164,16 @@ impl ListCover {
 fn entries_from(first: Node<'_>) -> impl Iterator<Item = Node<'_>> {
     let schema = first.schema();
     first.and_following().take_while(move |node| node.schema() == schema)
+}
+
+impl Tree {
+    /// Defaults of the schema, as far as these top nodes go.
+    pub fn add_defaults_of(&mut self, tops: &Tops) {
+        match tops {
+            Tops::All => self.add_defaults(),
+            Tops::Of(modules) => modules.iter().for_each(|module| self.add_defaults_of_module(*module)),
+        }
+    }
 }
 
 /// The part of `source` that `cover` names, with witnesses.
@@ -159,7 +232,7 @@ impl<'a> Extender<'a> {
         let nothing = Cover::default();
         let parent = above.map(|node| self.source.at(node));
         for schema in self.analysis.children(above.map(Node::schema)) {
-            if schema.is_key() {
+            if schema.is_key() || above.is_none() && !cover.tops.has(*schema) {
                 continue;
             }
             let Ok(Some(first)) = self.source.instance(parent, *schema, None) else { continue };

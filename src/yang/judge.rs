@@ -7,6 +7,7 @@ use super::analysis::Analysis;
 use super::compare;
 use super::diff::Diff;
 use super::ffi::{Node, Tree};
+use super::fragment::Tops;
 use crate::northbound::provider::Change;
 
 /// A fragment that is valid, so that the whole is, too.
@@ -18,14 +19,15 @@ pub struct Judged {
     pub changes: Vec<Change>,
 }
 
-/// Judges an edit by a fragment: `old` of the valid running, `edited` as the edit left it. `None`: ask the whole.
-pub fn judge(old: &Tree, edited: &Tree) -> Option<Judged> {
+/// Judges an edit by a fragment that has these top nodes: `old` of the valid running, `edited` as the edit left it.
+/// `None`: ask the whole.
+pub fn judge(old: &Tree, edited: &Tree, tops: &Tops) -> Option<Judged> {
     let analysis = edited.schema().analysis();
     if analysis.sees_everything().is_some() || edited.roots().any(|node| is_under_far_when(analysis, node)) {
         return None;
     }
     let mut new = edited.duplicate();
-    new.validate_change(old).ok()?;
+    new.validate_change_of(tops, old).ok()?;
     let is_around_lists = |node| analysis.is_around_lists(node);
     // What validation takes away by itself may be there in part only: the record would lack the rest.
     if analysis.may_lose_lists() && compare::has_lost(edited, &new, &is_around_lists) {

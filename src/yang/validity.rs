@@ -7,16 +7,22 @@
 
 use super::errors;
 use super::ffi::{At, Fault, Node, Tree};
+use super::fragment::Tops;
 use crate::northbound::Refusal;
 
 impl Tree {
     /// Like [`Tree::validate_config`], for what is to follow `before`, which was valid.
     pub fn validate_change(&mut self, before: &Tree) -> Result<(), Vec<Refusal>> {
+        self.validate_change_of(&Tops::All, before)
+    }
+
+    /// The same for a fragment that has these top nodes.
+    pub(super) fn validate_change_of(&mut self, tops: &Tops, before: &Tree) -> Result<(), Vec<Refusal>> {
         let mut lasting = Vec::new();
         // Each round but the last takes something away.
         loop {
             self.forget_whens();
-            let Err(faults) = self.validate_all() else { break };
+            let Err(faults) = self.validate_all_of(tops) else { break };
             let mut has_gone = false;
             for path in faults.iter().filter_map(errors::false_when) {
                 let old = self.find(path).filter(|node| stands_in(before, path, *node)).map(Node::position);
@@ -37,7 +43,16 @@ impl Tree {
 
     /// What libyang finds, and what we judge in its place.
     pub(super) fn validate_all(&mut self) -> Result<(), Vec<Fault>> {
-        let mut faults = self.validate().err().unwrap_or_default();
+        self.validate_all_of(&Tops::All)
+    }
+
+    fn validate_all_of(&mut self, tops: &Tops) -> Result<(), Vec<Fault>> {
+        let mut faults = match tops {
+            Tops::All => self.validate().err().unwrap_or_default(),
+            Tops::Of(modules) => {
+                modules.iter().filter_map(|module| self.validate_module(*module).err()).flatten().collect()
+            }
+        };
         faults.extend(self.schema.analysis().uniques().faults(self));
         if faults.is_empty() { Ok(()) } else { Err(faults) }
     }

@@ -99,7 +99,11 @@ register_validate_callback('/m:a/*', check)
             "errors": [{"paths": ["/m:a/b/x", "/m:a/b"], "message": "wrong"}],
             "warnings": [{"paths": [], "message": "odd"}],
         }
+        calls = [done.pop("calls") for done in agent.done]
         assert agent.done == [said, said]
+        for (called,) in calls:
+            assert called.pop("microseconds") >= 0
+            assert called == {"callback": 0, "errors": 1, "warnings": 1, "modifications": 2}
         assert agent.questions[2] == {"list": {"path": "x", "base": "/m:a/b"}}
         assert agent.questions[3] == {"set": {"path": "", "base": "/m:a/b", "value": 9}}
         assert agent.words == [b"judge"]

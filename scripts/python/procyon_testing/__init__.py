@@ -5,6 +5,11 @@
         run = procyon.run("cpu-watch.py", "90")
         assert run.status == "Executed" and "too busy" in run.output
 
+    def test_it_looks_every_hour(procyon):
+        name = procyon.on_event("hourly.py", "<timer><watchdog><value>3600</value></watchdog></timer>")
+        procyon.advance(hours=1)
+        assert "looked" in procyon.next_run(name).output
+
 `procyon` is the fixture of the pytest plug-in that comes with this package; `procyon script lint FILE` and
 `procyon script try FILE` are the same without pytest.
 """

@@ -34,10 +34,23 @@ SCRIPT = CISCO + "um-script-cfg"
 VALIDATION = CISCO + "um-config-validation-cfg"
 SYSLOG = CISCO + "infra-syslog-oper"
 HISTORY = "urn:procyon:history"
+EVENTS = CISCO + "um-event-manager-cfg"
+POLICIES = CISCO + "um-event-manager-policy-map-cfg"
 
 ADMIN = (
     '<nacm xmlns="urn:ietf:params:xml:ns:yang:ietf-netconf-acm"><groups><group><name>admin</name>'
     "<user-name>{}</user-name></group></groups></nacm>"
+)
+
+# A trigger, an action that runs a script, and the policy map that joins them, all of one name.
+EVENT = (
+    '<event xmlns="{events}"><manager><event-trigger xmlns="{policies}"><event><event-name>{name}</event-name>'
+    '<type>{trigger}</type></event></event-trigger><actions xmlns="{policies}"><action><action-name>{name}</action-name>'
+    "<type><script><script-name>{script}</script-name><maxrun><seconds>{maxrun}</seconds></maxrun>"
+    "<checksum><sha256>{checksum}</sha256></checksum></script></type><username>{user}</username></action></actions>"
+    '<policy-maps xmlns="{policies}"><policy-map><policy-map-name>{name}</policy-map-name><trigger><event>{name}</event>'
+    "</trigger><actions><action><action-name>{name}</action-name></action></actions></policy-map></policy-maps>"
+    "</manager></event>"
 )
 
 START_SECONDS_MAX = 30
@@ -87,8 +100,8 @@ output        what it printed
 errors        what it printed on its error stream
 events        what happened to the run, in words
 rpcs          pairs of the NETCONF operations that it sent and the replies
-changes       what it committed, as XML, one text a commit
-syslog        lines of the system log since it began
+changes       what it committed, as XML, one text a commit; only of runs that the test itself began
+syslog        lines of the system log since it began; all of them, where an event began it
 """
 
 
@@ -107,6 +120,7 @@ class Device(object):
         self._figures = os.path.join(self.folder, "figures")
         self._busy = self._all = 0
         self._scale = TICKS
+        self._ahead = 0
 
     def __enter__(self):
         self.start()
@@ -156,7 +170,7 @@ class Device(object):
         self.client = _Client(os.path.join(self.root, "run", "agent.sock"))
         self.client.connect()
         # Scripts run on behalf of whoever runs them, here the account of the tests: it may do everything.
-        self.configure(ADMIN.format(pwd.getpwuid(os.geteuid()).pw_name))
+        self.configure(ADMIN.format(_own_account()))
 
     def stop(self):
         if self.client is not None:
@@ -186,6 +200,20 @@ class Device(object):
         self._all += self._scale
         self._busy += self._scale * percent // 100
         self._write("stat", "cpu {} 0 0 {} 0 0 0 0\ncpu0 0 0 0 0\n".format(self._busy, self._all - self._busy))
+
+    def set_memory(self, total, free):
+        """Memory of the host, in bytes."""
+        text = "MemTotal: {} kB\nMemFree: {free} kB\nMemAvailable: {free} kB\n"
+        self._write("meminfo", text.format(total // 1024, free=free // 1024))
+
+    def advance(self, seconds=0, minutes=0, hours=0, days=0):
+        """Moves the device's clock ahead. What waits for a time in between is due at once, and once: watchdogs, calendar
+        entries, updates of scripts. It goes on from there, and never back."""
+        by = ((days * 24 + hours) * 60 + minutes) * 60 + seconds
+        if by < 0 or by != int(by):
+            raise ValueError("a clock is moved ahead by whole seconds")
+        self._ahead += int(by)
+        self._write("clock", "{}\n".format(self._ahead))
 
     # What is asked of it
 
@@ -259,6 +287,40 @@ class Device(object):
             self.configure(config)
         return name
 
+    def on_event(self, path, trigger, maxrun=60):
+        """Adds a script that runs when something happens; `trigger` is what stands in the type of an event trigger, such as
+        `<timer><watchdog><value>60</value></watchdog></timer>`. Its name; `next_run` waits for it."""
+        name = self.add(path, "eem")
+        with open(str(path), "rb") as handle:
+            checksum = hashlib.sha256(handle.read()).hexdigest()
+        self.configure(
+            EVENT.format(
+                events=EVENTS,
+                policies=POLICIES,
+                name=name[:-len(".py")][:31],
+                script=name,
+                trigger=trigger,
+                maxrun=maxrun,
+                checksum=checksum,
+                user=_own_account(),
+            )
+        )
+        return name
+
+    def next_run(self, name, after=None, seconds=30):
+        """The end of the first run of a script since `after`, a run of it; of the first one at all without that."""
+        last = 0 if after is None else after.request_id
+        deadline = time.monotonic() + seconds
+        while True:
+            asked = "<names><name><name-str>{}</name-str><summary/></name></names>".format(escape(name))
+            rows = ElementTree.fromstring(self._executions(asked)).iter("{%s}request-id" % OPER)
+            later = sorted(int(row.text) for row in rows if int(row.text) > last)
+            if later:
+                return self._end(str(later[0]), name, deadline)
+            if time.monotonic() > deadline:
+                raise DeviceError("{} has not run within {} s".format(name, seconds))
+            time.sleep(POLL_SECONDS)
+
     def run(self, path, *arguments, max_runtime=60):
         """Adds an exec script and runs it to its end."""
         name = self.add(path, "exec")
@@ -273,6 +335,10 @@ class Device(object):
         )
         request_id = re.search(r"<request-id[^>]*>(\d+)<", reply).group(1)
         deadline = time.monotonic() + max_runtime + 30
+        return self._end(request_id, name, deadline, before, known)
+
+    def _end(self, request_id, name, deadline, before=0, known=None):
+        """Waits for the end of a run; `before` lines of the log and the commits in `known` are older than it."""
         while True:
             leaves = self._leaves(request_id, "detail")
             status = (leaves.get("status") or [""])[0]
@@ -281,7 +347,8 @@ class Device(object):
             if time.monotonic() > deadline:
                 raise DeviceError("run {} of {} does not come to an end: {}".format(request_id, name, status))
             time.sleep(POLL_SECONDS)
-        logs = os.path.join(self.root, "harddisk", "mirror", "script-mgmt", "logs", "{}_exec_{}".format(name, request_id))
+        kind = (leaves.get("script-type") or ["exec"])[0]
+        logs = os.path.join(self.root, "harddisk", leaves["log-path"][0].partition(":/")[2])
         value = (leaves.get("return-val") or [None])[0]
         return Run(
             int(request_id),
@@ -290,24 +357,24 @@ class Device(object):
             _content(os.path.join(logs, "stdout.log")),
             _content(os.path.join(logs, "stderr.log")),
             leaves.get("description", []),
-            self._rpcs(name),
-            [self._changes(each) for each in self._commits()[len(known):]],
+            self._rpcs(name, kind),
+            [] if known is None else [self._changes(each) for each in self._commits()[len(known):]],
             self.syslog[before:],
         )
 
     def _leaves(self, request_id, view):
-        asked = (
-            '<script xmlns="{}"><execution><requests><request><request-id>{}</request-id><{}/></request></requests>'
-            "</execution></script>"
-        )
+        asked = "<requests><request><request-id>{}</request-id><{}/></request></requests>".format(request_id, view)
         leaves = {}
-        for node in ElementTree.fromstring(self.get(asked.format(OPER, request_id, view))).iter():
+        for node in ElementTree.fromstring(self._executions(asked)).iter():
             if len(node) == 0:
                 leaves.setdefault(node.tag.rpartition("}")[2], []).append(node.text or "")
         return leaves
 
-    def _rpcs(self, name):
-        file = os.path.join(self.root, "state", "work", "{}_exec".format(name), TRACE)
+    def _executions(self, asked):
+        return self.get('<script xmlns="{}"><execution>{}</execution></script>'.format(OPER, asked))
+
+    def _rpcs(self, name, kind):
+        file = os.path.join(self.root, "state", "work", "{}_{}".format(name, kind), TRACE)
         try:
             with open(file, "rb") as handle:
                 lines = handle.read().decode("utf-8").splitlines()
@@ -370,6 +437,10 @@ def _program():
     if not found or not os.access(found, os.X_OK):
         raise DeviceError("`procyon` is not to be found: put it on the PATH, or its folder into PROCYON_BIN")
     return os.path.abspath(found)
+
+
+def _own_account():
+    return pwd.getpwuid(os.geteuid()).pw_name
 
 
 def _content(path):

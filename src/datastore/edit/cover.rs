@@ -4,7 +4,7 @@ use super::{BASE_NAMESPACE, Edit};
 use crate::northbound::DefaultOperation;
 use crate::yang::analysis::data_nodes;
 use crate::yang::change::{canonical_keys, config_child};
-use crate::yang::fragment::Cover;
+use crate::yang::fragment::{Cover, Tops};
 use crate::yang::schema::{NodeKind, Schema, SchemaNode};
 use crate::yang::xml::XmlElement;
 
@@ -16,7 +16,8 @@ impl Edit {
         }
         let mut cover = Cover::default();
         siblings(schema, None, &self.elements, &mut cover);
-        cover
+        let edited = self.elements.iter().filter_map(|element| config_child(schema, None, element));
+        cover.with_tops(Tops::around(schema.analysis(), edited))
     }
 }
 

@@ -14,7 +14,7 @@ use libyang5_sys as sys;
 
 use super::context::{Context, Fault};
 use super::node::{Children, Node, find, print_node};
-use super::schema::{NodeKind, SchemaNode, c_text};
+use super::schema::{ModuleRef, NodeKind, SchemaNode, c_text};
 use super::tail::{self, Tail};
 use crate::yang::schema::Schema;
 use crate::yang::xml;
@@ -148,13 +148,35 @@ impl Tree {
         if faults.is_empty() && all > 0 { Ok(()) } else { Err(faults) }
     }
 
+    /// The same for one module's top nodes and all below them.
+    pub(in crate::yang) fn validate_module(&mut self, module: ModuleRef) -> Result<(), Vec<Fault>> {
+        let options = sys::LYD_VALIDATE_NO_STATE | sys::LYD_VALIDATE_MULTI_ERROR;
+        let module = module.0.as_ptr();
+        // SAFETY: as in `validate`; the module is of the context that all trees share.
+        let code = unsafe { sys::lyd_validate_module(&raw mut self.first, module, options, ptr::null_mut()) };
+        self.checked(code)
+    }
+
     pub fn add_defaults(&mut self) {
         // SAFETY: as in `validate`.
         let code = unsafe {
             sys::lyd_new_implicit_all(&raw mut self.first, self.context(), sys::LYD_IMPLICIT_NO_STATE, ptr::null_mut())
         };
+        self.drop_undecided(code);
+    }
+
+    /// The same for one module's top nodes and all below them.
+    pub(in crate::yang) fn add_defaults_of_module(&mut self, module: ModuleRef) {
+        let options = sys::LYD_IMPLICIT_NO_STATE;
+        // SAFETY: as in `validate`; the module is of the context that all trees share.
+        let code =
+            unsafe { sys::lyd_new_implicit_module(&raw mut self.first, module.0.as_ptr(), options, ptr::null_mut()) };
+        self.drop_undecided(code);
+    }
+
+    /// A `when` that cannot be decided yet: validation will say so where it matters.
+    fn drop_undecided(&self, code: sys::LY_ERR::Type) {
         if code != 0 {
-            // A `when` that cannot be decided yet: validation will say so where it matters.
             self.faults();
         }
     }
