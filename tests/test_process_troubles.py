@@ -116,7 +116,7 @@ def test_a_process_outlives_the_agent_though_its_definition_is_broken_by_then(ow
 
 def test_a_test_and_a_stop_without_end_come_to_one(own_box, tmp_path):
     box, deaf = own_box, "trap '' TERM; echo $$ > {}; while :; do sleep 1; done"
-    limits = "<settings><configtest-limit>1</configtest-limit><stop-limit>1</stop-limit><kill-limit>1</kill-limit></settings>"
+    limits = "<settings><configtest-limit>4</configtest-limit><stop-limit>1</stop-limit><kill-limit>1</kill-limit></settings>"
     with box.connect() as session:
         box.configure(session, config(limits))
         define(box, "endless", **sleeper(tmp_path, "endless"), configtest=("/bin/sh", "-c", deaf.format(tmp_path / "test")))
@@ -149,8 +149,13 @@ def test_what_comes_with_a_mount_is_noticed(box, session, tmp_path):
         wait_state(session, "mounted", "Running")
     finally:
         subprocess.run(["umount", "-l", str(place)], check=True)
-    rpc(box, session, "process-restart", names("mounted"))
-    wait_state(session, "mounted", "ResourceRequired")
+
+    def is_missed():
+        rpc(box, session, "process-restart", names("mounted"))
+        ends = {"Running", "ResourceRequired"}
+        return boxes.wait_for("an end of that", lambda: ends & {state(session, "mounted")}) == {"ResourceRequired"}
+
+    boxes.wait_for("the file to be missed", is_missed)
     assert "there is no such file" in why(box, session, "mounted")[0]
     rpc(box, session, "process-stop", names("mounted"))
 
@@ -172,12 +177,12 @@ def test_a_strict_process_waits_for_the_agent(own_box, tmp_path):
         for pid in pids.values():
             os.kill(pid, signal.SIGKILL)
         # Both ended together: when the one is back the other has had its time too.
-        boxes.wait_for("the other one", lambda: int(own["guarded"].read_text() or 0) not in (0, pids["guarded"]))
+        boxes.wait_for("the other one", lambda: int(own["guarded"].read_text() or 0) not in (0, pids["guarded"]), 60)
 
     kill_agent(box, lose_both)
     assert int(own["strict"].read_text()) == pids["strict"]
     with box.connect() as session:
-        boxes.wait_for("its next start", lambda: states(session)["strict"].get("pid") not in (None, str(pids["strict"])))
+        boxes.wait_for("its next start", lambda: states(session)["strict"].get("pid") not in (None, str(pids["strict"])), 60)
 
 
 def test_definitions_that_mean_harm_are_named_and_harm_nobody(box, session, tmp_path):
@@ -211,6 +216,8 @@ def test_definitions_that_mean_harm_are_named_and_harm_nobody(box, session, tmp_
         assert "document type" in said["bomb"] and "more than" in said["huge"] and "nested" in said["deep"]
         assert "full path" in said["dots"] and "full path" in said["relative"] and "honest-process.xml" in said["twice"]
         assert said["endless"] == said["fifo"] == "it cannot be read: not a regular file"
+        shown = box.command("shell", "--root", box.root, "-c", "show process").stdout
+        assert "bomb-process.xml line 1: " + said["bomb"] in shown
         set_version(box, session, "honest")
         rpc(box, session, "process-start", names("honest"))
         wait_state(session, "honest", "Running")

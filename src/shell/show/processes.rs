@@ -19,7 +19,8 @@ pub(super) fn filter(name: Option<&str>) -> String {
         Some(name) => format!("<name>{}</name>", escape(name)),
         None => "<name/><display-state/><enabled/><pid/><failures/><why/>".to_owned(),
     };
-    format!(r#"<processes-state xmlns="{NAMESPACE}"><process>{process}</process></processes-state>"#)
+    let problems = if name.is_none() { "<definition-problem/>" } else { "" };
+    format!(r#"<processes-state xmlns="{NAMESPACE}"><process>{process}</process>{problems}</processes-state>"#)
 }
 
 /// The request for why a process stands where it stands, and what leads away from there.
@@ -51,7 +52,16 @@ pub(super) fn table(grammar: &Grammar, items: &[Item]) -> String {
             vec![name, state, pid, of(process, "failures"), why]
         })
         .collect();
-    columns(&[("Name", 14), ("State", 22), ("PID", 7), ("Failures", 8), ("Why", 3)], &rows, true)
+    let mut out = columns(&[("Name", 14), ("State", 22), ("PID", 7), ("Failures", 8), ("Why", 3)], &rows, true);
+    let problems = all(grammar, descend(grammar, items, &["processes-state"]), "definition-problem");
+    if !problems.is_empty() {
+        out.push_str("\nDefinitions that are not in force:\n");
+    }
+    for problem in problems {
+        let line = problem.text(grammar, "line").map(|line| format!(" line {line}")).unwrap_or_default();
+        let _ = writeln!(out, "  {}{line}: {}", of(problem, "source"), of(problem, "reason"));
+    }
+    out
 }
 
 /// One process: where it stands, why, how it came there, and what leads away.
@@ -166,6 +176,15 @@ mod tests {
         -------------- ---------------------- ------- -------- --------------------------------------------------
         web            Resource Required      -       0        it waits for file '/etc/x' (there is no such file)
         ");
+    }
+
+    #[test]
+    fn definitions_that_are_not_in_force_stand_below() {
+        let problem = "<definition-problem><source>bad-process.xml</source><line>3</line><reason>no</reason>\
+                       </definition-problem></processes-state>";
+        let items = read(device(), STATE.replace("</processes-state>", problem).as_bytes()).unwrap();
+        let shown = table(device(), &items);
+        assert!(shown.ends_with("\n\nDefinitions that are not in force:\n  bad-process.xml line 3: no\n"), "{shown}");
     }
 
     #[test]
