@@ -28,7 +28,7 @@ use procyon::northbound::{
 use procyon::yang::schema::{ModuleSpec, Schema};
 use procyon::yang::select::{self, Seen, View};
 use procyon::yang::tree::Tree;
-use procyon::yang::xml;
+use procyon::yang::{named, prefix, xml};
 
 use quick_xml::events::attributes::{AttrError, Attribute};
 use quick_xml::name::ResolveResult::Unknown;
@@ -170,9 +170,19 @@ pub(crate) fn filter(data: &[u8]) {
     let all = |view: &View<'_>| view.to_tree().print_xml(WithDefaults::ReportAll);
     let permitted = select::with_view(&tree, Some(&filter), Some(&|_| Seen::Itself), tagged, all);
     assert_eq!(permitted, Ok(selected.print_xml(WithDefaults::ReportAll)));
-    if matches!(filter, Filter::Subtree(_)) {
-        let again = select::view(&selected, &filter, tagged).expect("it was selected before").to_tree();
-        assert_eq!(text(&again), text(&selected));
+    match &filter {
+        Filter::Subtree(_) => {
+            let again = select::view(&selected, &filter, tagged).expect("it was selected before").to_tree();
+            assert_eq!(text(&again), text(&selected));
+        }
+        Filter::XPath { expression, namespaces } => {
+            // Where only what the expression names is made, it selects the same from that.
+            let Some(named) = named::selections(&prefix::expression(schema(), expression, namespaces)) else { return };
+            let asked = Filter::Subtree(named.into_iter().map(|(_, selection)| selection).collect());
+            let made = select::select(&tree, &asked).expect("a subtree filter is never refused");
+            let from_made = select::with_view(&made, Some(&filter), None, tagged, all);
+            assert_eq!(from_made, Ok(selected.print_xml(WithDefaults::ReportAll)), "{asked:?}");
+        }
     }
 }
 

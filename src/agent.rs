@@ -14,6 +14,7 @@ mod conserver;
 mod console;
 mod consoles;
 mod credentials;
+mod custody;
 mod doors;
 mod event_log;
 mod events;
@@ -53,6 +54,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
+use self::custody::Custody;
 use self::vitals::Vitals;
 
 use crate::alarms::provider::AlarmProvider;
@@ -63,7 +65,7 @@ use crate::container::spec::Floor;
 use crate::datastore::history::Limits as HistoryLimits;
 use crate::eem;
 use crate::keeper::client::Keeper;
-use crate::keeper::deposit::{self, DepositClient};
+use crate::keeper::deposit::DepositClient;
 use crate::netconf::counters::Counters;
 use crate::netconf::driver::ServeOptions;
 use crate::northbound::driver::{Committed, Northbound, Parts};
@@ -128,7 +130,7 @@ pub fn serve(options: Options) -> anyhow::Result<()> {
 }
 
 async fn run(options: Options) -> anyhow::Result<()> {
-    let Options { layout, settings, listen_ssh, yang_dirs, modules, mut deposit } = options;
+    let Options { layout, settings, listen_ssh, yang_dirs, modules, deposit } = options;
     let schema = library::load(&settings, &yang_dirs, &modules)?;
     let names = Arc::new(library::Names::of(schema));
     let counters = Arc::new(Counters::default());
@@ -226,13 +228,10 @@ async fn run(options: Options) -> anyhow::Result<()> {
         crate::update::driver::open(updates::parts(clock.clone(), scripts.clone(), Arc::clone(&seal), syslog.clone()));
 
     let accounts = SharedAccounts::new(ssh::Accounts::default());
-    let (transports, transport_driver) = transport::driver::new(layout.keys());
-    let mut deposits = match &mut deposit {
-        Some(client) => client.fetch().context("the custodian does not answer")?,
-        None => Vec::new(),
-    };
-    let depositor = deposit.as_ref().map(DepositClient::depositor).transpose()?;
-    let conserver_ports = consoles::Ports::new(depositor, &mut deposits);
+    let (custody, mut left) = Custody::new(deposit)?;
+    let endpoints = std::mem::take(&mut left.endpoints);
+    let (transports, transport_driver) = transport::driver::new(layout.keys(), endpoints, custody.of_endpoints());
+    let conserver_ports = consoles::Ports::new(std::mem::take(&mut left.conserver), custody.of_conserver());
     let (console_provider, conserver_wanted) =
         consoles::ConsoleProvider::new(keeper_pid.clone(), conserver_ports.clone(), layout.keys());
     let providers: Vec<Box<dyn Provider>> = vec![
@@ -363,21 +362,16 @@ async fn run(options: Options) -> anyhow::Result<()> {
         checking: Arc::default(),
     };
     vitals.spawn("conserver's listener", conserver::serve(desk, conserver_wanted, conserver_ports, stop.clone()));
-    let services = Arc::new(services::Services {
-        consoles,
-        northbound: northbound.clone(),
-        options: serve_options,
-        shells,
-        closed: None,
-    });
+    let services =
+        Arc::new(services::Services { consoles, northbound: northbound.clone(), options: serve_options, shells });
     let ssh = ssh::Server::new(ssh_config, accounts, services.clone(), stop.clone())?;
     if let Some(listening) = xmlrpc::open(&layout, &settings.xmlrpc, northbound.clone()).await? {
         vitals.spawn("XML-RPC", crate::xmlrpc::driver::serve(listening, stop.clone()));
     }
     let mut addresses = Vec::new();
     for address in listen_ssh {
-        let listener = deposit::adopt_or_bind_tcp(&mut deposits, &mut deposit, address)
-            .with_context(|| format!("cannot listen for SSH on {address}"))?;
+        let listener =
+            custody.listener(&mut left, address).with_context(|| format!("cannot listen for SSH on {address}"))?;
         let listener = tokio::net::TcpListener::from_std(listener)?;
         addresses.push(listener.local_addr()?);
         let ssh = ssh.clone();
@@ -385,18 +379,15 @@ async fn run(options: Options) -> anyhow::Result<()> {
     }
     tasks.spawn(finish_ssh(ssh.clone(), stop.clone()));
     vitals.spawn("transports", transport_driver.run(ssh, services, limits, stop.clone()));
-    deposit::drop_listeners_left(&mut deposits, &mut deposit);
+    custody.drop_listeners(left);
 
     let keeper = keeper_pid.pid(KEEPER_TIME_MAX).await;
     if let Err(error) = memory::forget_code_of_start() {
         debug!(%error, "the code of the start stays in memory");
     }
     announce(&addresses, &socket, keeper)?;
-    if let Some(client) = deposit {
-        if let Err(error) = client.ready() {
-            warn!(%error, "the custodian is not told that we serve");
-        }
-        tasks.spawn(services::watch_custodian(client, syslog.clone(), bell, stop.clone()));
+    if let Some(socket) = custody.ready() {
+        tasks.spawn(services::watch_custodian(custody, socket, syslog.clone(), bell, stop.clone()));
     }
     tokio::select! {
         signal = services::wait_for_signal() => signal?,

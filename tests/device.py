@@ -22,7 +22,7 @@ BINARIES = os.path.abspath(os.environ.get("PROCYON_BIN", os.path.join(TOP, "targ
 MISSING = [name for name in ("procyon", "procyon-keeper") if not os.access(os.path.join(BINARIES, name), os.X_OK)]
 
 # The longest that another session may wait for an answer while one peer misbehaves.
-ANSWER_SECONDS_MAX = 5
+ANSWER_SECONDS_MAX = 10
 
 FOREVER = b"import signal\nprint('running', flush=True)\nwhile True:\n    signal.pause()\n"
 

@@ -78,6 +78,9 @@ def test_a_script_runs_on_request_and_stands_in_the_history(box, session, name):
     assert output["output-file-content"][0].endswith(expected) and "info line" in output["output-file-content"][0]
     assert "debug line" not in output["output-file-content"][0]
     assert output["error-file-content"][0].endswith("to stderr\n")
+    by_path = "/o:script/o:execution/o:requests/o:request[o:request-id='{}']/o:output-error".format(first)
+    told = session.get(filter=("xpath", ({"o": OPER}, by_path))).data_xml
+    assert "info line" in told and "to stderr" in told, told
     second = script.run()
     assert int(second) == int(first) + 1
 

@@ -239,8 +239,9 @@ def test_a_dead_custodian_is_told_and_everything_else_goes_on(own_box, name):
 
 def test_no_connection_is_refused_while_the_agent_is_restarted(own_box):
     box = own_box
-    known = len(box.readies)
-    os.kill(box.ready.pid, signal.SIGKILL)
+    known, pid = len(box.readies), box.ready.pid
+    os.kill(pid, signal.SIGKILL)
+    boxes.wait_for("its end", lambda: not boxes.alive(pid))
     # Whoever comes between the two agents waits in the listener that the custodian holds.
     while len(box.readies) == known:
         with socket.create_connection(box.ready.ssh, timeout=boxes.READY_SECONDS_MAX) as peer:

@@ -80,6 +80,11 @@ def test_the_operational_datastore_tells_what_is_in_use_and_where_it_comes_from(
         ("<negated-origin-filter>or:origin</negated-origin-filter>", ""),
     ):
         assert filled.data(get_data("operational", only + choice)) == expected, choice
+    # The filter looks at what the choice of origins leaves out.
+    by_default = FILTER.format(top("<inner><a/><b>7</b></inner>")) + "<origin-filter>or:intended</origin-filter>"
+    assert filled.data(get_data("operational", by_default)) == "<top><inner><a>x</a></inner></top>"
+    by_default = "<xpath-filter>/q:top[q:mtu = 1500]/q:name</xpath-filter><origin-filter>or:intended</origin-filter>"
+    assert filled.data(get_data("operational", by_default)) == "<top><name>n</name></top>"
     state = '<netconf-state xmlns="urn:ietf:params:xml:ns:yang:ietf-netconf-monitoring"><datastores/></netconf-state>'
     for choice, is_told in (("", True), ("<config-filter>false</config-filter>", True), ("<config-filter>true</config-filter>", False)):
         assert ("datastores" in filled.data(get_data("operational", FILTER.format(state) + choice))) == is_told
@@ -131,7 +136,9 @@ def test_the_library_says_what_hello_says(peer):
     stores = [node.findtext("{*}name") for node in library.iter("{*}datastore")]
     assert {store.rpartition(":")[2] for store in stores} == {"running", "candidate", "operational"}
     content = next(library.iter("{*}content-id")).text
-    assert any("yang-library:1.1" in said and said.endswith("content-id=" + content) for said in peer.capabilities)
+    for version, leaf in (("1.0", "module-set-id"), ("1.1", "content-id")):
+        capability = "urn:ietf:params:netconf:capability:yang-library:{}?revision=2019-01-04&{}={}"
+        assert capability.format(version, leaf, content) in peer.capabilities
     told = {
         (module.findtext("{*}name"), module.findtext("{*}revision") or "", module.findtext("{*}namespace"))
         for module in library.iter("{*}module")

@@ -19,6 +19,14 @@ def test_the_attributes_of_an_rpc_come_back_unchanged(peer):
     assert dict(reply.attrib) == {"message-id": 'a <b> "c"', "{urn:e}user": "fred", "plain": "1"}
 
 
+def test_declarations_of_an_rpc_come_back_whatever_the_default_namespace_is(peer):
+    for operation in ("<x:commit/>", "<x:get><x:filter/></x:get>", "<x:nonsense/>"):
+        peer.send('<x:rpc xmlns="urn:other" xmlns:x="{}" message-id="1">{}</x:rpc>'.format(BASE, operation))
+        reply = etree.fromstring(peer.receive())
+        assert reply.tag == "{%s}rpc-reply" % BASE and reply.nsmap == {None: "urn:other", "x": BASE}
+        assert {etree.QName(child).namespace for child in reply.iter()} == {BASE}
+
+
 @pytest.mark.parametrize(
     "message, said",
     [
@@ -255,7 +263,10 @@ def test_a_lock_keeps_others_out_and_says_whose_it_is(peer, other):
     assert other.edit(top("<name>x</name>"), check=False) == ["application in-use"]
     assert other.errors("<commit/>") == ["application in-use"]
     assert other.errors("<unlock>{}</unlock>".format(target.format("candidate"))) == [held]
+    # What was not committed goes with the lock, also when its holder gives it up (section 8.3.5.2).
+    peer.edit(top("<name>held</name>"))
     peer.ok("<unlock>{}</unlock>".format(target.format("candidate")))
+    assert peer.data(subtree(top("<name/>"))) == ""
     other.edit(top("<name>x</name>"))
     assert peer.errors("<lock>{}</lock>".format(target.format("candidate"))) == ["application lock-denied session-id=0"]
     other.ok("<discard-changes/>")
@@ -264,6 +275,29 @@ def test_a_lock_keeps_others_out_and_says_whose_it_is(peer, other):
     peer.rpc("<close-session/>")
     assert peer.is_closed()
     other.ok("<lock>{}</lock>".format(target.format("running")))
+
+
+def test_a_session_neither_locks_twice_nor_kills_itself(peer):
+    lock = "<lock><target><running/></target></lock>"
+    peer.ok(lock)
+    assert peer.errors(lock) == ["application lock-denied session-id=" + peer.session_id]
+    kill = "<kill-session><session-id>{}</session-id></kill-session>".format(peer.session_id)
+    assert peer.errors(kill) == ["application invalid-value"]
+    peer.ok("<unlock><target><running/></target></unlock>")
+
+
+def test_a_commit_that_waits_for_its_confirmation_is_its_session_s_own_and_goes_with_it(peer, other):
+    peer.edit(top("<name>on trial</name>"))
+    peer.ok("<commit><confirmed/></commit>")
+    running = '<get-config><source><running/></source><filter>{}</filter></get-config>'.format(top("<name/>"))
+    assert other.data(running) == "<top><name>on trial</name></top>"
+    denied = "application lock-denied session-id=" + peer.session_id
+    assert other.errors("<lock><target><running/></target></lock>") == [denied]
+    assert other.errors("<commit/>") == ["application in-use"]
+    assert other.errors("<cancel-commit/>") == ["application in-use"]
+    other.ok("<kill-session><session-id>{}</session-id></kill-session>".format(peer.session_id))
+    assert peer.is_closed()
+    assert other.data(running) == ""
 
 
 # Filters

@@ -353,6 +353,10 @@ def test_a_run_is_waited_for_with_what_it_writes(box):
         out,
     )
     assert told and status == 1 and errors == "", (out, errors)
+    # From a folder, as some guides print it.
+    status, out, errors = ssh(box, "script run /harddisk\\:/execs says.py arguments c vrf default")
+    assert status == 1 and "\nsaid ['c']\n" in out and errors == "", (out, errors)
+    assert "vrf `blue` does not exist" in ssh(box, "script run says.py vrf blue")[2]
     with Hands(box) as hands:
         hands.type("script run endless.py\r")
         hands.see("begun")

@@ -186,7 +186,7 @@ def test_scripts_are_updated_by_words(box, server):
     server.content["/kept/kept.py"] = new
     for command in ("script update manual all", "script update none.py kept.py"):
         status, out, errors = ssh(box, command)
-        assert status == 1 and "kept.py is not updated: " in errors and out == "", (command, out, errors)
+        assert status == 1 and re.search("kept.py`? is not updated: ", errors) and out == "", (command, out, errors)
     assert "it is not configured from where script `none.py` is updated" in errors
     configure(box, "no " + line.split(" url")[0], "no script exec kept.py")
 
@@ -217,3 +217,33 @@ def test_scripts_look_at_a_target_before_it_is_committed(box):
         + "The scripts have nothing to modify\n"
     ), out
     configure(box, "no configuration validation scripts", "no script config looks.py")
+
+
+def test_tab_offers_what_the_device_has_now(box):
+    configure(box, *["appmgr process-script tabbed{:03} executable t.py".format(number) for number in range(250)])
+    with Hands(box) as hands:
+        hands.type("show appmgr process-script tabb\t")
+        hands.see("tabbed$")
+        # Of very many only some are shown.
+        hands.type("?")
+        hands.see(r"  tabbed000\r\n[\s\S]*  tabbed199\r\n  tabbed249\r\n  \(49 more\)\r\n[\s\S]*tabbed$")
+        hands.type("24\t")
+        hands.see(r"tabbed240  tabbed241  [\s\S]*tabbed249\r\n[\s\S]*tabbed24$")
+        hands.type("9\t")
+        hands.see("9 $")
+        hands.line("\x15")
+        hands.line("configure", "(config)")
+        hands.type("appmgr process-script tabbed249 username {}\t".format(box.admin[:3]))
+        hands.see(box.admin + " $")
+        hands.line("\x15", "(config)")
+        # What is typed and not committed yet is there, and what others commit meanwhile.
+        hands.line("appmgr process-script tabbed9x executable t.py", "(config)")
+        hands.type("no appmgr process-script tabbed9\t")
+        hands.see("tabbed9x $")
+        hands.line("\x15", "(config)")
+        configure(box, "appmgr process-script tabbed8y executable t.py")
+        hands.type("no appmgr process-script tabbed8\t")
+        hands.see("tabbed8y $")
+        hands.line("\x15", "(config)")
+        hands.line("abort")
+    configure(box, "no appmgr")

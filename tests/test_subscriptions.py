@@ -137,13 +137,18 @@ def test_an_app_s_way_is_pushed_as_it_goes(box, session, told, name):
 
 
 def test_dampened_changes_come_as_one(box, session, told):
+    period = 1.5
     box.configure(session, hostname("d0"))
-    told.establish(on_change(more="<yp:dampening-period>150</yp:dampening-period>"))
+    told.establish(on_change(more="<yp:dampening-period>{:.0f}</yp:dampening-period>".format(100 * period)))
     told.next("d0")
+    begun = time.monotonic()
     for number in range(1, 6):
         box.configure(session, hostname("d{}".format(number)))
-    patch = told.next("push-change-update")
-    assert "d5" in patch
+    patches = [told.next("push-change-update")]
+    while "d5" not in patches[-1]:
+        patches.append(told.next("push-change-update"))
+    # One a period at most, however long a busy machine takes for the changes.
+    assert len(patches) <= (time.monotonic() - begun) / period + 1
     told.quiet("push-change-update")
 
 
@@ -209,7 +214,7 @@ def test_what_cannot_be_subscribed_to_is_refused(told, inside, app_tag):
 
 
 def test_a_subscription_ends_at_its_stop_time(box, session, told):
-    soon = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 2))
+    soon = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 4))
     told.establish("<stream>NETCONF</stream><stop-time>{}</stop-time>".format(soon))
     gone = lambda: "<id>" not in told.session.get(("subtree", '<subscriptions xmlns="{0}"/>'.format(SN))).data_xml
     boxes.wait_for("end of the subscription", gone)

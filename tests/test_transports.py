@@ -1,13 +1,19 @@
 """NETCONF over TLS, endpoints as configuration, and call home: on real binaries, with certificates of openssl."""
 
 import base64
+import datetime
+import glob
 import hashlib
 import os
+import signal
 import socket
 import ssl
 import subprocess
 
+import netconf_client.connect
+import netconf_client.ncclient
 import pytest
+from lxml import etree
 from ncclient import manager
 
 from test_hostile import config, group_config
@@ -149,18 +155,16 @@ def clean(box):
 class Client:
     """NETCONF 1.0 over a stream, as little of it as a test needs."""
 
-    def __init__(self, stream):
+    def __init__(self, stream, at_once=None):
+        """`at_once` is asked in the same breath as hello is said."""
         self.stream = stream
         self.waiting = b""
-        self.send(
-            '<hello xmlns="{}"><capabilities><capability>urn:ietf:params:netconf:base:1.0</capability></capabilities></hello>'.format(
-                boxes.NETCONF
-            )
-        )
+        hello = '<hello xmlns="{}"><capabilities><capability>urn:ietf:params:netconf:base:1.0</capability></capabilities></hello>'
+        self.send(hello.format(boxes.NETCONF), *[self.rpc(operation) for operation in [at_once] if operation])
         self.hello = self.receive()
 
-    def send(self, text):
-        self.stream.sendall(text.encode() + END)
+    def send(self, *texts):
+        self.stream.sendall(b"".join(text.encode() + END for text in texts))
 
     def receive(self):
         while END not in self.waiting:
@@ -171,8 +175,12 @@ class Client:
         message, _, self.waiting = self.waiting.partition(END)
         return message.decode()
 
+    @staticmethod
+    def rpc(operation):
+        return '<rpc xmlns="{}" message-id="1">{}</rpc>'.format(boxes.NETCONF, operation)
+
     def ask(self, operation):
-        self.send('<rpc xmlns="{}" message-id="1">{}</rpc>'.format(boxes.NETCONF, operation))
+        self.send(self.rpc(operation))
         return self.receive()
 
     def sessions(self):
@@ -206,6 +214,21 @@ def test_a_certificate_is_a_user_and_is_told_as_one(box, session, stores, clean)
             told = client.sessions()
             assert "<username>fred</username>" in told and "netconf-tls" in told
             assert "<ok/>" in client.ask("<close-session/>")
+
+
+def files_of(certificates, name):
+    return dict(keyfile=certificates.path(name + ".key"), certfile=certificates.path(name + ".pem"), ca_certs=certificates.path("ca.pem"))
+
+
+def test_clients_that_other_people_wrote_come_by_tls(box, session, stores, clean):
+    port = free_port()
+    box.configure(session, listen("tls", port, tls_side()))
+    named = dict(protocol=ssl.PROTOCOL_TLS_CLIENT, server_hostname="localhost", timeout=SECONDS)
+    with manager.connect_tls(host="127.0.0.1", port=port, **named, **files_of(stores, "fred")) as theirs:
+        assert theirs.get_config("running").data_xml
+    timeouts = dict(initial_timeout=SECONDS, general_timeout=SECONDS)
+    with netconf_client.connect.connect_tls(host="127.0.0.1", port=port, **timeouts, **files_of(stores, "fred")) as opened:
+        assert netconf_client.ncclient.Manager(opened, timeout=SECONDS).get_config(source="running").data_xml
 
 
 @pytest.mark.parametrize("who", [None, "mallory"])
@@ -257,12 +280,16 @@ def test_a_silent_session_ends_and_a_busy_one_does_not(box, session, stores, cle
     port = free_port()
     box.configure(session, listen("tls", port, tls_side(), idle=1))
     with over_tls(stores, port) as silent, over_tls(stores, port) as subscribed:
-        client = Client(subscribed)
-        assert "<ok/>" in client.ask('<create-subscription xmlns="urn:ietf:params:xml:ns:netconf:notification:1.0"/>')
+        # Between hello and subscription the session is silent as well, for as long as a busy machine makes it.
+        client = Client(subscribed, '<create-subscription xmlns="urn:ietf:params:xml:ns:netconf:notification:1.0"/>')
+        assert "<ok/>" in client.receive()
         other = Client(silent)
         with pytest.raises((EOFError, ssl.SSLError)):
             other.receive()
-        assert "netconf-session-end" in client.receive() or "netconf-session-end" in client.receive()
+        told = client.receive()
+        while "netconf-session-end" not in told:
+            told = client.receive()
+        assert "<termination-reason>timeout" in told
 
 
 def test_an_endpoint_by_ssh_serves_the_same_users(box, session, stores, clean):
@@ -277,22 +304,46 @@ def test_an_endpoint_by_ssh_serves_the_same_users(box, session, stores, clean):
         socket.create_connection(("127.0.0.1", port), SECONDS)
 
 
-def test_endpoints_are_there_again_after_the_agent_was_killed(box, stores, clean):
+def test_no_connection_to_an_endpoint_is_refused_while_the_agent_is_restarted(box, stores, clean):
     port = free_port()
     with box.connect() as first:
         box.configure(first, listen("tls", port, tls_side()))
-    known = len(box.readies)
-    os.kill(box.ready.pid, 9)
-    box.wait_ready(known)
+        boxes.wait_for("the custodian's copy", lambda: listeners(port) == 2)
+    known, pid = len(box.readies), box.ready.pid
+    os.kill(pid, signal.SIGKILL)
+    boxes.wait_for("its end", lambda: not boxes.alive(pid))
+    # Whoever comes between the two agents waits in the listener that the custodian holds.
+    while True:
+        is_last = len(box.readies) > known
+        with over_tls(stores, port) as stream:
+            assert "base:1.0" in Client(stream).hello
+        if is_last:
+            break
+    with box.connect() as second:
+        box.configure(second, no_server())
+        with pytest.raises(OSError):
+            socket.create_connection(("127.0.0.1", port), SECONDS)
+        # What was given up can be had again at once, also while the custodian still has the old one.
+        box.configure(second, listen("tls", port, tls_side()))
+    with over_tls(stores, port) as stream:
+        assert "base:1.0" in Client(stream).hello
 
-    def served():
+
+def listeners(port):
+    """How many processes have the socket that listens there."""
+    wanted = "0100007F:{:04X}".format(port)
+    with open("/proc/net/tcp", encoding="ascii") as table:
+        inodes = [row.split()[9] for row in table if row.split()[1] == wanted and row.split()[3] == "0A"]
+    if not inodes:
+        return 0
+    link, having = "socket:[{}]".format(inodes[0]), set()
+    for each in glob.glob("/proc/[0-9]*/fd/*"):
         try:
-            with over_tls(stores, port) as stream:
-                return "base:1.0" in Client(stream).hello
+            if os.readlink(each) == link:
+                having.add(each.split("/")[2])
         except OSError:
-            return False
-
-    boxes.wait_for("the endpoint", served)
+            pass
+    return len(having)
 
 
 def test_what_cannot_be_served_is_refused_before_it_is_committed(box, session, stores, clean):
@@ -341,11 +392,33 @@ def options_of(box):
     return dict(username=box.admin, key_filename=box.key, hostkey_verify=False, allow_agent=False, look_for_keys=False, timeout=SECONDS)
 
 
+def state_of(session, client):
+    """The leaves of what is told of the calls to a client, by name."""
+    wanted = (
+        '<netconf-server xmlns="{}"><call-home><netconf-client><name>{}</name><state xmlns="urn:procyon:netconf-server"/>'
+        "</netconf-client></call-home></netconf-server>"
+    ).format(SERVER, client)
+    data = etree.fromstring(session.get(filter=("subtree", wanted)).data_xml.encode())
+    return {etree.QName(leaf).localname: leaf.text for state in data.iter("{urn:procyon:netconf-server}state") for leaf in state}
+
+
+def when(text):
+    return datetime.datetime.fromisoformat(text.replace("Z", "+00:00"))
+
+
 def test_ncclient_is_called(box, session, stores, clean):
     port = free_port()
     box.configure(session, call("noc", [port], SSH_SIDE))
     with manager.call_home(host="127.0.0.1", port=port, **options_of(box)) as called:
         assert called.get_config("running").data_xml
+
+
+def test_netconf_client_is_called_by_tls(box, session, stores, clean):
+    port = free_port()
+    with netconf_client.connect.CallhomeManager(bind_to="127.0.0.1", port=port) as waiting:
+        box.configure(session, call("noc", [port], tls_side(), transport="tls"))
+        with waiting.accept_one_tls(**files_of(stores, "fred")) as opened:
+            assert netconf_client.ncclient.Manager(opened, timeout=SECONDS).get_config(source="running").data_xml
 
 
 def test_a_client_that_has_gone_is_called_again(box, session, stores, clean):
@@ -386,7 +459,23 @@ def test_a_periodic_call_that_is_closed_in_order_is_not_made_again_at_once(box, 
         box.configure(session, call("noc", [server.getsockname()[1]], tls_side(), transport="tls", connection=periodic))
         connection, _ = server.accept()
         with context(stores, "fred").wrap_socket(connection, server_hostname="localhost") as stream:
-            assert "<ok/>" in Client(stream).ask("<close-session/>")
-        server.settimeout(3)
-        with pytest.raises(socket.timeout):
-            server.accept()
+            client = Client(stream)
+            state = state_of(session, "noc")
+            assert (state["status"], state["endpoint"], state["failed-calls"]) == ("connected", "e0", "0")
+            assert "<ok/>" in client.ask("<close-session/>")
+        state = boxes.wait_for("the end", lambda: next((s for s in [state_of(session, "noc")] if s["status"] != "connected"), None))
+        assert state["status"] == "waiting" and "last-problem" not in state
+        hour = when(state["next-call"]) - when(state["last-connected"])
+        assert abs(hour.total_seconds() - 3600) < SECONDS
+
+
+def test_why_a_client_cannot_be_called_and_an_endpoint_is_not_served_is_told(box, session, stores, clean):
+    nobody = free_port()
+    box.configure(session, call("noc", [nobody], SSH_SIDE))
+    state = boxes.wait_for("a failure", lambda: next((s for s in [state_of(session, "noc")] if "last-problem" in s), None))
+    assert state["status"] in ("waiting", "calling") and int(state["failed-calls"]) > 0
+    assert state["last-problem"].startswith("127.0.0.1:{}: ".format(nobody)) and "refused" in state["last-problem"]
+    box.configure(session, no_server(), listen("tls", free_port(), tls_side()))
+    assert state_of(session, "noc") == {}
+    told = session.get(filter=("subtree", '<netconf-server xmlns="{}"/>'.format(SERVER))).data_xml
+    assert "<status>serving</status>" in told

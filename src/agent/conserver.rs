@@ -103,6 +103,7 @@ pub(super) async fn serve(
                 }
             }
         }
+        ports.hand_over().await;
         loop {
             let may_accept = open.is_some() && connections.len() < CONNECTIONS_MAX;
             tokio::select! {

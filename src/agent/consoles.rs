@@ -1,24 +1,22 @@
 //! Consoles under YANG (`procyon-console`): who is at them, and the listener for conserver's client.
 
-use std::collections::BTreeSet;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
-use std::os::fd::AsFd as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use tokio::sync::watch;
 use tokio_rustls::rustls::ServerConfig;
-use tracing::{error, warn};
+use tracing::error;
 
 use super::credentials::{self, CredentialsRefused};
 use crate::console::columns::{Condition, Listed};
 use crate::console::roster::Mode;
 use crate::container::console::Network;
 use crate::keeper::client::Keeper;
-use crate::keeper::deposit::{self, Deposited, Depositor};
 use crate::northbound::provider::{Call, Later, Proposal, Provider, StateQuery};
 use crate::northbound::{Kind, Refusal};
+use crate::transport::Holder;
 use crate::transport::sockets::Sockets;
 use crate::viewer::CONSERVER_PORT;
 use crate::yang::value::Element;
@@ -88,49 +86,29 @@ impl Wanted {
 
 /// The ports of that listener, which the custodian holds too: nobody is refused while the agent is restarted.
 #[derive(Clone)]
-pub(super) struct Ports {
-    sockets: Sockets,
-    depositor: Option<Depositor>,
-}
+pub(super) struct Ports(Sockets);
 
 impl Ports {
     /// With what an earlier life of the agent has left.
-    pub(super) fn new(depositor: Option<Depositor>, deposits: &mut Vec<Deposited>) -> Self {
-        let sockets = Sockets::default();
-        for (address, listener) in deposit::adopt_all_tcp(deposits, KEY) {
-            sockets.adopt(address, listener);
-        }
-        Self { sockets, depositor }
+    pub(super) fn new(left: Vec<(SocketAddr, TcpListener)>, holder: Arc<dyn Holder>) -> Self {
+        Self(Sockets::new(left, holder))
     }
 
     pub(super) fn open(&self, address: SocketAddr) -> io::Result<TcpListener> {
-        let listener = self.sockets.open(address)?;
-        if let Some(depositor) = &self.depositor
-            && let Err(error) = depositor.put(&key(address), &[], &[listener.as_fd()])
-        {
-            warn!(%address, %error, "the listener is not deposited: a restarted agent has to bind it anew");
-        }
-        Ok(listener)
+        self.0.open(address)
     }
 
     /// All others are closed.
     pub(super) fn keep_only(&self, wanted: Option<&Wanted>) {
-        let places: BTreeSet<SocketAddr> = wanted.map(Wanted::places).into_iter().flatten().collect();
-        for address in self.sockets.keep_only(&places) {
-            if let Some(depositor) = &self.depositor
-                && let Err(error) = depositor.drop(&key(address))
-            {
-                warn!(%address, %error, "a listener that is not wanted any more stays deposited");
-            }
-        }
+        self.0.keep_only(wanted.map(Wanted::places).into_iter().flatten().collect());
     }
-}
 
-/// As the keys of deposited listeners begin.
-const KEY: &str = "listen conserver ";
-
-fn key(address: SocketAddr) -> String {
-    format!("{KEY}{address}")
+    /// Tells the custodian what is bound; it may keep us waiting, and must not keep others.
+    pub(super) async fn hand_over(&self) {
+        let sockets = self.0.clone();
+        // A thread that panics has held nothing, which is noticed only by the next life of this process.
+        let _ = tokio::task::spawn_blocking(move || sockets.hand_over()).await;
+    }
 }
 
 pub(super) struct ConsoleProvider {
@@ -196,7 +174,7 @@ impl Provider for ConsoleProvider {
     fn prepare(&mut self, proposal: &Proposal<'_>) -> Result<(), Refusal> {
         let places = Wanted::read(proposal).map(|wanted| wanted.places());
         let places = places.into_iter().flatten().collect();
-        self.reserved = self.ports.sockets.reserve(&places).map_err(|(address, error)| {
+        self.reserved = self.ports.0.reserve(&places).map_err(|(address, error)| {
             Refusal::new(Kind::ResourceDenied, format!("conserver's clients cannot be served on {address}: {error}"))
                 .at(LISTENER)
                 .mend("choose another address or port, or end what has it (`ss -ltnp` names it)")
@@ -205,7 +183,7 @@ impl Provider for ConsoleProvider {
     }
 
     fn abort(&mut self) {
-        self.ports.sockets.release(&std::mem::take(&mut self.reserved));
+        self.ports.0.release(&std::mem::take(&mut self.reserved));
     }
 
     /// What is not wanted any more is closed by whoever accepts there.

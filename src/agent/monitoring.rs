@@ -41,7 +41,7 @@ impl Monitoring for Standard {
         all.extend(abilities.startup.then(|| capability::STARTUP.to_owned()));
         all.extend(abilities.writable_running.then(|| capability::WRITABLE_RUNNING.to_owned()));
         all.extend(abilities.url.then(|| format!("{}?scheme={SCHEMES}", capability::URL)));
-        all.push(capability::yang_library(schema.content_id()));
+        all.extend(capability::yang_library(schema.content_id()));
         all.extend(schema.modules().iter().filter(|module| module.is_implemented).map(|module| {
             let (features, deviations) = (&module.features, &module.deviated_by);
             capability::module(module.namespace, module.name, module.revision, features, deviations)

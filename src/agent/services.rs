@@ -2,9 +2,8 @@
 
 use std::io::ErrorKind;
 use std::net::SocketAddr;
-use std::os::fd::AsFd;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::io::{AsyncRead, AsyncWrite, Interest};
 use tokio::net::UnixStream;
@@ -15,14 +14,15 @@ use tracing::{error, info, warn};
 
 use super::alarms::Bell;
 use super::console::{self, Consoles};
+use super::custody::Custody;
 use super::shells::{Call, Shells};
 use super::{lines, news};
 
 use crate::appmgr::driver::Usage;
-use crate::keeper::deposit::DepositClient;
+use crate::keeper::deposit::Notice;
 use crate::netconf::driver::{ServeOptions, serve as serve_netconf};
 use crate::northbound::handle::{Access, Handle, Opening};
-use crate::northbound::{Caller, Client, SessionEnd, SessionId};
+use crate::northbound::{Caller, Client, SessionId};
 use crate::script;
 use crate::script::name::{ScriptName, ScriptType};
 use crate::script::repository::ScriptEvent;
@@ -41,8 +41,6 @@ pub(super) struct Services {
     pub northbound: Handle,
     pub options: ServeOptions,
     pub shells: Shells,
-    /// Set when a client has closed its session of its own accord.
-    pub closed: Option<Arc<AtomicBool>>,
 }
 
 impl Services {
@@ -50,20 +48,16 @@ impl Services {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let Self { northbound, options, closed, .. } = self.clone();
+        let Self { northbound, options, .. } = self.clone();
         Box::pin(async move {
-            let end = serve_netconf(stream, northbound, opening, options).await;
-            if let Some(closed) = closed.filter(|_| end == SessionEnd::Closed) {
-                closed.store(true, Ordering::Relaxed);
-            }
+            serve_netconf(stream, northbound, opening, options).await;
         })
     }
 
     fn in_manner(&self, manner: Manner) -> Self {
-        let options = ServeOptions { idle_timeout: manner.idle, ..self.options.clone() };
+        let options = ServeOptions { idle_timeout: manner.idle, closed: manner.closed, ..self.options.clone() };
         Self {
             options,
-            closed: manner.closed,
             consoles: self.consoles.clone(),
             northbound: self.northbound.clone(),
             shells: self.shells.clone(),
@@ -158,16 +152,25 @@ pub(super) async fn wait_for_signal() -> anyhow::Result<()> {
 }
 
 /// Says so when the custodian is gone: everything goes on, but nothing restarts what dies.
-pub(super) async fn watch_custodian(client: DepositClient, syslog: SystemLog, bell: Bell, stop: CancellationToken) {
+/// `socket` is readable when there is something to hear.
+pub(super) async fn watch_custodian(
+    custody: Custody,
+    socket: OwnedFd,
+    syslog: SystemLog,
+    bell: Bell,
+    stop: CancellationToken,
+) {
     bell.custodian(false).await;
-    // Only its readiness is used: what there is to read, the client reads.
-    let Ok(copy) = client.as_fd().try_clone_to_owned() else { return };
-    let Ok(socket) = UnixStream::from_std(copy.into()) else { return };
-    let mut client = client;
+    // Only its readiness is used: what there is to read is read there.
+    let Ok(socket) = UnixStream::from_std(socket.into()) else { return };
     loop {
-        let received = socket.async_io(Interest::READABLE, || match client.receive() {
+        let received = socket.async_io(Interest::READABLE, || match custody.receive() {
             Ok(None) => Err(ErrorKind::WouldBlock.into()),
-            Ok(Some(_)) => Ok(true),
+            Ok(Some(Notice::Refused { key, why })) => {
+                warn!(key, why, "not deposited: a restarted agent has to bind it anew");
+                Ok(true)
+            }
+            Ok(Some(Notice::Reaped { .. })) => Ok(true),
             Err(_) => Ok(false),
         });
         let is_there = tokio::select! {

@@ -94,7 +94,7 @@ impl Locks {
         }
     }
 
-    /// The session is over; what it had locked. A candidate that it had locked is to be discarded.
+    /// The session is over; what it had locked. As after an unlock, a candidate that was locked is to be discarded.
     pub fn release(&mut self, session: SessionId) -> Vec<Datastore> {
         let gone: Vec<Datastore> =
             self.held.iter().filter(|(_, by)| **by == session).map(|(target, _)| *target).collect();

@@ -24,7 +24,6 @@ use std::collections::VecDeque;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::Arc;
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
@@ -218,11 +217,6 @@ impl DepositClient {
         self.notices.push_back((number, notice));
     }
 
-    /// For another part of this ward: it leaves and takes back, and hears nothing.
-    pub fn depositor(&self) -> io::Result<Depositor> {
-        self.socket.try_clone().map(|socket| Depositor { socket: Arc::new(socket) })
-    }
-
     fn send(&self, ask: &Ask, fds: &[BorrowedFd<'_>]) -> nix::Result<()> {
         send(&self.socket, ask, fds)
     }
@@ -237,24 +231,6 @@ impl DepositClient {
             Err(Errno::EAGAIN) => Ok(None),
             Err(error) => Err(error),
         }
-    }
-}
-
-/// Leaves deposits for a part of a ward.
-#[derive(Debug, Clone)]
-pub struct Depositor {
-    socket: Arc<OwnedFd>,
-}
-
-impl Depositor {
-    /// As [`DepositClient::put`].
-    pub fn put(&self, key: &str, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> nix::Result<()> {
-        put(&self.socket, key, bytes, fds)
-    }
-
-    /// As [`DepositClient::drop`].
-    pub fn drop(&self, key: &str) -> nix::Result<()> {
-        drop_key(&self.socket, key)
     }
 }
 
@@ -322,12 +298,20 @@ pub fn adopt_or_bind_tcp(
     Ok(listener)
 }
 
-/// All listeners whose keys begin so, taken out of `deposits`, by the addresses that the keys end with.
-pub fn adopt_all_tcp(deposits: &mut Vec<Deposited>, begins: &str) -> Vec<(SocketAddr, TcpListener)> {
-    let address = |deposited: &Deposited| deposited.key.strip_prefix(begins).and_then(|rest| rest.parse().ok());
-    let addresses: Vec<SocketAddr> = deposits.iter().filter_map(address).collect();
-    let adopted = addresses.into_iter().map(|at| (at, adopt_tcp(deposits, &format!("{begins}{at}"), at)));
-    adopted.filter_map(|(at, listener)| Some((at, listener?))).collect()
+/// The listeners that earlier lives have left under `prefix` and their address, taken out of `deposits`. What is under such
+/// a key and is no listener any more stays there, for [`drop_listeners_left`].
+pub fn adopt_listeners(deposits: &mut Vec<Deposited>, prefix: &str) -> Vec<(SocketAddr, TcpListener)> {
+    let mut adopted = Vec::new();
+    deposits.retain_mut(|deposited| {
+        let address = deposited.key.strip_prefix(prefix).and_then(|address| address.parse().ok());
+        let Some(address) = address else { return true };
+        let Some(listener) = deposited.fds.pop().and_then(|listener| as_listener(listener, address)) else {
+            return true;
+        };
+        adopted.push((address, listener));
+        false
+    });
+    adopted
 }
 
 /// Closes the listeners of earlier lives that this one has not adopted.
@@ -348,7 +332,11 @@ pub fn drop_listeners_left(deposits: &mut Vec<Deposited>, client: &mut Option<De
 fn adopt_tcp(deposits: &mut Vec<Deposited>, key: &str, address: SocketAddr) -> Option<TcpListener> {
     let index = deposits.iter().position(|deposited| deposited.key == key)?;
     let deposited = deposits.swap_remove(index);
-    let listener = TcpListener::from(deposited.fds.into_iter().next()?);
+    as_listener(deposited.fds.into_iter().next()?, address)
+}
+
+fn as_listener(descriptor: OwnedFd, address: SocketAddr) -> Option<TcpListener> {
+    let listener = TcpListener::from(descriptor);
     let local = listener.local_addr().ok()?;
     let is_same = local.ip() == address.ip() && (address.port() == 0 || local.port() == address.port());
     let is_listening = getsockopt(&listener, sockopt::AcceptConn).unwrap_or(false);
@@ -373,4 +361,30 @@ fn wait(socket: &OwnedFd, flags: PollFlags, timeout_ms: u16) -> nix::Result<bool
 pub(super) fn set_nonblocking(socket: &OwnedFd) -> nix::Result<()> {
     let flags = OFlag::from_bits_retain(fcntl(socket, FcntlArg::F_GETFL)?);
     fcntl(socket, FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK)).map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn left(key: &str, socket: impl Into<OwnedFd>) -> Deposited {
+        Deposited { key: key.to_owned(), bytes: Vec::new(), fds: vec![socket.into()] }
+    }
+
+    #[test]
+    fn of_what_is_left_under_addresses_only_what_listens_there_is_taken_up() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let elsewhere = TcpListener::bind("127.0.0.1:0").unwrap();
+        let deaf = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        let mut deposits = vec![
+            left(&format!("listen x {address}"), listener),
+            left("listen x 127.0.0.2:1", elsewhere),
+            left(&format!("listen x {}", deaf.local_addr().unwrap()), deaf),
+            left(&format!("listen y {address}"), TcpListener::bind("127.0.0.1:0").unwrap()),
+        ];
+        let adopted = adopt_listeners(&mut deposits, "listen x ");
+        assert_eq!(adopted.iter().map(|(at, _)| *at).collect::<Vec<_>>(), [address]);
+        assert_eq!(deposits.len(), 3, "the others are for whoever drops them");
+    }
 }

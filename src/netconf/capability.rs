@@ -44,9 +44,13 @@ pub fn module(namespace: &str, name: &str, revision: Option<&str>, features: &[&
     capability
 }
 
-/// RFC 8526 section 2: says that yang-library 1.1 tells the modules, in the state named by `content_id`.
-pub fn yang_library(content_id: &str) -> String {
-    format!("urn:ietf:params:netconf:capability:yang-library:1.1?revision=2019-01-04&content-id={content_id}")
+/// RFC 8526 section 2: says that yang-library 1.1 tells the modules, in the state named by `content_id`; and RFC 7950
+/// section 5.6.4, that clients who know no datastores find them in modules-state.
+pub fn yang_library(content_id: &str) -> [String; 2] {
+    let capability = |version: &str, leaf: &str| {
+        format!("urn:ietf:params:netconf:capability:yang-library:{version}?revision=2019-01-04&{leaf}={content_id}")
+    };
+    [capability("1.0", "module-set-id"), capability("1.1", "content-id")]
 }
 
 /// The framing after hello (RFC 6242 section 4.1), or `None` when the peers have no base version in common.

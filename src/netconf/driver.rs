@@ -6,6 +6,7 @@
 use std::future::{Future, pending};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf};
@@ -44,6 +45,8 @@ pub struct ServeOptions {
     pub stalled_timeout: Duration,
     /// How long a session without a subscription may ask nothing; for ever where there is none.
     pub idle_timeout: Option<Duration>,
+    /// Set when the client has closed its session, before it can know of it.
+    pub closed: Option<Arc<AtomicBool>>,
     pub names: Arc<dyn Namespaces>,
     pub counters: Arc<Counters>,
     /// Who reads requests that are not written in the words of the northbound.
@@ -67,6 +70,7 @@ impl ServeOptions {
             hello_timeout: HELLO_TIMEOUT,
             stalled_timeout: STALLED_TIMEOUT,
             idle_timeout: None,
+            closed: None,
             names,
             counters,
             edge: None,
@@ -125,6 +129,9 @@ where
         debug!(%session, %user, ?end, "session closed");
     } else {
         info!(%session, %user, ?end, "session closed");
+    }
+    if let Some(closed) = options.closed.filter(|_| end == SessionEnd::Closed) {
+        closed.store(true, Ordering::Relaxed);
     }
     // Locks go before the last bytes do: a client that dawdles must not keep others waiting.
     close.now(end).await;

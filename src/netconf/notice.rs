@@ -2,6 +2,8 @@
 //!
 //! Must not know: who subscribed to what.
 
+use bytes::Bytes;
+
 use super::outbox::Outbox;
 use super::reply::{self, Style};
 use crate::northbound::mailbox::Notice;
@@ -11,5 +13,5 @@ pub(super) const NOTIFICATION: &str = "urn:ietf:params:xml:ns:netconf:notificati
 
 pub(super) fn write(outbox: &mut Outbox, style: &Style<'_>, notice: &Notice) {
     let head = format!("<notification xmlns=\"{NOTIFICATION}\"><eventTime>{}</eventTime>", notice.time());
-    reply::send(outbox, style, head, notice.body.clone(), "</notification>");
+    reply::send(outbox, style, head, notice.body.clone(), Bytes::from_static(b"</notification>"));
 }

@@ -22,10 +22,14 @@ pub struct Envelope {
     pub operation: Result<Operation, Box<Refusal>>,
 }
 
-/// The attributes of the reply (RFC 6241 section 4.2): those of the rpc, declarations included, unchanged. They begin
-/// with the declaration of the base namespace, in which the reply itself is.
+/// What a reply has of its rpc (RFC 6241 section 4.2): the attributes, declarations included, unchanged.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Echo(pub(super) String);
+pub struct Echo {
+    /// They begin with the declaration of the base namespace, in which the reply itself is, but for what has a prefix.
+    pub(super) attributes: String,
+    /// That of the rpc, where the default namespace is another one.
+    pub(super) prefix: Option<String>,
+}
 
 #[derive(Debug, Clone, PartialEq)]
 pub enum Operation {
@@ -37,17 +41,21 @@ pub enum Operation {
 impl Echo {
     /// For a message whose rpc element could not be read.
     pub fn unknown() -> Self {
-        Self(format!(" xmlns=\"{BASE}\""))
+        Self { attributes: format!(" xmlns=\"{BASE}\""), prefix: None }
     }
 
     fn of<'m>(scanner: &Scanner<'m>, tag: &Tag<'m>) -> Parsed<(Self, bool)> {
         // Finds prefixes that nobody has declared, which a reply must not repeat.
         scanner.attributes_of(tag)?;
-        let mut echo = Self::unknown().0;
+        let written = Scanner::written_attributes(tag)?;
+        let has = |wanted: &str, value: &str| written.iter().any(|(name, raw)| *name == wanted && *raw == value);
+        let is_declared = |prefix: &str| !prefix.is_empty() && has(&format!("xmlns:{prefix}"), BASE);
+        let has_other_default = written.iter().any(|(name, raw)| *name == "xmlns" && *raw != BASE);
+        let prefix = Some(tag.prefix()).filter(|prefix| has_other_default && is_declared(prefix)).map(str::to_owned);
+        let mut echo = if prefix.is_some() { String::new() } else { Self::unknown().attributes };
         let mut has_message_id = false;
-        for (name, raw) in Scanner::written_attributes(tag)? {
-            // The default namespace of the reply is the base one, whatever the rpc used it for.
-            if name == "xmlns" {
+        for (name, raw) in written {
+            if name == "xmlns" && prefix.is_none() {
                 continue;
             }
             has_message_id |= name == "message-id";
@@ -63,7 +71,7 @@ impl Echo {
                 return Err(Box::new(Refusal::new(Kind::TooBig, message).at_layer(Layer::Rpc)));
             }
         }
-        Ok((Self(echo), has_message_id))
+        Ok((Self { attributes: echo, prefix }, has_message_id))
     }
 }
 

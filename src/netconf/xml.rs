@@ -61,6 +61,13 @@ pub(super) struct Tag<'m> {
     qualified_bytes: usize,
 }
 
+impl<'m> Tag<'m> {
+    /// As written; empty where there is none.
+    pub(super) fn prefix(&self) -> &'m str {
+        split(&self.inside[..self.qualified_bytes]).0
+    }
+}
+
 /// An attribute that is not a namespace declaration.
 pub(super) struct Attribute<'m> {
     pub(super) namespace: Option<Cow<'m, str>>,

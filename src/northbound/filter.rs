@@ -41,6 +41,27 @@ pub enum Content {
     Within(Vec<Selection>),
 }
 
+/// One selection of a node in place of several: it selects no less than they do together. `None` stands for everything.
+pub fn joined(selections: impl Iterator<Item = Selection>) -> Option<Selection> {
+    selections.map(Some).reduce(|left, right| {
+        let (left, right) = (left?, right?);
+        let is_match = |selection: &Selection| matches!(selection.content, Content::Match(_));
+        match (left.content, right.content) {
+            // What matches chooses by both; what is within is asked for by either.
+            (Content::Within(mut all), Content::Within(more)) if !all.iter().chain(&more).any(is_match) => {
+                all.extend(more);
+                Some(Selection {
+                    namespace: None,
+                    name: left.name,
+                    attributes: Vec::new(),
+                    content: Content::Within(all),
+                })
+            }
+            _ => None,
+        }
+    })?
+}
+
 /// A filter that selects of the configuration no less than `filter` does, whatever state stands beside it: but for keys,
 /// no content is matched. `None` stands for everything.
 pub fn widened(schema: &Schema, filter: &Filter) -> Option<Filter> {
@@ -80,4 +101,30 @@ fn wide(schema: &Schema, node: Option<SchemaNode>, selection: &Selection) -> Sel
         }
     };
     Selection { namespace: selection.namespace.clone(), name: selection.name.clone(), attributes: Vec::new(), content }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn within(name: &str, content: Vec<Selection>) -> Selection {
+        selection(name, Content::Within(content))
+    }
+
+    fn selection(name: &str, content: Content) -> Selection {
+        Selection { namespace: None, name: name.to_owned(), attributes: Vec::new(), content }
+    }
+
+    #[test]
+    fn several_selections_of_a_node_ask_for_what_either_does() {
+        let leaf = |name| selection(name, Content::Selected);
+        let (a, b) = (within("top", vec![leaf("a")]), within("top", vec![leaf("b")]));
+        let chosen = within("top", vec![selection("key", Content::Match("x".to_owned())), leaf("a")]);
+        let of = |all: &[&Selection]| joined(all.iter().copied().cloned());
+        assert_eq!(of(&[&chosen]), Some(chosen.clone()));
+        assert_eq!(of(&[&a, &b]), Some(within("top", vec![leaf("a"), leaf("b")])));
+        for everything in [&[][..], &[&a, &chosen], &[&a, &leaf("top")], &[&leaf("top"), &a, &b]] {
+            assert_eq!(of(everything), None);
+        }
+    }
 }

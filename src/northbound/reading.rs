@@ -15,7 +15,7 @@ use crate::yang::schema::{Schema, TextError, TextFormat};
 use crate::yang::select::{self, Seen, View};
 use crate::yang::tree::{Node, Tree};
 use crate::yang::value::Element;
-use crate::yang::{prefix, reach};
+use crate::yang::{named, prefix, reach};
 
 /// A get that waits for providers.
 pub(super) struct PendingGet {
@@ -153,7 +153,6 @@ impl Northbound {
         with_defaults: WithDefaults,
     ) -> Result<Response, Refusal> {
         let mut config = self.joined(self.datastores.running(), &Tree::new(self.schema), filter, &|_| true);
-        config.keep_origins(&shape.origins);
         if shape.with_origin {
             config.tell_origins();
         }
@@ -162,6 +161,8 @@ impl Northbound {
             Some(levels) => view.to_depth(levels),
             None => view.to_tree(),
         })?;
+        // Behind the filter: it may look at nodes that are not told.
+        data.keep_origins(&shape.origins);
         if let Some(is_config) = shape.config {
             data.keep_config(is_config);
         }
@@ -323,11 +324,15 @@ fn root_path(root: Node<'_>) -> String {
     format!("/{}:{}", root.schema().module().name(), root.name())
 }
 
+/// What of one root is asked for, for who makes it; the filter takes its pick of that.
 fn selection_of(schema: &'static Schema, filter: Option<&Filter>, root: &str) -> Option<Selection> {
-    let mut matching = matching(schema, filter, root);
-    let first = matching.next()?;
-    // Several selections of one root: the provider tells all, the filter takes its pick.
-    matching.next().is_none().then(|| first.clone())
+    match filter? {
+        filter @ Filter::Subtree(_) => filter::joined(matching(schema, Some(filter), root).cloned()),
+        Filter::XPath { expression, namespaces } => {
+            let named = named::selections(&prefix::expression(schema, expression, namespaces))?;
+            filter::joined(named.into_iter().filter(|(top, _)| top == root).map(|(_, selection)| selection))
+        }
+    }
 }
 
 fn matching<'f>(

@@ -177,7 +177,10 @@ impl Northbound {
             return Ok(Response::Ok);
         }
         self.locks.unlock(target, caller.session).map_err(|refused| vec![refused.into()])?;
-        // RFC 6241 section 8.3.5.2: unlocking leaves the candidate as it is; ending the session discards it.
+        // RFC 6241 section 8.3.5.2: what was not committed is discarded when the lock goes, in whatever way.
+        if target == Datastore::Candidate {
+            self.datastores.discard(CandidateId::Shared);
+        }
         Ok(Response::Ok)
     }
 

@@ -2,11 +2,12 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::time::Duration;
 
 use nix::sys::socket::{
-    AddressFamily, Backlog, SockFlag, SockType, SockaddrStorage, bind, listen, setsockopt, socket, sockopt,
+    AddressFamily, Backlog, Shutdown, SockFlag, SockType, SockaddrStorage, bind, listen, setsockopt, shutdown, socket,
+    sockopt,
 };
 
 /// Connections that wait for `accept`.
@@ -23,9 +24,15 @@ pub fn listener(address: SocketAddr) -> io::Result<TcpListener> {
     if address.is_ipv6() {
         setsockopt(&socket, sockopt::Ipv6V6Only, &true)?;
     }
-    bind(std::os::fd::AsRawFd::as_raw_fd(&socket), &SockaddrStorage::from(address))?;
+    bind(socket.as_raw_fd(), &SockaddrStorage::from(address))?;
     listen(&socket, Backlog::new(LISTEN_BACKLOG)?)?;
     Ok(TcpListener::from(socket))
+}
+
+/// Nobody is let in any more, by none of the copies that there may be of it; its address is free.
+pub fn stop_listening(listener: &TcpListener) {
+    // It fails only where nobody listens any more.
+    let _ = shutdown(listener.as_fd().as_raw_fd(), Shutdown::Both);
 }
 
 /// Has the kernel ask whether the other side is there, after a silence of `idle`.

@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::Manner;
+use super::board::{Calls, Phase};
 use super::config::{Client, Remote};
 use super::driver::{Gear, Serving, Shared, now};
 use super::provider::Secret;
@@ -23,11 +24,13 @@ pub(super) struct Calling {
     secrets: Vec<Secret>,
     /// Said once, until it is no longer true.
     in_trouble: bool,
+    calls: Calls,
 }
 
 impl Calling {
     pub(super) fn new(shared: Arc<Shared>, name: String, client: Client, secrets: Vec<Secret>) -> Self {
-        Self { shared, name, client, secrets, in_trouble: false }
+        let calls = Calls::new(&client.remotes[0].name, now().unix);
+        Self { shared, name, client, secrets, in_trouble: false, calls }
     }
 
     pub(super) async fn run(mut self, stop: CancellationToken) {
@@ -43,6 +46,9 @@ impl Calling {
         loop {
             let input = match action {
                 Action::Wait(time) => {
+                    let endpoint = self.endpoint(&machine);
+                    let until_unix = now().unix.saturating_add_unsigned(time.as_secs());
+                    self.tell(Phase::Waiting { endpoint, until_unix });
                     sleep(time).await;
                     Input::Due
                 }
@@ -57,6 +63,7 @@ impl Calling {
     /// One attempt and, if it succeeds, the connection; how that ended.
     async fn connection(&mut self, machine: &mut Machine, endpoint: usize) -> Input {
         let remote = self.client.remotes[endpoint].clone();
+        self.tell(Phase::Calling { endpoint: remote.name.clone() });
         let target = format!("{}:{}", remote.host, remote.port);
         let connecting = TcpStream::connect((remote.host.as_str(), remote.port));
         let connected = match timeout(self.client.max_wait, connecting).await {
@@ -71,22 +78,28 @@ impl Calling {
             }
         };
         let closed = Arc::new(AtomicBool::new(false));
-        let (established, mut establishing) = oneshot::channel();
+        let (established, establishing) = oneshot::channel();
         let serving = self.serve(&remote, endpoint, stream, peer, closed.clone(), established);
-        let mut serving = std::pin::pin!(serving);
-        tokio::select! {
-            biased;
-            Ok(()) = &mut establishing => {}
-            () = &mut serving => {
-                self.trouble(&target, &"the client did not log in");
-                return Input::Failed;
-            }
+        let logged_in = || {
+            info!(client = self.name, %target, "a client that was called has logged in");
+            machine.on(Input::Connected, now(), chance());
+            self.in_trouble = false;
+            self.tell(Phase::Connected { endpoint: remote.name.clone() });
+        };
+        if !attended(serving, establishing, logged_in).await {
+            self.trouble(&target, &"the client did not log in");
+            return Input::Failed;
         }
-        info!(client = self.name, %target, "a client that was called has logged in");
-        machine.on(Input::Connected, now(), chance());
-        serving.await;
-        self.in_trouble = false;
         Input::Ended { gracefully: closed.load(Ordering::Relaxed) }
+    }
+
+    fn endpoint(&self, machine: &Machine) -> String {
+        self.client.remotes[machine.endpoint()].name.clone()
+    }
+
+    fn tell(&mut self, phase: Phase) {
+        self.calls.enter(phase, now().unix);
+        self.shared.board.calls(&self.name, &self.calls);
     }
 
     fn serve(
@@ -115,10 +128,36 @@ impl Calling {
     }
 
     fn trouble(&mut self, target: &str, error: &dyn std::fmt::Display) {
+        self.calls.fail(format!("{target}: {error}"));
         if !self.in_trouble {
             warn!(client = self.name, target, %error, "a client cannot be called; trying on");
         }
         self.in_trouble = true;
+    }
+}
+
+/// Sees a connection to its end; whether its client logged in. Both may be known at once: a quick client logs in, closes its
+/// session and is gone before anybody looks.
+async fn attended(
+    serving: impl Future<Output = ()>,
+    mut establishing: oneshot::Receiver<()>,
+    mut logged_in: impl FnMut(),
+) -> bool {
+    let mut serving = std::pin::pin!(serving);
+    tokio::select! {
+        biased;
+        Ok(()) = &mut establishing => {
+            logged_in();
+            serving.await;
+            true
+        }
+        () = &mut serving => {
+            let was_quick = establishing.try_recv().is_ok();
+            if was_quick {
+                logged_in();
+            }
+            was_quick
+        }
     }
 }
 
@@ -128,5 +167,33 @@ fn chance() -> u64 {
     match getrandom::fill(&mut bytes) {
         Ok(()) => u64::from_le_bytes(bytes),
         Err(_) => 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Serves a client that logs in or not, with so many pauses behind its login; whether and how often it was noticed.
+    async fn noticed(logs_in: bool, pauses: usize) -> (bool, usize) {
+        let (established, establishing) = oneshot::channel();
+        let serving = async move {
+            if logs_in {
+                established.send(()).unwrap();
+            }
+            for _ in 0..pauses {
+                tokio::task::yield_now().await;
+            }
+        };
+        let mut times = 0;
+        (attended(serving, establishing, || times += 1).await, times)
+    }
+
+    #[tokio::test]
+    async fn a_client_that_is_gone_at_once_has_still_logged_in() {
+        for pauses in [0, 1, 2] {
+            assert_eq!(noticed(true, pauses).await, (true, 1), "{pauses}");
+            assert_eq!(noticed(false, pauses).await, (false, 0), "{pauses}");
+        }
     }
 }

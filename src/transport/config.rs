@@ -54,6 +54,8 @@ pub(super) struct Client {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Remote {
+    /// The name of the endpoint.
+    pub(super) name: String,
     pub(super) host: String,
     pub(super) port: u16,
     pub(super) transport: Transport,
@@ -144,7 +146,8 @@ impl Reader {
             let at = format!("{SERVER}/call-home/netconf-client{}", key(name));
             let mut remotes = Vec::new();
             for endpoint in entries(client, "endpoints", "endpoint") {
-                let at = format!("{at}/endpoints/endpoint{}", key(endpoint.text_of("name").unwrap_or_default()));
+                let name = endpoint.text_of("name").unwrap_or_default().to_owned();
+                let at = format!("{at}/endpoints/endpoint{}", key(&name));
                 let Some((side, transport)) = self.transport(endpoint, &at) else { continue };
                 let Some(tcp) = side.child("tcp-client-parameters") else { continue };
                 let default = if matches!(transport, Transport::Ssh(_)) { 4334 } else { 4335 };
@@ -154,7 +157,7 @@ impl Reader {
                     let message = "a client cannot be called on port 0";
                     self.refuse(Refusal::new(Kind::InvalidValue, message).at(&at));
                 }
-                remotes.push(Remote { host, port, transport });
+                remotes.push(Remote { name, host, port, transport });
             }
             if remotes.is_empty() {
                 continue;

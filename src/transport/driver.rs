@@ -22,13 +22,14 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, info, warn};
 
+use super::board::Board;
 use super::calling::Calling;
 use super::door::{Door, Place};
 use super::provider::{Secret, TransportProvider, Wanted};
 use super::reconnect::Now;
 use super::sockets::Sockets;
 use super::tls::Side;
-use super::{Front, Manner};
+use super::{Front, Holder, Manner};
 use crate::ssh::{self, Limits};
 use crate::sys::tcp;
 
@@ -41,15 +42,22 @@ const SILENCE: Duration = Duration::from_secs(30);
 /// For connections to end at shutdown.
 const SHUTDOWN_TIME: Duration = Duration::from_secs(3);
 
-/// Builds the northbound's face and the driver behind it.
-pub fn new(keys: PathBuf) -> (TransportProvider, Driver) {
-    let sockets = Sockets::default();
+/// Builds the northbound's face and the driver behind it. `left` are the listeners that an earlier life of this process
+/// has left with the `holder`.
+pub fn new(
+    keys: PathBuf,
+    left: Vec<(SocketAddr, std::net::TcpListener)>,
+    holder: Arc<dyn Holder>,
+) -> (TransportProvider, Driver) {
+    let (sockets, board) = (Sockets::new(left, holder), Board::default());
     let (wanted, watched) = watch::channel(Arc::new(Wanted::default()));
-    (TransportProvider::new(keys, sockets.clone(), wanted), Driver { sockets, wanted: watched })
+    let provider = TransportProvider::new(keys, sockets.clone(), wanted, board.clone());
+    (provider, Driver { sockets, board, wanted: watched })
 }
 
 pub struct Driver {
     sockets: Sockets,
+    board: Board,
     wanted: watch::Receiver<Arc<Wanted>>,
 }
 
@@ -64,6 +72,7 @@ pub(super) struct Shared {
     /// The number of the plan that is in force.
     settled: watch::Sender<u64>,
     sockets: Sockets,
+    pub(super) board: Board,
     door: Arc<Door>,
 }
 
@@ -104,6 +113,7 @@ impl Driver {
             wanted: self.wanted.clone(),
             settled: watch::Sender::new(0),
             sockets: self.sockets.clone(),
+            board: self.board.clone(),
         });
         let mut endpoints = BTreeMap::new();
         let mut clients = BTreeMap::new();
@@ -112,6 +122,7 @@ impl Driver {
             shared.settle_endpoints(&wanted, &mut endpoints);
             shared.settle_clients(&wanted, &mut clients);
             shared.settled.send_replace(wanted.number);
+            shared.hand_over().await;
             tokio::select! {
                 changed = self.wanted.changed() => if changed.is_err() { break },
                 () = stop.cancelled() => break,
@@ -196,7 +207,7 @@ impl Shared {
     }
 
     async fn accept(self: Arc<Self>, name: String, address: SocketAddr, state: State, stop: CancellationToken) {
-        let Some(listener) = self.listener(&name, address, &stop).await else { return };
+        let Some(mut listener) = self.listener(&name, address, &stop).await else { return };
         info!(endpoint = name, %address, "serving");
         let mut failing = false;
         loop {
@@ -208,6 +219,12 @@ impl Shared {
                 Ok(accepted) => accepted,
                 // A client that has gone before we looked says nothing about the next.
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => continue,
+                // Given up by one commit, and wanted again by the next before anybody looked.
+                Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
+                    let Some(another) = self.listener(&name, address, &stop).await else { return };
+                    listener = another;
+                    continue;
+                }
                 Err(error) => {
                     if !failing {
                         warn!(endpoint = name, %error, "cannot accept; trying on (see `ulimit -n` if files have run out)");
@@ -236,18 +253,33 @@ impl Shared {
         let mut told = false;
         loop {
             match self.sockets.open(address).and_then(TcpListener::from_std) {
-                Ok(listener) => return Some(listener),
-                Err(error) if !told => {
-                    warn!(endpoint = name, %address, %error, "cannot listen; trying on");
+                Ok(listener) => {
+                    self.board.listening(name, address, None);
+                    self.hand_over().await;
+                    return Some(listener);
+                }
+                // The commit that gives it up is ahead of the one who stops us.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => {
+                    self.board.listening(name, address, Some(error.to_string()));
+                    if !told {
+                        warn!(endpoint = name, %address, %error, "cannot listen; trying on");
+                    }
                     told = true;
                 }
-                Err(_) => {}
             }
             tokio::select! {
                 () = sleep(RETRY) => {}
                 () = stop.cancelled() => return None,
             }
         }
+    }
+
+    /// Tells the holder what is bound; it may keep us waiting, and must not keep others.
+    async fn hand_over(&self) {
+        let sockets = self.sockets.clone();
+        // A thread that panics has held nothing, which is noticed only by the next life of this process.
+        let _ = tokio::task::spawn_blocking(move || sockets.hand_over()).await;
     }
 
     fn receive_tls(self: &Arc<Self>, stream: TcpStream, peer: SocketAddr, serving: Arc<Serving>, state: State) {

@@ -7,10 +7,12 @@
 //!           client   --call----> the same, by a connection that this side has opened (RFC 8071)
 //! ```
 //! * `config.rs` reads the plan, `x509.rs` and `tls.rs` say who a certificate means, `reconnect.rs` when to call: values.
-//! * `keys.rs` reads key files, `sockets.rs` holds what is bound, `provider.rs` is the northbound's face, `driver.rs` runs.
+//! * `keys.rs` reads key files, `sockets.rs` holds what is bound, `board.rs` what is told of all this, `provider.rs` is
+//!   the northbound's face, `driver.rs` runs.
 //!
 //! Must not know: NETCONF messages, datastores, the repository.
 
+mod board;
 mod calling;
 mod config;
 mod door;
@@ -22,7 +24,7 @@ pub mod sockets;
 mod tls;
 mod x509;
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -39,6 +41,14 @@ pub struct Manner {
     pub idle: Option<Duration>,
     /// Set when a client has closed its session of its own accord.
     pub closed: Option<Arc<AtomicBool>>,
+}
+
+/// Who keeps copies of listening sockets for the next life of this process.
+pub trait Holder: Send + Sync + 'static {
+    /// Whether it has taken a copy.
+    fn hold(&self, address: SocketAddr, listener: &TcpListener) -> bool;
+
+    fn let_go(&self, address: SocketAddr);
 }
 
 /// What is behind the transports.

@@ -9,6 +9,7 @@ use russh::keys::PrivateKey;
 use tokio::sync::watch;
 use tracing::error;
 
+use super::board::{Board, Way};
 use super::config::{self, Client, Endpoint, KEYSTORE, Plan, SERVER, TRUSTSTORE, Transport};
 use super::keys;
 use super::sockets::Sockets;
@@ -37,32 +38,39 @@ pub struct TransportProvider {
     keys: PathBuf,
     sockets: Sockets,
     wanted: watch::Sender<Arc<Wanted>>,
+    board: Board,
     /// Bound for the commit that is being prepared.
     reserved: Vec<SocketAddr>,
 }
 
 impl TransportProvider {
     /// `keys` is the folder of the private keys.
-    pub(super) fn new(keys: PathBuf, sockets: Sockets, wanted: watch::Sender<Arc<Wanted>>) -> Self {
-        Self { keys, sockets, wanted, reserved: Vec::new() }
+    pub(super) fn new(keys: PathBuf, sockets: Sockets, wanted: watch::Sender<Arc<Wanted>>, board: Board) -> Self {
+        Self { keys, sockets, wanted, board, reserved: Vec::new() }
     }
 
     /// The secrets of a plan; what cannot be had is refused, and left out.
-    fn gather(&self, plan: Plan) -> (Wanted, Vec<Refusal>) {
+    fn gather(&self, plan: &Plan) -> (Wanted, BTreeMap<Way, Refusal>) {
         let mut wanted = Wanted::default();
-        let mut refusals = Vec::new();
-        for (name, endpoint) in plan.listen {
+        let mut refusals = BTreeMap::new();
+        for (name, endpoint) in &plan.listen {
             match self.secret(&endpoint.transport) {
-                Ok(secret) => drop(wanted.listen.insert(name, (endpoint, secret))),
-                Err(refusal) => refusals.push(refusal.at(format!("{SERVER}/listen/endpoints/endpoint[name='{name}']"))),
+                Ok(secret) => drop(wanted.listen.insert(name.clone(), (endpoint.clone(), secret))),
+                Err(refusal) => drop(refusals.insert(
+                    Way::Endpoint(name.clone()),
+                    refusal.at(format!("{SERVER}/listen/endpoints/endpoint[name='{name}']")),
+                )),
             }
         }
-        for (name, client) in plan.call {
+        for (name, client) in &plan.call {
             let secrets: Result<Vec<Secret>, Refusal> =
                 client.remotes.iter().map(|remote| self.secret(&remote.transport)).collect();
             match secrets {
-                Ok(secrets) => drop(wanted.call.insert(name, (client, secrets))),
-                Err(refusal) => refusals.push(refusal.at(format!("{SERVER}/call-home/netconf-client[name='{name}']"))),
+                Ok(secrets) => drop(wanted.call.insert(name.clone(), (client.clone(), secrets))),
+                Err(refusal) => drop(refusals.insert(
+                    Way::Client(name.clone()),
+                    refusal.at(format!("{SERVER}/call-home/netconf-client[name='{name}']")),
+                )),
             }
         }
         (wanted, refusals)
@@ -98,7 +106,7 @@ impl Provider for TransportProvider {
     }
 
     fn state_roots(&self) -> &'static [&'static str] {
-        &[]
+        &[SERVER]
     }
 
     fn calls(&self) -> &'static [&'static str] {
@@ -108,7 +116,7 @@ impl Provider for TransportProvider {
     fn validate(&self, proposal: &Proposal<'_>) -> Result<(), Vec<Refusal>> {
         let (plan, mut refusals) = config::read(proposal.config);
         if refusals.is_empty() {
-            refusals = self.gather(plan).1;
+            refusals = self.gather(&plan).1.into_values().collect();
         }
         if refusals.is_empty() { Ok(()) } else { Err(refusals) }
     }
@@ -129,20 +137,21 @@ impl Provider for TransportProvider {
 
     fn apply(&mut self, proposal: &Proposal<'_>) {
         self.reserved.clear();
-        let (plan, mut refusals) = config::read(proposal.config);
-        // Who accepts at the others closes its own end when it hears of it.
-        let _ = self.sockets.keep_only(&addresses(&plan));
-        let (wanted, missing) = self.gather(plan);
-        refusals.extend(missing);
-        for refusal in refusals {
+        let (plan, refusals) = config::read(proposal.config);
+        self.sockets.keep_only(addresses(&plan));
+        let (wanted, missing) = self.gather(&plan);
+        for refusal in refusals.iter().chain(missing.values()) {
             error!(path = refusal.path, %refusal, "a way to this device is not served");
         }
+        let missing = missing.into_iter().map(|(way, refusal)| (way, refusal.to_string())).collect();
+        self.board.plan(&plan, missing);
         let number = self.wanted.borrow().number + 1;
         self.wanted.send_replace(Arc::new(Wanted { number, ..wanted }));
     }
 
-    fn state(&self, root: &'static str, _: StateQuery) -> Later<Vec<Element>> {
-        Box::pin(async move { Err(Refusal::new(Kind::OperationFailed, format!("{root} has no state"))) })
+    fn state(&self, _: &'static str, _: StateQuery) -> Later<Vec<Element>> {
+        let state = self.board.state();
+        Box::pin(async move { Ok(state) })
     }
 
     fn call(&self, call: Call) -> Later<Vec<Element>> {

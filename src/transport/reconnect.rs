@@ -91,23 +91,33 @@ pub(super) struct Machine {
     state: State,
     last_connected: Option<usize>,
     failed_rounds: u32,
-    /// Periods count from here where no anchor is configured.
-    anchor_unix: i64,
+    anchor: Anchor,
+}
+
+/// From where whole periods are counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Anchor {
+    Configured {
+        unix: i64,
+    },
+    /// Nothing is configured: since the client is called at all, whatever is done to the clock on the wall.
+    Begun(Instant),
 }
 
 impl Machine {
     /// `endpoints` is at least one. `chance` is a random number.
     pub(super) fn new(policy: Policy, endpoints: usize, now: Now, chance: u64) -> (Self, Action) {
         let anchor = match policy.connection {
-            Connection::Periodic { anchor_unix, .. } => anchor_unix,
-            Connection::Persistent => None,
+            Connection::Periodic { anchor_unix: Some(unix), .. } => Anchor::Configured { unix },
+            Connection::Periodic { anchor_unix: None, .. } | Connection::Persistent => Anchor::Begun(now.instant),
         };
         let attempt = Attempt { endpoint: 0, number: 1, visited: 1 };
         let state = State::Waiting { attempt };
-        let anchor_unix = anchor.unwrap_or(now.unix);
-        let mut machine = Self { policy, endpoints, state, last_connected: None, failed_rounds: 0, anchor_unix };
-        let action =
-            if anchor.is_some() { machine.wait_for_period(now, chance) } else { machine.begin(Duration::ZERO, chance) };
+        let mut machine = Self { policy, endpoints, state, last_connected: None, failed_rounds: 0, anchor };
+        let action = match anchor {
+            Anchor::Configured { .. } => machine.wait_for_period(now, chance),
+            Anchor::Begun(_) => machine.begin(Duration::ZERO, chance),
+        };
         (machine, action)
     }
 
@@ -140,6 +150,14 @@ impl Machine {
             (State::Waiting { .. }, Input::Failed | Input::Connected | Input::Ended { .. })
             | (State::Connecting { .. } | State::Connected { .. }, Input::Due)
             | (State::Connected { .. }, Input::Connected) => Action::Nothing,
+        }
+    }
+
+    /// The endpoint that is called or connected, or has its turn next.
+    pub(super) fn endpoint(&self) -> usize {
+        match self.state {
+            State::Waiting { attempt } | State::Connecting { attempt } => attempt.endpoint,
+            State::Connected { endpoint, .. } => endpoint,
         }
     }
 
@@ -192,10 +210,15 @@ impl Machine {
         let Connection::Periodic { period, .. } = self.policy.connection else {
             return self.begin(Duration::ZERO, chance);
         };
-        let period = i64::try_from(period.as_secs()).unwrap_or(i64::MAX).max(1);
-        let gone = now.unix.saturating_sub(self.anchor_unix).rem_euclid(period);
-        let left = u64::try_from(period - gone).unwrap_or(0);
-        self.begin(Duration::from_secs(left), chance)
+        let period = period.as_secs().max(1);
+        let gone = match self.anchor {
+            Anchor::Configured { unix } => {
+                let signed = i64::try_from(period).unwrap_or(i64::MAX);
+                u64::try_from(now.unix.saturating_sub(unix).rem_euclid(signed)).unwrap_or(0)
+            }
+            Anchor::Begun(begun) => now.instant.saturating_duration_since(begun).as_secs() % period,
+        };
+        self.begin(Duration::from_secs(period - gone), chance)
     }
 }
 
@@ -321,6 +344,15 @@ mod tests {
         assert_eq!(bench.on(Input::Ended { gracefully: false }), Action::Connect { endpoint: 0 });
         bench.on(Input::Connected);
         assert_eq!(bench.on(Input::Ended { gracefully: true }), Action::Wait(Duration::from_secs(45)));
+    }
+
+    #[test]
+    fn a_clock_that_is_put_back_calls_nobody_before_the_period_is_over() {
+        let connection = Connection::Periodic { period: Duration::from_secs(60), anchor_unix: None };
+        let mut bench = Bench::new(Policy { connection, ..policy(StartWith::FirstListed, 3) }, 1);
+        bench.on(Input::Connected);
+        bench.now.unix -= 1;
+        assert_eq!(bench.on(Input::Ended { gracefully: true }), Action::Wait(Duration::from_secs(60)));
     }
 
     #[test]

@@ -65,8 +65,8 @@ pub(super) fn sight(
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Token {
-    /// A literal, a number.
-    Value,
+    Number,
+    Literal(String),
     Name(String),
     Symbol(&'static str),
 }
@@ -99,7 +99,7 @@ impl Reader<'_> {
         while let Some(token) = self.peek().cloned() {
             match token {
                 Token::Symbol("]") => return (in_predicate && depth == 0).then_some(()),
-                Token::Value => {
+                Token::Number | Token::Literal(_) => {
                     self.at += 1;
                     after_operand = true;
                 }
@@ -193,7 +193,7 @@ impl Reader<'_> {
                     self.at += 1;
                     places = self.down(&places, |_| true)?;
                 }
-                Token::Name(_) | Token::Value | Token::Symbol(_) => return None,
+                Token::Name(_) | Token::Number | Token::Literal(_) | Token::Symbol(_) => return None,
             }
             while self.is(0, "[") {
                 self.at += 1;
@@ -264,10 +264,11 @@ pub(super) fn tokens(text: &str) -> Option<Vec<Token>> {
         let starts_number =
             first.is_ascii_digit() || first == '.' && rest[1..].starts_with(|c: char| c.is_ascii_digit());
         let taken = if first == '"' || first == '\'' {
-            tokens.push(Token::Value);
-            rest[1..].find(first)? + 2
+            let end = rest[1..].find(first)? + 1;
+            tokens.push(Token::Literal(rest[1..end].to_owned()));
+            end + 1
         } else if starts_number {
-            tokens.push(Token::Value);
+            tokens.push(Token::Number);
             rest.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(rest.len())
         } else if first.is_alphabetic() || first == '_' {
             let end = name_end(rest);

@@ -20,6 +20,7 @@ pub mod errors;
 mod expression;
 pub mod fragment;
 pub mod judge;
+pub mod named;
 pub mod notification;
 pub mod path;
 pub mod prefix;

@@ -86,7 +86,7 @@ pub fn roots(text: &str) -> Option<Vec<String>> {
             // Outside of predicates, what is relative begins at the root.
             Token::Name(_) if depth == 0 && !goes_on && !follows_slash(&tokens, at) => return None,
             Token::Symbol(".") if depth == 0 && !follows_slash(&tokens, at) => return None,
-            Token::Value | Token::Name(_) | Token::Symbol(_) => {}
+            Token::Number | Token::Literal(_) | Token::Name(_) | Token::Symbol(_) => {}
         }
     }
     (!roots.is_empty()).then_some(roots)
@@ -103,7 +103,7 @@ fn follows_step(tokens: &[Token], at: usize) -> bool {
 /// Whether an operand ends with this token, so that a name, a star or a slash behind it goes on with it.
 fn ends_operand(tokens: &[Token], at: usize) -> bool {
     match &tokens[at] {
-        Token::Value | Token::Symbol("." | ".." | ")" | "]") => true,
+        Token::Number | Token::Literal(_) | Token::Symbol("." | ".." | ")" | "]") => true,
         Token::Symbol("*") => !(at > 0 && ends_operand(tokens, at - 1)),
         Token::Name(name) => {
             let is_operator = matches!(name.as_str(), "and" | "or" | "div" | "mod");
@@ -176,7 +176,7 @@ fn work(tokens: &[Token]) -> Work {
             }
             Token::Name(_) if tokens.get(at + 1) == Some(&Token::Symbol("(")) => {}
             Token::Name(_) if !goes_on && !follows_step(tokens, at) => paths += 1,
-            Token::Value | Token::Name(_) | Token::Symbol(_) => {}
+            Token::Number | Token::Literal(_) | Token::Name(_) | Token::Symbol(_) => {}
         }
     }
     let power = levels.iter().rev().fold(0, |below, level| level.power(false).max(level.axes + below));

@@ -4,7 +4,7 @@ use super::ffi::{At, Node, Tree};
 use crate::northbound::nmda::{Origin, Origins};
 
 impl Tree {
-    /// Leaves out configuration of other origins; what stands above what is left stays.
+    /// Leaves out configuration of other origins; what stands above what is left stays. State has no origin to choose by.
     pub fn keep_origins(&mut self, origins: &Origins) {
         let (intended, default) = (origins.has(Origin::Intended), origins.has(Origin::Default));
         if intended && default {
@@ -20,6 +20,9 @@ impl Tree {
     fn keep_origin(&mut self, at: At, intended: bool, default: bool) -> bool {
         let node = self.node(at);
         let schema = node.schema();
+        if !schema.is_config() {
+            return true;
+        }
         let children: Vec<At> =
             node.children().filter(|child| !child.schema().is_key()).map(|child| self.at(child)).collect();
         let is_wanted = if is_in_use_by_default(node) { default } else { intended };

@@ -139,4 +139,38 @@ mod tests {
             }
         }
     }
+
+    /// libyang puts what such axes give in order, and looks behind the last top node, which is empty here.
+    #[test]
+    fn a_constraint_may_look_back_and_to_all_sides() {
+        let dir = tempfile::tempdir().unwrap();
+        let text = "module back { yang-version 1.1; namespace urn:back; prefix b; container a {
+            list e { key k; leaf k { type string; }
+                leaf v { type string; must \"not(../preceding-sibling::e[v = current()])\"; }
+                leaf w { type string; must \"not(//*/*[. = current()]/preceding::w[. = current()])\"; } } }
+            container z { leaf l { type string; } } }";
+        std::fs::write(dir.path().join("back.yang"), text).unwrap();
+        let module = ModuleSpec { name: "back".to_owned(), revision: None, features: Vec::new() };
+        let schema = Schema::load(&[dir.path().to_owned()], &[module]).unwrap();
+        assert!(schema.analysis().sees_everything().is_some());
+        let judged = |leaf: &str, values: &[&str]| {
+            let entries: Vec<String> = values
+                .iter()
+                .enumerate()
+                .map(|(key, value)| format!("<e><k>{key}</k><{leaf}>{value}</{leaf}></e>"))
+                .collect();
+            let text = format!("<a xmlns='urn:back'>{}</a>", entries.concat());
+            let mut tree = Tree::parse_config(schema, text.as_bytes()).unwrap();
+            let verdict = tree.validate_config().map_err(|refusals| refusals.len());
+            assert!(!String::from_utf8_lossy(&tree.print_xml(WithDefaults::ReportAll)).contains("tail"));
+            verdict
+        };
+        // The second looks at all nodes, so that both of two entries alike are wrong.
+        for (leaf, wrong) in [("v", 1), ("w", 2)] {
+            assert_eq!(judged(leaf, &["1", "2", "3"]), Ok(()), "{leaf}");
+            assert_eq!(judged(leaf, &["1", "2", "1"]), Err(wrong), "{leaf}");
+        }
+        // What is wrong besides is told, and nothing of what stands behind.
+        assert_eq!(judged("v", &["1", "1", "1"]), Err(2));
+    }
 }

@@ -145,7 +145,8 @@ fn prefixes_comments_and_declarations_make_no_difference() {
         <nc:get-config><nc:filter type='subtree'><t:top xmlns:t='urn:t'/></nc:filter><nc:source><nc:running/></nc:source>\
         </nc:get-config>\n</nc:rpc>\n<!-- after -->";
     let envelope = parse(&Bytes::from(message));
-    assert_eq!(envelope.echo.0, format!(" xmlns=\"{BASE}\" message-id=\"urn:1\" xmlns:nc=\"{BASE}\" who=\"a'b\""));
+    let echo = format!(" message-id=\"urn:1\" xmlns:nc=\"{BASE}\" xmlns=\"urn:other\" who=\"a'b\"");
+    assert_eq!(envelope.echo, Echo { attributes: echo, prefix: Some("nc".to_owned()) });
     let Ok(Operation::Ask(Request::GetConfig { filter: Some(Filter::Subtree(selections)), .. })) = envelope.operation
     else {
         panic!("{envelope:?}")
@@ -338,7 +339,7 @@ fn broken_envelopes_are_refused_at_the_rpc_layer() {
 #[test]
 fn a_broken_message_still_gets_the_message_id_that_could_be_read() {
     let envelope = parse(&Bytes::from(format!("<rpc xmlns='{BASE}' message-id='77'><get>")));
-    assert_eq!(envelope.echo.0, format!(" xmlns=\"{BASE}\" message-id=\"77\""));
+    assert_eq!(envelope.echo.attributes, format!(" xmlns=\"{BASE}\" message-id=\"77\""));
     assert_eq!(envelope.operation.unwrap_err().kind, Kind::MalformedMessage);
 }
 

@@ -15,7 +15,7 @@ use libyang5_sys as sys;
 use super::context::{Context, Fault};
 use super::node::{Children, Node, find, print_node};
 use super::schema::{ModuleRef, NodeKind, SchemaNode, c_text};
-use super::tail::Tail;
+use super::tail::{self, Tail};
 use crate::yang::schema::Schema;
 use crate::yang::xml;
 
@@ -135,9 +135,17 @@ impl Tree {
     /// All errors at once. Defaults come, nodes whose `when` has become false go.
     pub(in crate::yang) fn validate(&mut self) -> Result<(), Vec<Fault>> {
         let options = sys::LYD_VALIDATE_NO_STATE | sys::LYD_VALIDATE_MULTI_ERROR;
+        // Constraints that look at anything may put nodes in order, as an expression of a reader may.
+        let may_order = self.schema.analysis().sees_everything().is_some();
+        let guard = if may_order { tail::Guard::behind(self) } else { None };
         // SAFETY: our own siblings; libyang tells us the new first one.
         let code = unsafe { sys::lyd_validate_all(&raw mut self.first, self.context(), options, ptr::null_mut()) };
-        self.checked(code)
+        let Some(guard) = guard else { return self.checked(code) };
+        guard.remove(&mut self.first);
+        let Err(mut faults) = self.checked(code) else { return Ok(()) };
+        let all = faults.len();
+        faults.retain(|fault| !tail::is_of_tail(fault));
+        if faults.is_empty() && all > 0 { Ok(()) } else { Err(faults) }
     }
 
     /// The same for one module's top nodes and all below them.
