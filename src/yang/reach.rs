@@ -54,6 +54,39 @@ pub(super) fn is_bearable(text: &str, tree: &Tree) -> Result<(), TooMuch> {
     }
 }
 
+/// Whether all identities that `text` asks about are named with their modules, as literals. For one without, libyang (5.4.9)
+/// looks into a module that a reader's expression does not have, and reads through a null pointer.
+pub(super) fn names_identities_whole(text: &str) -> bool {
+    let Some(tokens) = tokens(text) else { return !text.contains("derived-from") };
+    tokens.iter().enumerate().all(|(at, token)| {
+        let is_call = matches!(token, Token::Name(name) if name.starts_with("derived-from"))
+            && tokens.get(at + 1) == Some(&Token::Symbol("("));
+        !is_call || has_whole_identity(&tokens[at + 2..])
+    })
+}
+
+/// Of a call: whether its second argument is a literal with a prefix.
+fn has_whole_identity(arguments: &[Token]) -> bool {
+    let mut depth = 0_usize;
+    for (at, token) in arguments.iter().enumerate() {
+        match token {
+            Token::Symbol("(" | "[") => depth += 1,
+            Token::Symbol(")" | "]") if depth == 0 => return false,
+            Token::Symbol(")" | "]") => depth -= 1,
+            Token::Symbol(",") if depth == 0 => {
+                let identity = match arguments.get(at + 1) {
+                    Some(Token::Literal(identity)) => identity.as_str(),
+                    _ => return false,
+                };
+                let is_whole = identity.split_once(':').is_some_and(|(module, _)| !module.is_empty());
+                return is_whole && arguments.get(at + 2) == Some(&Token::Symbol(")"));
+            }
+            Token::Number | Token::Literal(_) | Token::Name(_) | Token::Symbol(_) => {}
+        }
+    }
+    false
+}
+
 /// Takes the nodes of a subtree out of `room`; false when there are more.
 fn counts(node: Node<'_>, room: &mut usize) -> bool {
     *room = match room.checked_sub(1) {
@@ -234,6 +267,25 @@ mod tests {
             ("/m:a/b[preceding-sibling::b]", 1, 3),
         ] {
             assert_eq!(work(&tokens(expression).unwrap()), Work { paths, power }, "{expression}");
+        }
+    }
+
+    #[test]
+    fn an_identity_is_a_literal_with_its_module() {
+        for (expression, is_whole) in [
+            ("/m:a[b = 'derived-from(., x)']", true),
+            ("/m:a/b[derived-from(., 'm:x')]", true),
+            ("/m:a[derived-from-or-self(b[1] , \"m:x\") or c]", true),
+            ("/m:a/b[derived-from(., 'x')]", false),
+            ("/m:a/b[derived-from(., ':x')]", false),
+            ("/m:a/b[derived-from (., c)]", false),
+            ("/m:a/b[derived-from(., concat('m:', 'x'))]", false),
+            ("/m:a/b[derived-from(count(c), 'm:x') and derived-from(., 'm:' | c)]", false),
+            ("/m:a/b[derived-from(.)]", false),
+            ("/m:a/b[derived-from(., 'm:x'", false),
+            ("~derived-from(., 'x')", false),
+        ] {
+            assert_eq!(names_identities_whole(expression), is_whole, "{expression}");
         }
     }
 

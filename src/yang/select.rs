@@ -101,6 +101,11 @@ pub fn paths(tree: &Tree, xpath: &XPath) -> Result<Vec<String>, Refusal> {
 
 fn found<'t>(tree: &'t Tree, expression: &str, namespaces: &[(String, String)]) -> Result<Vec<Node<'t>>, Refusal> {
     let text = prefix::expression(tree.schema(), expression, namespaces);
+    if !reach::names_identities_whole(&text) {
+        let message =
+            "an identity that derived-from or derived-from-or-self asks about has to be named with its module";
+        return Err(Refusal::new(Kind::InvalidValue, message).mend("write it between quotes, like 'module:identity'"));
+    }
     reach::is_bearable(&text, tree).map_err(|too_much| {
         let refusal = Refusal::new(Kind::ResourceDenied, too_much.to_string());
         refusal.mend("name the nodes by their path, and compare with values instead of with other nodes")
