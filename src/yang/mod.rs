@@ -21,6 +21,7 @@ mod expression;
 pub mod fragment;
 pub mod judge;
 pub mod notification;
+pub mod parts;
 pub mod path;
 pub mod prefix;
 mod print;
