@@ -290,16 +290,40 @@ def test_the_tables_of_the_history_hold_the_commits(box, session):
     assert ids == 2 * [commit["commit-id"] for commit in commits(session)]
 
 
+def test_a_rollback_of_best_effort_names_what_it_leaves_and_a_forced_one_leaves_nothing(box, session):
+    base = newest(session)
+    add_checksum(box, session, "partly.py")
+    edit_host(session, "second")
+    session.edit_config(target="candidate", config=box.app_config("partly", "partly.py"))
+    session.commit()
+    second = newest(session)
+    set_host(session, "third")
+    assert refusal(roll_back, session, "", commit_id=second).tag == "operation-failed"
+    with pytest.raises(RPCError) as caught:
+        roll_back(session, "", commit_id=second, best_effort="true")
+    errors = caught.value.errlist
+    assert "system-network-name" in errors[0].path and errors[-1].app_tag == "partly-committed"
+    assert commits(session)[0]["commit-id"] in errors[-1].message and commits(session)[0]["client-name"] == "Rollback"
+    app = "<process-script-name>partly<"
+    assert host(session) == "third" and app not in session.get_config(source="running").xml
+    roll_back(session, "-last", count=1)
+    assert host(session) == "third" and app in session.get_config(source="running").xml
+    roll_back(session, "", commit_id=second, force="true")
+    assert host(session) == "start" and "partly.py" in checksums(session)
+    assert app not in session.get_config(source="running").xml
+    roll_back(session, "-to-exclude", commit_id=base)
+
+
 def test_what_a_rollback_does_not_do_is_said(box, session):
-    for leaf in ("force", "best-effort"):
-        error = refusal(roll_back, session, "-last", count=1, **{leaf: "true"})
-        assert error.tag == "operation-not-supported" and leaf in error.message
+    assert refusal(roll_back, session, "-last", count=1, force="true", best_effort="true").tag == "operation-failed"
     set_host(session, "gone")
     roll_back(session, "-last", count=1, force="false", best_effort="false")
     assert host(session) == "start"
     assert refusal(roll_back, session, "-last", count=0).tag == "invalid-value"
     with box.connect() as other, other.locked("running"):
-        assert refusal(roll_back, session, "-last", count=1).tag == "in-use"
+        for flag in ("none", "force", "best-effort"):
+            flags = {} if flag == "none" else {flag: "true"}
+            assert refusal(roll_back, session, "-last", count=1, **flags).tag == "in-use"
 
 
 def test_a_rollback_may_change_only_what_its_caller_may_change(box, session, tmp_path):
@@ -381,8 +405,9 @@ def commit_confirmed(session, name, **options):
 
 def test_a_commit_that_nobody_confirms_is_undone(box, session):
     assert ":confirmed-commit:1.1" in "".join(session.server_capabilities)
-    commit_confirmed(session, "tried", timeout="1")
+    commit_confirmed(session, "tried", timeout=LATER)
     assert host(session) == "tried" and pending(session)["persistent"] == "false"
+    session.commit(confirmed=True, timeout="1")
     wait_host(session, "start")
     assert pending(session) is None
     last = commits(session)[0]
@@ -391,14 +416,14 @@ def test_a_commit_that_nobody_confirms_is_undone(box, session):
 
 
 def test_a_confirmed_commit_stays_with_what_the_confirmation_adds(box, session):
-    commit_confirmed(session, "tried", timeout="2")
+    commit_confirmed(session, "tried", timeout=LATER)
     session.commit()
-    commit_confirmed(session, "more", timeout="1")
+    commit_confirmed(session, "more", timeout="4")
     edit_host(session, "most")
     session.commit()
     assert pending(session) is None
     # Past the deadline that it would have had.
-    set_time = time.monotonic() + 1.5
+    set_time = time.monotonic() + 4.5
     boxes.wait_for("deadline", lambda: time.monotonic() > set_time)
     assert host(session) == "most"
 
@@ -579,6 +604,51 @@ def test_a_note_that_cannot_be_read_is_set_aside_and_said(own_box):
         set_host(session, "on")
     assert glob.glob(note_path(own_box) + ".damaged")
     assert any("confirmed-commit" in line for line in own_box.said)
+
+
+def commit_path(box, commit):
+    return os.path.join(box.root, "config", "commits", str(commit))
+
+
+def test_of_a_damaged_history_the_newest_good_state_is_used_and_the_rest_is_set_aside(own_box):
+    with own_box.connect() as session:
+        set_host(session, "good")
+        set_host(session, "bad")
+        bad = newest(session)
+        set_host(session, "behind")
+        behind = newest(session)
+    own_box.stop()
+    with open(commit_path(own_box, bad), "r+b") as handle:
+        # Somewhere in its diff; what its sum says is another thing then.
+        handle.seek(-120, os.SEEK_END)
+        handle.write(b"!")
+    own_box.start()
+    aside = [commit_path(own_box, bad) + ".damaged", commit_path(own_box, behind) + ".behind-damaged"]
+    assert all(os.path.exists(path) for path in aside), os.listdir(os.path.dirname(aside[0]))
+    assert any(commit_path(own_box, bad) in line and "damaged" in line for line in own_box.said)
+    with own_box.connect() as session:
+        assert host(session) == "good"
+        set_host(session, "on")
+        assert newest(session) == bad, "its number is free again"
+    kill_agent(own_box)
+    with own_box.connect() as session:
+        assert host(session) == "on"
+    assert all(os.path.exists(path) for path in aside)
+
+
+def test_a_disk_that_takes_nothing_refuses_commits_and_the_agent_goes_on(own_box):
+    folder = os.path.join(own_box.root, "config", "commits")
+    with own_box.connect() as session:
+        count = len(commits(session))
+        os.rename(folder, folder + ".away")
+        edit_host(session, "refused")
+        error = refusal(session.commit)
+        assert error.tag == "operation-failed" and "durable" in error.message, error
+        assert host(session) == "start" and len(commits(session)) == count
+        assert "refused" in session.get_config(source="candidate").xml, "no edit is lost"
+        os.rename(folder + ".away", folder)
+        session.commit()
+        assert host(session) == "refused" and len(commits(session)) == count + 1
 
 
 # Two sessions

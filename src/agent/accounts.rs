@@ -72,6 +72,10 @@ impl Provider for AccountsProvider {
         &[ROOT]
     }
 
+    fn augmented_by(&self) -> &'static [&'static str] {
+        &["procyon-login"]
+    }
+
     fn state_roots(&self) -> &'static [&'static str] {
         &[]
     }

@@ -132,6 +132,10 @@ impl Provider for AppManager {
         &[CHECKSUMS]
     }
 
+    fn augmented_by(&self) -> &'static [&'static str] {
+        &["procyon-appmgr"]
+    }
+
     fn state_roots(&self) -> &'static [&'static str] {
         &[STATE]
     }

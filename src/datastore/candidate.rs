@@ -9,6 +9,7 @@ use super::{cases, shells};
 use crate::northbound::provider::{Change, Edit};
 use crate::yang::diff::Diff;
 use crate::yang::fragment::{self, Cover, Tops};
+use crate::yang::leafref;
 use crate::yang::tree::Tree;
 
 /// How often running has moved.
@@ -128,6 +129,18 @@ impl Candidate {
         }
     }
 
+    /// Brings in what its leafrefs name, so that it can be judged without the rest.
+    pub(super) fn complete(&mut self, running: &Tree) {
+        if self.cover.is_everything() {
+            return;
+        }
+        let mut search = leafref::Search::default();
+        for _ in 0..leafref::STEPS_MAX {
+            let Some(cover) = search.missing_in(&self.new) else { return };
+            self.extend(running, &cover);
+        }
+    }
+
     pub(super) fn edited(&mut self, before: &Tree, after: &Tree) {
         self.new.transplant(before, after);
     }
@@ -200,8 +213,8 @@ impl Candidate {
         let (mut edited, mut next) = (self.new.duplicate(), now.duplicate());
         shells::keep(&self.old, &mut edited, &mut shells);
         shells::keep(&self.old, &mut next, &mut shells);
-        let ours = Diff::between(&self.old, &edited).changes();
-        let theirs = Diff::between(&self.old, &next).changes();
+        let ours = Diff::between(&self.old, &edited).into_changes();
+        let theirs = Diff::between(&self.old, &next).into_changes();
         self.compared_with = Some(version);
         self.conflicts = disagreements(&ours, &theirs);
         self.conflicts.extend(cases::conflicts(&ours, &edited, &theirs, &next));

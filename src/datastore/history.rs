@@ -11,7 +11,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use super::shells::is_mere_container;
-use super::{CandidateId, Datastores};
+use super::{CandidateId, Datastores, Side};
 use crate::northbound::provider::{Change, Edit};
 use crate::northbound::{Kind, Refusal};
 use crate::store::commits::CommitMeta;
@@ -179,9 +179,17 @@ pub fn undone(tree: &Tree, newest_first: impl IntoIterator<Item = Result<Vec<u8>
     Ok(next)
 }
 
-/// Running without the change from `before` to `after`, which later ones followed. Where they touched the same nodes it
-/// is not for us to choose: those are refused by name.
-pub fn without(before: Tree, mut after: Tree, running: &Tree) -> Result<Tree, Vec<Refusal>> {
+/// What is undone of one commit that others followed.
+#[derive(Debug)]
+pub struct Undone {
+    pub next: Tree,
+    /// What stays because a later commit touched it, too.
+    pub left: Vec<Refusal>,
+}
+
+/// Running without the change from `before` to `after`, which later ones followed. Where they touched the same nodes
+/// `winner` says who wins: the candidate is the way back, running the later ones. Without a winner those are refused by name.
+pub fn without(before: Tree, mut after: Tree, running: &Tree, winner: Option<Side>) -> Result<Undone, Vec<Refusal>> {
     after.validate_config()?;
     // The same as somebody who goes back from `after` to `before` while running moves under him.
     let mut trial = Datastores::new(running.schema(), after);
@@ -189,16 +197,22 @@ pub fn without(before: Tree, mut after: Tree, running: &Tree) -> Result<Tree, Ve
     let moved = trial.propose_tree(running.duplicate(), None)?;
     trial.accept(&moved);
     let conflicts = trial.conflicts(CandidateId::Shared);
-    if !conflicts.is_empty() {
-        return Err(conflicts.into_iter().map(later_changed).collect());
+    let told = |paths: Vec<String>| paths.into_iter().map(later_changed).collect::<Vec<_>>();
+    if winner.is_none() && !conflicts.is_empty() {
+        return Err(told(conflicts));
     }
-    Ok(trial.candidate(CandidateId::Shared).duplicate())
+    if trial.update(CandidateId::Shared, winner).is_err() {
+        // How both sides order a list cannot be put together, whoever wins.
+        return Err(told(trial.conflicts(CandidateId::Shared)));
+    }
+    let left = if winner == Some(Side::Running) { told(conflicts) } else { Vec::new() };
+    Ok(Undone { next: trial.candidate(CandidateId::Shared).duplicate(), left })
 }
 
 fn later_changed(path: String) -> Refusal {
-    Refusal::new(Kind::OperationFailed, format!("{path} was changed by a later commit, too"))
-        .at(path)
-        .mend("roll back to this commit, which undoes the later ones with it, or edit the candidate")
+    Refusal::new(Kind::OperationFailed, format!("{path} was changed by a later commit, too")).at(path).mend(
+        "roll back to this commit, which undoes the later ones with it; `force` overrides what they did to these nodes",
+    )
 }
 
 /// One node that differs, with the value that it had.
@@ -211,7 +225,7 @@ pub struct Difference {
 /// What turns `before` into `after`, as far as `is_visible` tells of it; the flag says whether to look in `after`.
 pub fn differences(before: &Tree, after: &Tree, is_visible: impl Fn(&str, bool) -> bool) -> Vec<Difference> {
     let mut found = Vec::new();
-    for change in Diff::between(before, after).changes() {
+    for change in Diff::between(before, after).into_changes() {
         let is_mere = |tree: &Tree| tree.find(&change.path).is_some_and(is_mere_container);
         match change.edit {
             Edit::Delete => found.extend(before.find(&change.path).into_iter().flat_map(gone)),
@@ -327,13 +341,30 @@ mod tests {
         let before = tree("<name>a</name>");
         let after = tree("<name>b</name><item><name>x</name></item>");
         let running = tree("<name>b</name><item><name>x</name></item><mtu>80</mtu>");
-        let next = without(before.duplicate(), after.duplicate(), &running).unwrap();
+        let undone = |running: &Tree, winner| without(before.duplicate(), after.duplicate(), running, winner);
+        let next = undone(&running, None).unwrap().next;
         assert!(next.is_same(&tree("<name>a</name><mtu>80</mtu>")), "{next:?}");
 
-        let running = tree("<name>c</name><item><name>x</name><port>1</port></item>");
-        let refusals = without(before, after, &running).unwrap_err();
-        let paths: Vec<&str> = refusals.iter().filter_map(|refusal| refusal.path.as_deref()).collect();
-        assert_eq!(paths, ["/sample:top/item[name='x']/port", "/sample:top/name"]);
+        let running = tree("<name>c</name><item><name>x</name><port>1</port></item><mtu>80</mtu>");
+        let paths = |refusals: &[Refusal]| -> Vec<String> {
+            refusals.iter().filter_map(|refusal| refusal.path.clone()).collect()
+        };
+        let both = ["/sample:top/item[name='x']/port", "/sample:top/name"];
+        assert_eq!(paths(&undone(&running, None).unwrap_err()), both);
+        let Undone { next, left } = undone(&running, Some(Side::Running)).unwrap();
+        assert_eq!(paths(&left), both);
+        assert!(next.is_same(&running), "{next:?}");
+        let Undone { next, left } = undone(&running, Some(Side::Candidate)).unwrap();
+        assert!(left.is_empty() && next.is_same(&tree("<name>a</name><mtu>80</mtu>")), "{left:?} {next:?}");
+    }
+
+    #[test]
+    fn what_no_later_commit_touched_is_undone_beside_what_one_did() {
+        let (before, after) = (tree("<name>a</name><mtu>80</mtu>"), tree("<name>b</name><mtu>1500</mtu>"));
+        let running = tree("<name>c</name><mtu>1500</mtu>");
+        let Undone { next, left } = without(before, after, &running, Some(Side::Running)).unwrap();
+        assert!(next.is_same(&tree("<name>c</name><mtu>80</mtu>")), "{next:?}");
+        assert_eq!(left.len(), 1);
     }
 
     #[test]
@@ -341,9 +372,9 @@ mod tests {
         let before = tree("");
         let after = tree("<inner><a>1</a></inner>");
         let running = tree("<inner><a>1</a><b>2</b></inner>");
-        let next = without(before.duplicate(), after.duplicate(), &running).unwrap();
+        let next = without(before.duplicate(), after.duplicate(), &running, None).unwrap().next;
         assert!(next.is_same(&tree("<inner><b>2</b></inner>")), "{next:?}");
-        let mut next = without(before.duplicate(), after.duplicate(), &after).unwrap();
+        let mut next = without(before.duplicate(), after.duplicate(), &after, None).unwrap().next;
         next.validate_config().unwrap();
         assert!(next.is_same(&before), "{next:?}");
         assert!(Diff::between(&before, &next).is_empty());

@@ -34,7 +34,8 @@ use self::candidate::{Candidate, Version};
 use self::edit::{Access, Edit, Permit};
 use crate::northbound::provider::Change;
 use crate::northbound::{DefaultOperation, ErrorOption, Kind, Refusal, SessionId};
-use crate::yang::diff::{self, Diff};
+use crate::yang::diff::{self, Diff, Record};
+use crate::yang::index::Index;
 use crate::yang::judge::{self, Judged};
 use crate::yang::schema::Schema;
 use crate::yang::tree::{Moved, Tree};
@@ -46,13 +47,15 @@ pub enum CandidateId {
     Shared,
     /// One session's own, dropped at its end.
     Private(SessionId),
+    /// What a rollback would make of running, while it is tried how much of that can be. Gone when that is known.
+    Rollback,
 }
 
 /// A valid next configuration that is not yet running.
 #[derive(Debug)]
 pub struct Proposal {
     /// The commit record: written nodes.
-    pub diff: Diff,
+    pub diff: Record,
     /// What providers hear: effective values.
     pub changes: Vec<Change>,
     next: Next,
@@ -105,6 +108,8 @@ pub struct Datastores {
     /// While proposals are staged, `running` is what they would make of it; the first of them stands on what is accepted.
     staged: VecDeque<Staged>,
     candidates: BTreeMap<CandidateId, Candidate>,
+    /// Of `running`, staged proposals included.
+    index: Index,
     /// `None` when the server has no startup datastore, or it was deleted.
     startup: Option<Rc<Tree>>,
 }
@@ -149,6 +154,7 @@ impl Datastores {
             last_version: 0,
             staged: VecDeque::new(),
             candidates: BTreeMap::new(),
+            index: Index::default(),
             startup: None,
         }
     }
@@ -283,14 +289,19 @@ impl Datastores {
     pub fn propose(&mut self, id: CandidateId) -> Result<Proposal, Vec<Refusal>> {
         let running = Rc::clone(&self.running);
         let base = self.version;
-        let Some(candidate) = self.rebased(id) else {
+        if self.rebased(id).is_none() {
+            return Ok(unchanged(&running, base, Some(id)));
+        }
+        let Some(candidate) = self.candidates.get_mut(&id) else {
             return Ok(unchanged(&running, base, Some(id)));
         };
         if !candidate.conflicts().is_empty() {
             return Err(told(candidate.conflicts()));
         }
+        candidate.complete(&running);
         let (old, new) = candidate.fragments();
-        if let Some(Judged { new, diff, changes }) = judge::judge(old, new, candidate.tops()) {
+        let tops = candidate.tops();
+        if let Some(Judged { new, diff, changes }) = judge::judge(&running, old, new, tops, &mut self.index) {
             let next = Next::Part { old: old.duplicate(), new: RefCell::new(new) };
             return Ok(Proposal { diff, changes, next, base, from: Some(id) });
         }
@@ -333,6 +344,10 @@ impl Datastores {
 
     fn stage_so(&mut self, proposal: &Proposal, is_last: bool) {
         assert_eq!(proposal.base, self.version, "running does not move between a proposal and its acceptance");
+        match &proposal.next {
+            Next::Whole(_) => self.index.forget(),
+            Next::Part { old, new } => self.index.moved(old, &new.borrow()),
+        }
         let change = match &proposal.next {
             Next::Whole(next) => Way::Whole(std::mem::replace(&mut self.running, Rc::clone(next))),
             Next::Part { old, new } if is_last => {
@@ -362,6 +377,10 @@ impl Datastores {
             }
             (Way::Copied, Next::Part { old, new }) => self.own_running().transplant(&new.borrow(), old),
             (Way::Moved(_) | Way::Copied, Next::Whole(_)) => {}
+        }
+        match &proposal.next {
+            Next::Whole(_) => self.index.forget(),
+            Next::Part { old, new } => self.index.moved(&new.borrow(), old),
         }
         self.version = version;
         self.candidates.extend(candidate);

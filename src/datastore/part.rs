@@ -25,7 +25,7 @@ impl Datastores {
     pub fn blamed<'p>(&mut self, id: CandidateId, paths: impl IntoIterator<Item = &'p str>) -> Vec<Blamed> {
         let Some((old, new)) = self.edited_part(id) else { return Vec::new() };
         let changed: BTreeSet<String> =
-            Diff::between(old, new).changes().into_iter().map(|change| change.path).collect();
+            Diff::between(old, new).into_changes().into_iter().map(|change| change.path).collect();
         // Many refusals may stand below one node.
         let mut known: BTreeMap<&str, Vec<String>> = BTreeMap::new();
         let mut within = |scope: &'p str| -> Vec<String> {

@@ -423,3 +423,41 @@ proptest! {
         }
     }
 }
+
+/// How a commit of this edit is judged, or whom a refusal names.
+fn verdict(stores: &mut Datastores, inside: &str) -> String {
+    let id = CandidateId::Shared;
+    stores.edit_candidate(id, &edit(inside), DefaultOperation::Merge, ErrorOption::RollbackOnError, None).unwrap();
+    match stores.propose(id) {
+        Ok(proposal) => {
+            stores.accept(&proposal);
+            if proposal.is_partial() { "by its part".to_owned() } else { "by the whole".to_owned() }
+        }
+        Err(refusals) => {
+            stores.discard(id);
+            let paths: Vec<&str> = refusals.iter().filter_map(|refusal| refusal.path.as_deref()).collect();
+            format!("refused: {}", paths.join(" "))
+        }
+    }
+}
+
+#[test]
+fn what_names_an_entry_and_what_is_unique_is_judged_without_the_rest() {
+    let items: String = (0..20).map(|n| format!("<item><name>i{n}</name><port>{n}</port></item>")).collect();
+    let mut stores = Datastores::new(schema(), valid(&top(&items)));
+    for (edit, expected) in [
+        ("<item><name>new</name><port>100</port><peer>i7</peer></item>", "by its part"),
+        ("<item><name>i3</name><peer>new</peer></item>", "by its part"),
+        ("<item><name>x</name><port>7</port></item>", "refused: /sample:top/item[name='x']"),
+        ("<item><name>x</name><peer>none</peer></item>", "refused: /sample:top/item[name='x']/peer"),
+        ("<item nc:operation='delete'><name>i7</name></item>", "refused: /sample:top/item[name='new']/peer"),
+        ("<item nc:operation='delete'><name>i8</name></item>", "by its part"),
+        ("<item><name>x</name><port>8</port></item>", "by its part"),
+        ("<item><name>new</name><peer nc:operation='delete'/></item>", "by its part"),
+        ("<item nc:operation='delete'><name>i7</name></item>", "by its part"),
+        ("<item><name>x</name><port>100</port></item>", "refused: /sample:top/item[name='x']"),
+        ("<item><name>new</name><port>8</port></item><item><name>x</name><port>100</port></item>", "by its part"),
+    ] {
+        assert_eq!(verdict(&mut stores, edit), expected, "{edit}");
+    }
+}

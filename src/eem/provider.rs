@@ -42,6 +42,10 @@ impl Provider for EventManager {
         &[config::ROOT]
     }
 
+    fn augmented_by(&self) -> &'static [&'static str] {
+        &["Cisco-IOS-XR-um-event-manager-policy-map-cfg", "Cisco-IOS-XR-event-manager-policy-map-oper", "procyon-eem"]
+    }
+
     fn state_roots(&self) -> &'static [&'static str] {
         &[view::ROOT]
     }

@@ -1,4 +1,4 @@
-//! A commit of what can be committed: the rest is named and stays in the candidate.
+//! A commit, or a rollback, of what can be committed: the rest is named. Of a commit it stays in the candidate.
 //!
 //! ```text
 //!  candidate --refused--> without what was named --refused--> ... --accepted--> with what merely stood near --> commit
@@ -7,6 +7,7 @@
 
 use std::collections::BTreeSet;
 
+use super::committing::CommitNote;
 use super::driver::Northbound;
 use super::judging::COMMIT_SCRIPT;
 use super::{Answer, Caller, CommitOptions, Kind, Refusal, Response};
@@ -18,6 +19,25 @@ const ROUNDS_MAX: usize = 100;
 const SECOND_TRIES_MAX: usize = 64;
 /// The error-app-tag of the last error of a commit that was done in part.
 const PARTLY: &str = "partly-committed";
+
+/// What is to be committed, as far as it can be.
+#[derive(Clone, Copy)]
+pub(super) enum Attempt<'a> {
+    /// The caller's candidate.
+    Commit(&'a CommitOptions),
+    /// The candidate that was made for it, and that nobody edits.
+    Rollback(&'a CommitNote),
+}
+
+impl Attempt<'_> {
+    fn label_and_comment(&self) -> (Option<&str>, Option<&str>) {
+        match self {
+            Self::Commit(CommitOptions { label, comment, .. }) | Self::Rollback(CommitNote { label, comment, .. }) => {
+                (label.as_deref(), comment.as_deref())
+            }
+        }
+    }
+}
 
 /// What a search for the part that can be committed has found out.
 #[derive(Default)]
@@ -32,28 +52,41 @@ struct Search {
 
 impl Northbound {
     pub(super) fn commit_what_can_be(&mut self, caller: &Caller, options: &CommitOptions) -> Answer {
-        let plain = CommitOptions { best_effort: false, ..options.clone() };
-        let id = self.candidate_of(caller);
+        self.do_what_can_be(caller, self.candidate_of(caller), Attempt::Commit(options), Vec::new())
+    }
+
+    /// The same for a rollback, of which `left` is given up already.
+    pub(super) fn roll_back_what_can_be(&mut self, caller: &Caller, note: &CommitNote, left: Vec<Refusal>) -> Answer {
+        self.do_what_can_be(caller, CandidateId::Rollback, Attempt::Rollback(note), left)
+    }
+
+    fn do_what_can_be(
+        &mut self,
+        caller: &Caller,
+        id: CandidateId,
+        attempt: Attempt<'_>,
+        refusals: Vec<Refusal>,
+    ) -> Answer {
         let whole = self.datastores.keep(id);
-        let mut search = Search::default();
+        let mut search = Search { refusals, ..Search::default() };
         let mut has_tried_again = false;
         for _ in 0..ROUNDS_MAX {
-            let outcome = match self.try_to_commit(caller, options) {
+            let outcome = match self.try_to_commit(caller, id, attempt) {
                 Ok(()) if !has_tried_again && !search.nearby.is_empty() => {
                     has_tried_again = true;
-                    self.try_again(caller, options, &whole, &mut search);
+                    self.try_again(caller, id, attempt, &whole, &mut search);
                     continue;
                 }
                 Ok(()) if !search.given_up.is_empty() && !self.datastores.is_dirty(id) => break,
-                Ok(()) => self.commit(caller, plain.clone()).map(drop),
+                Ok(()) => self.carry_out_attempt(caller, id, attempt),
                 Err(refusals) => Err(refusals),
             };
             let Err(refusals) = outcome else {
-                if search.given_up.is_empty() {
+                if search.refusals.is_empty() {
                     return Ok(Response::Ok);
                 }
                 self.datastores.leave_the_rest(whole);
-                search.refusals.push(done_in_part(self.commits.last_id()));
+                search.refusals.push(done_in_part(self.commits.last_id(), attempt));
                 return Err(search.refusals);
             };
             if !self.give_up(id, &refusals, &mut search) {
@@ -67,9 +100,27 @@ impl Northbound {
     }
 
     /// Everything that a commit asks for but what providers reserve.
-    fn try_to_commit(&mut self, caller: &Caller, options: &CommitOptions) -> Result<(), Vec<Refusal>> {
-        let proposal = self.proposal_of(caller, options.label.as_deref(), options.comment.as_deref())?;
+    fn try_to_commit(&mut self, caller: &Caller, id: CandidateId, attempt: Attempt<'_>) -> Result<(), Vec<Refusal>> {
+        let (label, comment) = attempt.label_and_comment();
+        let proposal = self.proposal_from(caller, id, label, comment)?;
         self.ask_providers_to_validate(&proposal)
+    }
+
+    fn carry_out_attempt(
+        &mut self,
+        caller: &Caller,
+        id: CandidateId,
+        attempt: Attempt<'_>,
+    ) -> Result<(), Vec<Refusal>> {
+        match attempt {
+            Attempt::Commit(options) => {
+                self.commit(caller, CommitOptions { best_effort: false, ..options.clone() }).map(drop)
+            }
+            Attempt::Rollback(note) => {
+                let proposal = self.proposal_from(caller, id, note.label.as_deref(), note.comment.as_deref())?;
+                self.carry_out(caller, proposal, note.clone())
+            }
+        }
     }
 
     /// Whether there is anything to give up for these.
@@ -94,11 +145,11 @@ impl Northbound {
     }
 
     /// Of what was given up for standing near, takes back what is not to blame.
-    fn try_again(&mut self, caller: &Caller, options: &CommitOptions, whole: &Kept, search: &mut Search) {
+    fn try_again(&mut self, caller: &Caller, id: CandidateId, attempt: Attempt<'_>, whole: &Kept, search: &mut Search) {
         for path in search.nearby.iter().take(SECOND_TRIES_MAX) {
             search.given_up.remove(path);
             self.datastores.put_back_without(whole, &search.given_up);
-            if self.try_to_commit(caller, options).is_err() {
+            if self.try_to_commit(caller, id, attempt).is_err() {
                 search.given_up.insert(path.clone());
             }
         }
@@ -124,13 +175,14 @@ fn left_with_the_others(path: &str) -> Refusal {
         .at(path)
 }
 
-fn done_in_part(id: u64) -> Refusal {
-    Refusal::new(
-        Kind::OperationFailed,
-        format!("what was not refused is committed as {id}; the rest stays in the candidate"),
-    )
-    .tagged(PARTLY)
-    .mend("mend it and commit again, or discard-changes")
+fn done_in_part(id: u64, attempt: Attempt<'_>) -> Refusal {
+    let (rest, remedy) = match attempt {
+        Attempt::Commit(_) => ("the rest stays in the candidate", "mend it and commit again, or discard-changes"),
+        Attempt::Rollback(_) => ("the rest is as it was", "edit the rest by hand, or roll back to an earlier commit"),
+    };
+    Refusal::new(Kind::OperationFailed, format!("what was not refused is committed as {id}; {rest}"))
+        .tagged(PARTLY)
+        .mend(remedy)
 }
 
 #[cfg(test)]

@@ -157,8 +157,17 @@ impl Northbound {
         label: Option<&str>,
         comment: Option<&str>,
     ) -> Result<Proposal, Vec<Refusal>> {
+        self.proposal_from(caller, self.candidate_of(caller), label, comment)
+    }
+
+    pub(super) fn proposal_from(
+        &mut self,
+        caller: &Caller,
+        id: CandidateId,
+        label: Option<&str>,
+        comment: Option<&str>,
+    ) -> Result<Proposal, Vec<Refusal>> {
         let refuse = |refusal| vec![refusal];
-        let id = self.candidate_of(caller);
         self.locks.may_commit(caller.session, id == CandidateId::Shared).map_err(refuse)?;
         self.history.may_be_noted(label, comment).map_err(|refused| vec![refused.into()])?;
         let proposal = self.datastores.propose(id)?;

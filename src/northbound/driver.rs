@@ -30,7 +30,7 @@ use super::notifications::{Key, Stream, base};
 use super::own_state::Monitoring;
 use super::provider::{Proposal, Provider};
 use super::reading::PendingGet;
-use super::router::{Gap, Inventory, Router};
+use super::router::{Gap, Router};
 use super::secrets::{Conceal, Secrets};
 use super::sessions::Sessions;
 use super::startup::StartupStore;
@@ -47,7 +47,7 @@ use crate::datastore::partial_lock::PartialLocks;
 use crate::datastore::{CandidateId, Datastores, Proposal as CommitProposal, Spent};
 use crate::store::commits::CommitStore;
 use crate::store::note::Note;
-use crate::yang::schema::{NodeKind, Schema};
+use crate::yang::schema::Schema;
 use crate::yang::tree::{Tree, release_memory};
 
 /// How long is waited without another look at the clock: it may be set, and a timer does not count while the host sleeps.
@@ -169,7 +169,7 @@ impl Northbound {
         let exempt = |module: &str| {
             super::own_state::OWN_MODULES.contains(&module) || parts.plain_modules.iter().any(|plain| plain == module)
         };
-        let gaps = router.gaps(&inventory(parts.schema), &exempt);
+        let gaps = router.gaps(&parts.schema.parts(), &exempt);
         if !gaps.is_empty() {
             return Err(gaps);
         }
@@ -444,21 +444,6 @@ fn refuse(caller: &Caller, refusal: super::Refusal, reply: oneshot::Sender<Answe
     info!(user = %caller.user, session = %caller.session, %refusal, "denied");
     // A front end that is gone needs no answer.
     drop(reply.send(Err(vec![refusal])));
-}
-
-fn inventory(schema: &'static Schema) -> Inventory {
-    let mut inventory = Inventory::default();
-    for node in schema.top_nodes() {
-        let path = format!("/{}:{}", node.module().name(), node.name());
-        match node.kind() {
-            NodeKind::Rpc => inventory.calls.push(path),
-            // Sent by those who own the data it speaks of.
-            NodeKind::Notification => {}
-            _ if node.is_config() => inventory.config_roots.push(path),
-            _ => inventory.state_roots.push(path),
-        }
-    }
-    inventory
 }
 
 #[expect(clippy::disallowed_methods, reason = "the driver is where the clock is read")]

@@ -12,8 +12,9 @@ use super::driver::Northbound;
 use super::judging;
 use super::provider::Edit;
 use super::sight::Reader;
-use super::{Caller, Kind, Refusal};
-use crate::datastore::history::{self, Difference, Entry, History, Limits};
+use super::{Caller, Refusal};
+use crate::datastore::history::{self, Difference, Entry, History, Limits, Undone};
+use crate::datastore::{CandidateId, Side};
 use crate::store::commits::{CommitMeta, CommitStore};
 use crate::yang::rpc::Operation;
 use crate::yang::tree::Tree;
@@ -74,7 +75,8 @@ impl Northbound {
     fn roll_back_last(&mut self, caller: &Caller, input: &Element) -> Result<(), Vec<Refusal>> {
         let ids = self.history.last(number(input, "count")).map_err(|refused| vec![refused.into()])?;
         let next = self.running_before(&ids).map_err(|refusal| vec![refusal])?;
-        self.roll_back(caller, input, next, format!("undoes the last {}", ids.len()))
+        let undone = Undone { next, left: Vec::new() };
+        self.roll_back(caller, input, undone, format!("undoes the last {}", ids.len()))
     }
 
     fn roll_back_to(&mut self, caller: &Caller, input: &Element, inclusive: bool) -> Result<(), Vec<Refusal>> {
@@ -82,19 +84,29 @@ impl Northbound {
         let ids = self.history.after(if inclusive { id - 1 } else { id });
         let next = self.running_before(&ids).map_err(|refusal| vec![refusal])?;
         let what = if inclusive { "to" } else { "to, but without," };
-        self.roll_back(caller, input, next, format!("undoes all {what} {id}"))
+        self.roll_back(caller, input, Undone { next, left: Vec::new() }, format!("undoes all {what} {id}"))
     }
 
     fn roll_back_one(&mut self, caller: &Caller, input: &Element) -> Result<(), Vec<Refusal>> {
         let id = self.commit_named(input, "commit-id")?;
         let (before, after) = self.around(id).map_err(|refusal| vec![refusal])?;
-        let next = history::without(before, after, self.datastores.running())?;
-        self.roll_back(caller, input, next, format!("undoes {id}"))
+        let winner = match Effort::wanted(input) {
+            Effort::Whole => None,
+            Effort::Force => Some(Side::Candidate),
+            Effort::Best => Some(Side::Running),
+        };
+        let undone = history::without(before, after, self.datastores.running(), winner)?;
+        self.roll_back(caller, input, undone, format!("undoes {id}"))
     }
 
-    fn roll_back(&mut self, caller: &Caller, input: &Element, next: Tree, what: String) -> Result<(), Vec<Refusal>> {
+    fn roll_back(
+        &mut self,
+        caller: &Caller,
+        input: &Element,
+        undone: Undone,
+        what: String,
+    ) -> Result<(), Vec<Refusal>> {
         let refuse = |refusal| vec![refusal];
-        not_served(input).map_err(refuse)?;
         self.confirming.machine.may_change().map_err(|refused| vec![refused.into()])?;
         self.locks.may_commit(caller.session, false).map_err(refuse)?;
         let text = |name| input.text_of(name).map(str::to_owned);
@@ -102,10 +114,30 @@ impl Northbound {
         self.history
             .may_be_noted(note.label.as_deref(), note.comment.as_deref())
             .map_err(|refused| vec![refused.into()])?;
+        let Undone { next, left } = undone;
+        if Effort::wanted(input) == Effort::Best {
+            return self.roll_back_in_part(caller, next, left, &note);
+        }
         let proposal = self.datastores.propose_tree(next, None)?;
         self.authorise_commit(caller, &proposal)?;
         self.mend_before_commit().map_err(refuse)?;
         if proposal.is_empty() { Ok(()) } else { self.carry_out(caller, proposal, note) }
+    }
+
+    fn roll_back_in_part(
+        &mut self,
+        caller: &Caller,
+        next: Tree,
+        left: Vec<Refusal>,
+        note: &CommitNote,
+    ) -> Result<(), Vec<Refusal>> {
+        self.datastores.replace_candidate(CandidateId::Rollback, next);
+        if !self.datastores.is_dirty(CandidateId::Rollback) {
+            return if left.is_empty() { Ok(()) } else { Err(left) };
+        }
+        let outcome = self.roll_back_what_can_be(caller, note, left);
+        self.datastores.discard(CandidateId::Rollback);
+        outcome.map(drop)
     }
 
     fn changes_asked_for(&self, caller: &Caller, input: &Element) -> Result<Vec<Element>, Vec<Refusal>> {
@@ -179,19 +211,27 @@ pub(super) fn change(difference: &Difference) -> Element {
     Element::node("change", leaves)
 }
 
-/// What a router would do and this agent does not.
-fn not_served(input: &Element) -> Result<(), Refusal> {
-    let wants = |name: &str| input.text_of(name) == Some("true");
-    if wants("force") {
-        let message = "`force` does not override locks or confirmed commits here";
-        return Err(Refusal::new(Kind::OperationNotSupported, message)
-            .mend("leave it out; a lock is ended by its holder or by kill-session"));
+/// How much of a rollback there must be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Effort {
+    /// All of it, or none.
+    Whole,
+    /// The same, whatever later commits did to the same nodes.
+    Force,
+    /// What can be undone; what cannot is named.
+    Best,
+}
+
+impl Effort {
+    /// The schema sees to it that not both are asked for.
+    fn wanted(input: &Element) -> Self {
+        let wants = |name: &str| input.text_of(name) == Some("true");
+        match (wants("force"), wants("best-effort")) {
+            (true, _) => Self::Force,
+            (false, true) => Self::Best,
+            (false, false) => Self::Whole,
+        }
     }
-    if wants("best-effort") {
-        let message = "a rollback is done whole or not at all: `best-effort` is not served";
-        return Err(Refusal::new(Kind::OperationNotSupported, message).mend("leave it out"));
-    }
-    Ok(())
 }
 
 /// A number that the schema has checked.
@@ -200,16 +240,5 @@ fn number(input: &Element, leaf: &str) -> usize {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_not_served_is_refused_and_said() {
-        let input = |name: &'static str, value| Element::node("rpc", vec![Element::leaf(name, value)]);
-        assert!(not_served(&input("force", "false")).is_ok());
-        for name in ["force", "best-effort"] {
-            let refusal = not_served(&input(name, "true")).unwrap_err();
-            assert!(refusal.kind == Kind::OperationNotSupported && refusal.message.contains(name));
-        }
-    }
-}
+#[path = "history_tests.rs"]
+mod tests;

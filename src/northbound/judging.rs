@@ -283,7 +283,7 @@ impl Northbound {
         let Some(draft) = self.judging.hearing.as_mut().filter(|hearing| hearing.case == case)?.draft.take() else {
             return Some(Ok(Settled::default()));
         };
-        let amended = self.look_at_case(case, |before| Diff::between(before, &draft).changes())?;
+        let amended = self.look_at_case(case, |before| Diff::between(before, &draft).into_changes())?;
         if amended.is_empty() {
             return Some(Ok(Settled::default()));
         }

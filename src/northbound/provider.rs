@@ -87,6 +87,12 @@ pub trait Provider: Send {
         &[]
     }
 
+    /// Modules whose nodes it acts on where they augment its roots, watched ones included, or the input of its calls. A node
+    /// that another module puts there is nobody's otherwise, and such an agent does not serve.
+    fn augmented_by(&self) -> &'static [&'static str] {
+        &[]
+    }
+
     /// Top nodes of operational state that it answers for.
     fn state_roots(&self) -> &'static [&'static str];
 

@@ -52,7 +52,7 @@ impl Northbound {
     pub(super) fn copy_to_startup(&mut self, caller: &Caller, from_running: bool, tree: Tree) -> Answer {
         let before = self.startup().map_err(|refusal| vec![refusal])?;
         self.locks.may_edit(Datastore::Startup, caller.session).map_err(|refusal| vec![refusal])?;
-        let changes = Diff::between(&before, &tree).changes();
+        let changes = Diff::between(&before, &tree).into_changes();
         // RFC 8341 section 3.2.5: running to startup needs the right to copy and no other.
         if let Some(writer) = self.access.writer(caller).filter(|_| !from_running) {
             let refusals: Vec<Refusal> = changes.iter().filter_map(|change| writer.may_change(change).err()).collect();
@@ -73,7 +73,7 @@ impl Northbound {
         self.locks.may_edit(Datastore::Startup, caller.session).map_err(|refusal| vec![refusal])?;
         self.startup_store.content.clear().map_err(|trouble| vec![not_durable(trouble)])?;
         self.datastores.set_startup(None);
-        let changes = Diff::between(&before, &Tree::new(self.schema)).changes();
+        let changes = Diff::between(&before, &Tree::new(self.schema)).into_changes();
         self.startup_changed(caller, &changes);
         Ok(Response::Ok)
     }

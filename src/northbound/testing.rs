@@ -12,6 +12,7 @@ use super::notifications::log::EventLog;
 use super::notifications::scribe::Scribe;
 use super::own_state::{Facts, Monitoring};
 use super::provider::{Call, Later, Proposal, Provider, StateQuery};
+use super::router::Gap;
 use super::startup::StartupStore;
 use super::url::Url;
 use super::urls::Places;
@@ -163,6 +164,10 @@ impl Places for Nowhere {
 
 impl Rig {
     pub(super) fn new(providers: Vec<Box<dyn Provider>>) -> Self {
+        Self::with_plain_modules(providers, &["sample"]).unwrap_or_else(|gaps| panic!("{gaps:?}"))
+    }
+
+    pub(super) fn with_plain_modules(providers: Vec<Box<dyn Provider>>, plain: &[&str]) -> Result<Self, Vec<Gap>> {
         let disk = Arc::new(Simulated::default());
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let (handle, inputs) = Handle::new();
@@ -194,15 +199,14 @@ impl Rig {
             candidates: super::Candidates::Shared,
             answer_time_max: std::time::Duration::from_secs(1),
             runtime: runtime.handle().clone(),
-            plain_modules: vec!["sample".to_owned()],
+            plain_modules: plain.iter().map(|module| (*module).to_owned()).collect(),
             monitoring: Arc::new(Silent),
             event_log: EventLog::new(jiff::Timestamp::UNIX_EPOCH),
             scribe: Scribe::new(&[], true).0,
             conceal: Box::new(|_, _| None),
             on_commit: Box::new(|_| {}),
         };
-        let northbound = Northbound::new(parts, &handle).unwrap_or_else(|gaps| panic!("{gaps:?}"));
-        Self { northbound, disk, inputs, runtime }
+        Ok(Self { northbound: Northbound::new(parts, &handle)?, disk, inputs, runtime })
     }
 
     pub(super) fn open(&mut self, client: Client) -> Caller {

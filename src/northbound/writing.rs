@@ -85,7 +85,7 @@ impl Northbound {
         let candidate = self.datastores.candidate(id);
         if let Some(writer) = self.access.writer(caller) {
             // RFC 8341 section 3.2.6: what the copy would change is what the caller must be allowed to change.
-            let changes = crate::yang::diff::Diff::between(&candidate, &tree).changes();
+            let changes = crate::yang::diff::Diff::between(&candidate, &tree).into_changes();
             let refusals: Vec<Refusal> = changes.iter().filter_map(|change| writer.may_change(change).err()).collect();
             if !refusals.is_empty() {
                 return Err(refusals);

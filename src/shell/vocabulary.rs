@@ -246,7 +246,7 @@ pub const COMMANDS: &[Command] = &[
     exec("console LINE", Verb::Console),
     exec("clear netconf session SESSION", Verb::KillSession).calls("/ietf-netconf:kill-session"),
     exec(
-        "rollback configuration { COMMIT | last COUNT | to COMMIT | to-exclude COMMIT } < label LABEL > [ comment LINE ]",
+        "rollback configuration { COMMIT | last COUNT | to COMMIT | to-exclude COMMIT } < label LABEL | force | best-effort > [ comment LINE ]",
         Verb::RollBack,
     ).calls("/Cisco-IOS-XR-cfgmgr-rollback-act:roll-back-configuration"),
     both("terminal length LINES", Verb::TerminalLength),
@@ -280,7 +280,7 @@ pub const COMMANDS: &[Command] = &[
     config("do LINE", Verb::Do),
     config("load { merge | terminal | DEVICE-PATH } [ DEVICE-PATH ]", Verb::Load),
     config(
-        "rollback configuration { COMMIT | last COUNT | to COMMIT | to-exclude COMMIT } < label LABEL > [ comment LINE ]",
+        "rollback configuration { COMMIT | last COUNT | to COMMIT | to-exclude COMMIT } < label LABEL | force | best-effort > [ comment LINE ]",
         Verb::RollBack,
     ).calls("/Cisco-IOS-XR-cfgmgr-rollback-act:roll-back-configuration"),
 ];

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use tracing::warn;
+use tracing::{error, warn};
 
 use super::StoreError;
 use super::disk::{Disk, put};
@@ -42,6 +42,8 @@ pub struct Recovered {
     pub commits: Vec<CommitRecord>,
     /// Files set aside: the power went while they were written, so nobody was told that they are there.
     pub torn: Vec<PathBuf>,
+    /// Files set aside: a commit that is damaged or missing, where it is not, and all behind it. Running is what it was before.
+    pub lost: Vec<PathBuf>,
 }
 
 #[derive(Debug)]
@@ -62,7 +64,8 @@ pub struct CommitStore {
 }
 
 impl CommitStore {
-    /// Reads what is there. Anything that is broken, other than a torn end, is an error that says what to do.
+    /// Reads what is there. A torn end is set aside, and so is what is damaged or missing with all behind it, where something
+    /// sound stands before: the newest good state is used. Without any, that is an error that says what to do.
     pub fn open(disk: Arc<dyn Disk>, dir: PathBuf, limits: Limits) -> Result<(Self, Recovered), StoreError> {
         let commits_dir = dir.join("commits");
         disk.make_dir(&commits_dir).map_err(StoreError::disk(&commits_dir))?;
@@ -77,31 +80,35 @@ impl CommitStore {
         recovered.snapshot = newest_snapshot(&*disk, &dir)?;
         let after = recovered.snapshot.as_ref().map_or(FIRST_COMMIT_ID - 1, |(id, _)| *id);
         let spans = spans(&*disk, &commits_dir)?;
-        let newest = spans.last().copied();
         let mut expected = after + 1;
-        for span in spans.iter().filter(|span| span.last > after) {
-            if !span.holds(expected) {
-                return Err(StoreError::Missing { path: commits_dir.join(expected.to_string()) });
-            }
+        for (index, span) in spans.iter().enumerate().filter(|(_, span)| span.last > after) {
             let path = commits_dir.join(span.to_string());
-            let bytes = disk.read(&path).map_err(StoreError::disk(&path))?;
-            let records = match record::read_file(&bytes) {
-                Ok(records) => records,
-                Err(Broken::Torn) if Some(*span) == newest => {
-                    let torn = commits_dir.join(format!("{span}.torn"));
-                    disk.rename(&path, &torn).map_err(StoreError::disk(&path))?;
-                    disk.sync_dir(&commits_dir).map_err(StoreError::disk(&commits_dir))?;
-                    warn!(path = %torn.display(), "a commit that was never acknowledged was cut off; it is set aside");
-                    recovered.torn.push(torn);
-                    break;
+            let trouble = if span.holds(expected) {
+                match read_own(&*disk, &path, *span)? {
+                    Ok(records) => {
+                        recovered.commits.extend(records.into_iter().filter(|record| record.id > after));
+                        expected = span.last + 1;
+                        continue;
+                    }
+                    Err(Broken::Torn) if index + 1 == spans.len() => {
+                        let torn = set_aside(&*disk, &path, "torn")?;
+                        disk.sync_dir(&commits_dir).map_err(StoreError::disk(&commits_dir))?;
+                        warn!(path = %torn.display(), "a commit that was never acknowledged was cut off; it is set aside");
+                        recovered.torn.push(torn);
+                        break;
+                    }
+                    Err(broken) => unreadable(path, broken),
                 }
-                Err(broken) => return Err(unreadable(path, broken)),
+            } else {
+                StoreError::Missing { path: commits_dir.join(expected.to_string()) }
             };
-            if !records.iter().map(|record| record.id).eq(span.first..=span.last) {
-                return Err(StoreError::Damaged { path, reason: "it is another commit's file".to_owned() });
+            let is_found_sound = recovered.snapshot.is_some() || !recovered.commits.is_empty();
+            if !is_found_sound || matches!(trouble, StoreError::OtherForm { .. }) {
+                return Err(trouble);
             }
-            recovered.commits.extend(records.into_iter().filter(|record| record.id > after));
-            expected = span.last + 1;
+            error!(%trouble, "running is what it was before this commit; it and all behind it are set aside");
+            recovered.lost = set_aside_all(&*disk, &commits_dir, &spans[index..])?;
+            break;
         }
         // A name that was read now must not be lost by the next power cut.
         disk.sync_dir(&commits_dir).map_err(StoreError::disk(&commits_dir))?;
@@ -334,6 +341,46 @@ fn read_span(disk: &dyn Disk, commits_dir: &Path, span: Span) -> Result<Vec<Comm
     record::read_file(&bytes).map_err(|broken| unreadable(path, broken))
 }
 
+/// The commits of a file, or what is wrong with it.
+fn read_own(disk: &dyn Disk, path: &Path, span: Span) -> Result<Result<Vec<CommitRecord>, Broken>, StoreError> {
+    let bytes = disk.read(path).map_err(StoreError::disk(path))?;
+    Ok(record::read_file(&bytes).and_then(|records| {
+        let is_its_own = records.iter().map(|record| record.id).eq(span.first..=span.last);
+        if is_its_own { Ok(records) } else { Err(Broken::Damaged("it is another commit's file".to_owned())) }
+    }))
+}
+
+/// The first of them is damaged, or what should stand before it is missing. The last one goes first: whenever the power is cut,
+/// what is left is found like this again.
+fn set_aside_all(disk: &dyn Disk, commits_dir: &Path, spans: &[Span]) -> Result<Vec<PathBuf>, StoreError> {
+    let mut there = Vec::new();
+    for (index, span) in spans.iter().enumerate().rev() {
+        let why = if index == 0 { "damaged" } else { "behind-damaged" };
+        let aside = set_aside(disk, &commits_dir.join(span.to_string()), why)?;
+        disk.sync_dir(commits_dir).map_err(StoreError::disk(commits_dir))?;
+        error!(file = %aside.display(), "a commit file is set aside");
+        there.push(aside);
+    }
+    there.reverse();
+    Ok(there)
+}
+
+/// Another name for a file, which nothing has yet. Nobody looks for it there, and nobody removes it.
+fn set_aside(disk: &dyn Disk, path: &Path, why: &str) -> Result<PathBuf, StoreError> {
+    let dir = path.parent().unwrap_or(path);
+    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let taken = disk.list(dir).map_err(StoreError::disk(dir))?;
+    let mut aside = format!("{name}.{why}");
+    let mut number = 1;
+    while taken.contains(&aside) {
+        number += 1;
+        aside = format!("{name}.{why}-{number}");
+    }
+    let aside = dir.join(aside);
+    disk.rename(path, &aside).map_err(StoreError::disk(path))?;
+    Ok(aside)
+}
+
 fn unreadable(path: PathBuf, broken: Broken) -> StoreError {
     match broken {
         Broken::Torn => StoreError::Damaged { path, reason: "its end is missing".to_owned() },
@@ -363,7 +410,9 @@ fn newest_snapshot(disk: &dyn Disk, dir: &Path) -> Result<Option<(u64, Vec<u8>)>
             Err(Broken::OtherForm(found)) => return Err(StoreError::OtherForm { path, found }),
         };
         // Commits are kept, so an older snapshot, or none, leads to the same running.
-        warn!(path = %path.display(), reason, "a snapshot is not used");
+        let aside = set_aside(disk, &path, "damaged")?;
+        disk.sync_dir(dir).map_err(StoreError::disk(dir))?;
+        error!(path = %path.display(), reason, aside = %aside.display(), "a snapshot is damaged and set aside");
     }
     Ok(None)
 }

@@ -95,6 +95,7 @@ fn check(after: Simulated, life: &Life, what: &dyn Fn() -> String) -> (Arc<Simul
     let (store, recovered) = open(&after).unwrap_or_else(|error| panic!("{}: {error}", what()));
     let found = store.last_id() + 1 - FIRST_COMMIT_ID;
     let Life { acknowledged, in_flight, .. } = *life;
+    assert_eq!(recovered.lost, Vec::<PathBuf>::new(), "{}", what());
     assert!(found == acknowledged || found == acknowledged + in_flight, "{}: {found} of {acknowledged}", what());
     let snapshot = recovered.snapshot.as_ref().map_or(0, |(id, _)| id + 1 - FIRST_COMMIT_ID);
     if let Some((_, payload)) = &recovered.snapshot {
@@ -212,8 +213,83 @@ fn a_torn_last_commit_is_set_aside_and_a_damaged_or_missing_one_is_an_error() {
     assert!(matches!(open(&disk), Err(StoreError::Missing { .. })));
 }
 
+/// One byte of it is another one.
+fn damage(disk: &Arc<Simulated>, path: &Path) {
+    let mut bytes = disk.read(path).unwrap();
+    bytes[3] ^= 1;
+    disk.write(path, &bytes).unwrap();
+    disk.sync_file(path).unwrap();
+    disk.sync_dir(path.parent().unwrap()).unwrap();
+}
+
+fn commit_files(disk: &Arc<Simulated>) -> Vec<String> {
+    let mut names = disk.list(Path::new("/config/commits")).unwrap();
+    names.sort();
+    names
+}
+
 #[test]
-fn a_damaged_snapshot_gives_way_to_the_commits() {
+fn of_a_damaged_history_the_newest_good_state_is_used_and_nothing_is_thrown_away() {
+    let disk = Arc::new(Simulated::default());
+    let (mut store, _) = open(&disk).unwrap();
+    store.append(CommitMeta::default(), b"a").unwrap();
+    for round in 1..=2 {
+        store.append(CommitMeta::default(), b"b").unwrap();
+        let together = ["c", "d"].map(|text| (CommitMeta::default(), text.as_bytes().to_vec()));
+        store.append_together(together.to_vec()).unwrap();
+        damage(&disk, Path::new("/config/commits/1000000002"));
+        let recovered;
+        (store, recovered) = open(&disk).unwrap();
+        assert_eq!(diffs(&recovered), ["a"]);
+        let number = if round == 1 { String::new() } else { format!("-{round}") };
+        let aside = [format!("1000000002.damaged{number}"), format!("1000000003-1000000004.behind-damaged{number}")];
+        assert_eq!(recovered.lost, aside.map(|name| PathBuf::from("/config/commits").join(name)));
+        assert!(store.ids().unwrap() == [FIRST_COMMIT_ID] && store.last_id() == FIRST_COMMIT_ID);
+    }
+    // All is settled: the next start finds nothing.
+    let (_, recovered) = open(&disk).unwrap();
+    assert!(recovered.lost.is_empty() && commit_files(&disk).len() == 5, "{recovered:?}");
+}
+
+#[test]
+fn a_power_cut_while_files_are_set_aside_leads_to_the_same_state() {
+    for seed in 0..20 {
+        for steps in 0..12 {
+            let disk = Arc::new(Simulated::default());
+            let (mut store, _) = open(&disk).unwrap();
+            for text in ["a", "b", "c", "d"] {
+                store.append(CommitMeta::default(), text.as_bytes()).unwrap();
+            }
+            damage(&disk, Path::new("/config/commits/1000000002"));
+            let disk = Arc::new(disk.after_power_cut(seed));
+            disk.lose_power_after(steps);
+            let _ = open(&disk);
+            let disk = Arc::new(disk.after_power_cut(seed + 1));
+            let (store, recovered) = open(&disk).unwrap();
+            assert_eq!((diffs(&recovered), store.last_id()), (vec!["a".to_owned()], FIRST_COMMIT_ID), "{seed} {steps}");
+        }
+    }
+}
+
+#[test]
+fn behind_a_commit_that_is_missing_nothing_is_used_and_without_a_beginning_nothing_is_served() {
+    let disk = Arc::new(Simulated::default());
+    let (mut store, _) = open(&disk).unwrap();
+    for text in ["a", "b", "c"] {
+        store.append(CommitMeta::default(), text.as_bytes()).unwrap();
+    }
+    disk.remove(Path::new("/config/commits/1000000002")).unwrap();
+    let (_, recovered) = open(&disk).unwrap();
+    assert_eq!(diffs(&recovered), ["a"]);
+    assert_eq!(recovered.lost, [PathBuf::from("/config/commits/1000000003.damaged")]);
+    disk.remove(Path::new("/config/commits/1000000001")).unwrap();
+    disk.rename(Path::new("/config/commits/1000000003.damaged"), Path::new("/config/commits/1000000003")).unwrap();
+    let error = open(&disk).unwrap_err().to_string();
+    assert!(error.starts_with("/config/commits/1000000001 is missing"), "{error}");
+}
+
+#[test]
+fn a_damaged_snapshot_gives_way_to_the_commits_and_is_set_aside() {
     let disk = Arc::new(Simulated::default());
     let (mut store, _) = open(&disk).unwrap();
     store.append(CommitMeta::default(), b"a").unwrap();
@@ -221,6 +297,7 @@ fn a_damaged_snapshot_gives_way_to_the_commits() {
     disk.write(Path::new("/config/snapshot-1000000001"), b"rubbish").unwrap();
     let (_, recovered) = open(&disk).unwrap();
     assert_eq!(diffs(&recovered), ["a"]);
+    assert_eq!(disk.read(Path::new("/config/snapshot-1000000001.damaged")).unwrap(), b"rubbish");
 }
 
 #[test]

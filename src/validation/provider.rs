@@ -35,6 +35,10 @@ impl Provider for ValidationProvider {
         &[config::SCRIPTS]
     }
 
+    fn augmented_by(&self) -> &'static [&'static str] {
+        &["Cisco-IOS-XR-um-config-validation-cfg", "Cisco-IOS-XR-config-valid-ccv-oper"]
+    }
+
     fn state_roots(&self) -> &'static [&'static str] {
         &[report::ROOT, execution::ROOT]
     }

@@ -3,11 +3,13 @@
 //! A *fragment* (`fragment.rs`) is a configuration in which long lists hold only the entries that an edit touches; all
 //! else is there. A constraint is *near* when its answer in the fragment is its answer in the whole: it reads nothing
 //! inside of a list but the entries around itself. All others are *far*: a change of what they stand on or look at is
-//! judged by the whole configuration. An expression that cannot be read counts as looking at everything.
+//! judged by the whole configuration. An expression that cannot be read counts as looking at everything. Leafrefs to a key
+//! and `unique` statements are neither: what they need of the rest is found by key (`leafref.rs`) or counted (`index.rs`).
 
 use std::collections::{HashMap, HashSet};
 
 use super::expression::{self, Sight};
+use super::leafref::References;
 use super::schema::{ModuleRef, NodeKind, SchemaNode};
 use super::unique::Uniques;
 
@@ -31,6 +33,7 @@ pub struct Analysis {
     /// Inner nodes with one of those somewhere below.
     around_whens: HashSet<SchemaNode>,
     uniques: Uniques,
+    references: References,
     /// Modules whose top nodes a constraint binds to those of another.
     bound: HashSet<ModuleRef>,
     /// The first constraint that may look at anything; then nothing is judged by a fragment.
@@ -84,6 +87,10 @@ impl Analysis {
         &self.uniques
     }
 
+    pub(super) fn references(&self) -> &References {
+        &self.references
+    }
+
     pub(super) fn may_lose_lists(&self) -> bool {
         self.may_lose_lists
     }
@@ -126,7 +133,6 @@ impl Analysis {
         if list.is_bounded() {
             self.counted.insert(list);
         }
-        self.far.extend(list.unique_leaves());
         self.uniques.take(list);
         let mut above = list.data_parent();
         while let Some(node) = above {
@@ -151,7 +157,20 @@ impl Analysis {
                 None => self.blind(node, "must", must),
             }
         }
-        for path in node.leafref_paths() {
+        let paths = node.leafref_paths();
+        let named = (node.is_leafref() && paths.len() == 1).then(|| {
+            let Self { references, roots, children, .. } = self;
+            let below = |parent: Option<SchemaNode>| match parent {
+                None => roots.clone(),
+                Some(parent) => children.get(&parent).cloned().unwrap_or_default(),
+            };
+            references.take(node, paths[0], &below)
+        });
+        let named = named.flatten();
+        if let Some(key) = named {
+            self.bind(node, &[module_of_tree(key)]);
+        }
+        for path in paths.into_iter().filter(|_| named.is_none()) {
             match self.sight(path, Some(node)) {
                 Some(sight) => self.judge_sight(node, &sight),
                 None => self.blind(node, "leafref path", path),

@@ -1,12 +1,15 @@
-//! What differs between two trees in effective values, told while walking both: no tree of differences is made.
+//! What differs between two trees, told while walking both: no tree of differences is made.
 //!
-//! Defaults count like written nodes. The order is that of the document, as far as both trees have one. A test holds it equal to
+//! In effective values defaults count like written nodes; in written ones they are not there. The order is that of the document, as far as both trees have one. A test holds it equal to
 //! what libyang finds.
 
 use std::ops::ControlFlow;
 
+use bytes::Bytes;
+
 use super::ffi::{Children, Node, Tree};
 use super::path;
+use super::record::{Operation, Recorder};
 use super::schema::{NodeKind, SchemaNode};
 use crate::northbound::provider::{Change, Edit};
 
@@ -21,8 +24,9 @@ pub(super) enum Fate {
 
 /// All changes in `new`; `None` when one is met that `stops` the walk. It hears of each node that came or went, also of those
 /// that did with the one above.
-pub(super) fn changes_unless(old: &Tree, new: &Tree, stops: &dyn Fn(SchemaNode, Fate) -> bool) -> Option<Vec<Change>> {
-    let mut comparison = Comparison { stops, way: Way::default(), changes: Some(Vec::new()) };
+pub(super) fn changes_unless(old: &Tree, new: &Tree, stops: &dyn Fn(Node<'_>, Fate) -> bool) -> Option<Vec<Change>> {
+    let changes = Some(Vec::new());
+    let mut comparison = Comparison { stops, way: Way::default(), changes, recorder: None, counts_defaults: true };
     match comparison.level(old.roots(), new.roots()) {
         ControlFlow::Continue(()) => comparison.changes,
         ControlFlow::Break(()) => None,
@@ -30,54 +34,74 @@ pub(super) fn changes_unless(old: &Tree, new: &Tree, stops: &dyn Fn(SchemaNode, 
 }
 
 /// Whether `is` holds of a node that `new` lacks.
-pub(super) fn has_lost(old: &Tree, new: &Tree, is: &dyn Fn(SchemaNode) -> bool) -> bool {
-    let stops = |schema: SchemaNode, fate: Fate| fate == Fate::Went && is(schema);
-    let mut comparison = Comparison { stops: &stops, way: Way::default(), changes: None };
+pub(super) fn has_lost(old: &Tree, new: &Tree, is: &dyn Fn(Node<'_>) -> bool) -> bool {
+    let stops = |node: Node<'_>, fate: Fate| fate == Fate::Went && is(node);
+    let way = Way::default();
+    let mut comparison = Comparison { stops: &stops, way, changes: None, recorder: None, counts_defaults: true };
     comparison.level(old.roots(), new.roots()).is_break()
 }
 
+/// The record of what was written differently, and all changes of it; `None` where [`Recorder`] leaves it to libyang.
+pub(super) fn written(old: &Tree, new: &Tree) -> Option<(Bytes, Vec<Change>)> {
+    let (changes, recorder) = (Some(Vec::new()), Some(Recorder::new()));
+    let way = Way::default();
+    let mut comparison = Comparison { stops: &|_, _| false, way, changes, recorder, counts_defaults: false };
+    match comparison.level(old.roots(), new.roots()) {
+        ControlFlow::Continue(()) => Some((comparison.recorder?.finish(), comparison.changes?)),
+        ControlFlow::Break(()) => None,
+    }
+}
+
 struct Comparison<'t, 'f> {
-    stops: &'f dyn Fn(SchemaNode, Fate) -> bool,
+    stops: &'f dyn Fn(Node<'_>, Fate) -> bool,
     way: Way<'t>,
     /// `None` where nobody asks for them.
     changes: Option<Vec<Change>>,
+    recorder: Option<Recorder<'t>>,
+    counts_defaults: bool,
 }
 
 impl<'t> Comparison<'t, '_> {
     fn level(&mut self, old: Children<'t>, new: Children<'t>) -> ControlFlow<()> {
+        let counts_defaults = self.counts_defaults;
+        let counts = |node: &Node<'t>| counts_defaults || !node.is_default();
         let mut among_new = Siblings::of(new.clone());
-        let mut waiting = old.clone().filter(|node| !node.schema().is_key()).peekable();
+        let mut has_gone = |node: Node<'t>| among_new.find(node).filter(counts).is_none();
+        let mut waiting = old.clone().filter(|node| !node.schema().is_key() && counts(node)).peekable();
         let mut among_old = Siblings::of(old.clone());
         let mut order: Option<Order<'t>> = None;
         for node in new.clone() {
             let schema = node.schema();
-            if schema.is_key() {
+            if schema.is_key() || !counts(&node) {
                 continue;
             }
-            let before = among_old.find(node);
+            let before = among_old.find(node).filter(counts);
             let has_moved = schema.is_user_ordered() && {
                 if order.as_ref().is_none_or(|order| order.schema != schema) {
-                    order = Some(Order::of(schema, &old, &new));
+                    order = Some(Order::of(schema, old.clone().filter(counts), new.clone(), &counts));
                 }
                 order.as_mut().is_some_and(|order| order.place(before, node))
             };
             match before {
                 None => {
-                    while let Some(gone) = waiting.next_if(|node| among_new.find(*node).is_none()) {
+                    while let Some(gone) = waiting.next_if(|node| has_gone(*node)) {
                         self.went(gone)?;
                     }
                 }
                 Some(_) if has_moved => {}
-                Some(_) => self.went_until(before, &mut waiting, &mut among_new)?,
+                Some(_) => self.went_until(before, &mut waiting, &mut has_gone)?,
             }
             self.way.enter(node);
             match before {
-                None => self.came(node)?,
+                None => {
+                    self.note(node, Operation::Create)?;
+                    self.came(node)?;
+                }
                 Some(before) => self.both(before, node, has_moved)?,
             }
             self.way.leave();
         }
-        self.went_until(None, &mut waiting, &mut among_new)
+        self.went_until(None, &mut waiting, &mut has_gone)
     }
 
     /// Tells of those that went and stood in front of `stays`, or of all that are left.
@@ -85,10 +109,10 @@ impl<'t> Comparison<'t, '_> {
         &mut self,
         stays: Option<Node<'t>>,
         waiting: &mut impl Iterator<Item = Node<'t>>,
-        among_new: &mut Siblings<'t>,
+        has_gone: &mut impl FnMut(Node<'t>) -> bool,
     ) -> ControlFlow<()> {
         for node in waiting.take_while(|node| Some(*node) != stays) {
-            if among_new.find(node).is_none() {
+            if has_gone(node) {
                 self.went(node)?;
             }
         }
@@ -97,15 +121,22 @@ impl<'t> Comparison<'t, '_> {
 
     fn both(&mut self, before: Node<'t>, node: Node<'t>, has_moved: bool) -> ControlFlow<()> {
         if has_moved {
+            self.not_recorded()?;
             self.meet(node, Fate::Moved)?;
             self.tell(|| Edit::Move);
         }
         let is_same = match node.schema().kind() {
             NodeKind::Leaf | NodeKind::LeafList => before.value() == node.value(),
             NodeKind::AnyData => before.any_text() == node.any_text(),
-            _ => return self.level(before.children(), node.children()),
+            _ => {
+                self.recorder.iter_mut().for_each(|recorder| recorder.enter(node));
+                self.level(before.children(), node.children())?;
+                self.recorder.iter_mut().for_each(Recorder::leave);
+                return ControlFlow::Continue(());
+            }
         };
         if !is_same {
+            self.note(node, Operation::Replace { old: before.value().unwrap_or_default() })?;
             self.meet(node, Fate::Changed)?;
             self.tell(|| Edit::Modify { value: value_of(node).unwrap_or_default() });
         }
@@ -115,7 +146,8 @@ impl<'t> Comparison<'t, '_> {
     fn came(&mut self, node: Node<'t>) -> ControlFlow<()> {
         self.meet(node, Fate::Came)?;
         self.tell(|| Edit::Create { value: value_of(node) });
-        for child in node.children() {
+        let counts_defaults = self.counts_defaults;
+        for child in node.children().filter(|child| counts_defaults || !child.is_default()) {
             self.way.enter(child);
             self.came(child)?;
             self.way.leave();
@@ -124,6 +156,7 @@ impl<'t> Comparison<'t, '_> {
     }
 
     fn went(&mut self, node: Node<'t>) -> ControlFlow<()> {
+        self.note(node, Operation::Delete)?;
         self.meet_all(node)?;
         self.way.enter(node);
         self.tell(|| Edit::Delete);
@@ -137,7 +170,17 @@ impl<'t> Comparison<'t, '_> {
     }
 
     fn meet(&self, node: Node<'t>, fate: Fate) -> ControlFlow<()> {
-        if (self.stops)(node.schema(), fate) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        if (self.stops)(node, fate) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    }
+
+    fn note(&mut self, node: Node<'t>, operation: Operation<'_>) -> ControlFlow<()> {
+        let is_left = self.recorder.as_mut().is_some_and(|recorder| recorder.note(node, operation).is_none());
+        if is_left { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    }
+
+    /// What users order is recorded by libyang.
+    fn not_recorded(&self) -> ControlFlow<()> {
+        if self.recorder.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     }
 
     fn tell(&mut self, edit: impl FnOnce() -> Edit) {
@@ -230,10 +273,15 @@ struct Order<'t> {
 }
 
 impl<'t> Order<'t> {
-    fn of(schema: SchemaNode, old: &Children<'t>, new: &Children<'t>) -> Self {
-        let mut among_new = Siblings::of(new.clone());
-        let stays = |node: &Node<'t>| node.schema() == schema && among_new.find(*node).is_some();
-        Self { schema, entries: old.clone().filter(stays).collect(), placed: 0 }
+    fn of(
+        schema: SchemaNode,
+        old: impl Iterator<Item = Node<'t>>,
+        new: Children<'t>,
+        counts: &impl Fn(&Node<'t>) -> bool,
+    ) -> Self {
+        let mut among_new = Siblings::of(new);
+        let stays = |node: &Node<'t>| node.schema() == schema && among_new.find(*node).filter(counts).is_some();
+        Self { schema, entries: old.filter(stays).collect(), placed: 0 }
     }
 
     /// Puts the next entry of the new order in its place; whether it stood in another one.

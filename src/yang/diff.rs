@@ -3,6 +3,8 @@
 //! A record speaks of written nodes only; defaults follow from the schema when the result is validated. Providers hear
 //! effective values: when a leaf goes back to its default, that is a change to the default's value.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use libyang5_sys as sys;
 
@@ -12,27 +14,81 @@ use super::{compare, errors, path};
 use crate::northbound::provider::{Change, Edit};
 use crate::northbound::{Kind, Refusal};
 
-/// The difference between two configurations, in written nodes.
+/// The difference between two configurations, in written nodes, as libyang makes, reads and applies it.
 #[derive(Debug)]
 pub struct Diff {
     tree: Tree,
 }
 
-impl Diff {
-    pub fn between(old: &Tree, new: &Tree) -> Diff {
-        let mut tree = old.difference(new, 0).expect("trees of one schema can be compared");
-        // libyang copies what is created with the defaults in it.
-        tree.strip_default_leaves();
-        Diff { tree }
-    }
+/// What a commit writes down: the difference as it was found.
+#[derive(Debug)]
+pub enum Record {
+    /// Told while the two were compared.
+    Told { xml: Bytes, changes: Vec<Change> },
+    /// Made by libyang, where it was not simple.
+    Made(Diff),
+}
 
+impl Record {
     pub fn is_empty(&self) -> bool {
-        self.tree.is_empty()
+        match self {
+            Self::Told { changes, .. } => changes.is_empty(),
+            Self::Made(diff) => diff.tree.is_empty(),
+        }
     }
 
     /// XML that [`Diff::parse`] reads again: the touched nodes with `yang:operation` on them.
     pub fn print_xml(&self) -> Bytes {
-        self.tree.print_plainly(sys::LYD_PRINT_WD_ALL)
+        match self {
+            Self::Told { xml, .. } => xml.clone(),
+            Self::Made(diff) => diff.tree.print_plainly(sys::LYD_PRINT_WD_ALL),
+        }
+    }
+
+    /// The written nodes that it changes, in document order.
+    pub fn changes(&self) -> Cow<'_, [Change]> {
+        match self {
+            Self::Told { changes, .. } => Cow::Borrowed(changes),
+            Self::Made(diff) => Cow::Owned(collect(&diff.tree, Defaults::Skipped)),
+        }
+    }
+
+    pub fn into_changes(self) -> Vec<Change> {
+        match self {
+            Self::Told { changes, .. } => changes,
+            Self::Made(diff) => collect(&diff.tree, Defaults::Skipped),
+        }
+    }
+
+    /// The same without what came with a node that came.
+    pub fn topmost_changes(&self) -> Vec<Change> {
+        let changes = self.changes();
+        let mut came: Option<&str> = None;
+        let mut topmost = Vec::new();
+        for change in changes.iter() {
+            let is_below = |above: &str| change.path.strip_prefix(above).is_some_and(|rest| rest.starts_with('/'));
+            if !came.is_some_and(is_below) {
+                came = matches!(change.edit, Edit::Create { .. }).then_some(change.path.as_str());
+                topmost.push(change.clone());
+            }
+        }
+        topmost
+    }
+}
+
+impl Diff {
+    pub fn between(old: &Tree, new: &Tree) -> Record {
+        match compare::written(old, new) {
+            Some((xml, changes)) => Record::Told { xml, changes },
+            None => Record::Made(Diff::by_libyang(old, new)),
+        }
+    }
+
+    fn by_libyang(old: &Tree, new: &Tree) -> Diff {
+        let mut tree = old.difference(new, 0).expect("trees of one schema can be compared");
+        // libyang copies what is created with the defaults in it.
+        tree.strip_default_leaves();
+        Diff { tree }
     }
 
     #[cfg(test)]
@@ -67,16 +123,6 @@ impl Diff {
     pub fn reverse(&self) -> Diff {
         Diff { tree: self.tree.reversed().expect("a diff that libyang made or read can be turned round") }
     }
-
-    /// The written nodes that it changes, in document order.
-    pub fn changes(&self) -> Vec<Change> {
-        collect(&self.tree, Depth::All)
-    }
-
-    /// The same without what came with a node that came.
-    pub fn topmost_changes(&self) -> Vec<Change> {
-        collect(&self.tree, Depth::Topmost)
-    }
 }
 
 /// What providers hear: all nodes that changed their effective value. Defaults count like written nodes.
@@ -88,7 +134,13 @@ pub fn changes(old: &Tree, new: &Tree) -> Vec<Change> {
 #[cfg(test)]
 pub(crate) fn changes_by_libyang(old: &Tree, new: &Tree) -> Vec<Change> {
     let flag = u16::try_from(sys::LYD_DIFF_DEFAULTS).expect("a flag of two bytes");
-    collect(&old.difference(new, flag).expect("trees of one schema can be compared"), Depth::All)
+    collect(&old.difference(new, flag).expect("trees of one schema can be compared"), Defaults::Told)
+}
+
+/// What [`Diff::between`] would be if libyang made it always.
+#[cfg(test)]
+pub(crate) fn record_by_libyang(old: &Tree, new: &Tree) -> Record {
+    Record::Made(Diff::by_libyang(old, new))
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -99,14 +151,16 @@ enum Operation {
     Replace,
 }
 
+/// What comes with a node that came because the schema says so.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Depth {
-    All,
-    Topmost,
+enum Defaults {
+    #[cfg(test)]
+    Told,
+    Skipped,
 }
 
-fn collect(diff: &Tree, depth: Depth) -> Vec<Change> {
-    let mut collector = Collector { depth, path: String::new(), changes: Vec::new() };
+fn collect(diff: &Tree, defaults: Defaults) -> Vec<Change> {
+    let mut collector = Collector { defaults, path: String::new(), changes: Vec::new() };
     for root in diff.roots() {
         collector.walk(root, Operation::None, None);
     }
@@ -124,7 +178,7 @@ fn operation_of(node: Node<'_>) -> Option<Operation> {
 }
 
 struct Collector {
-    depth: Depth,
+    defaults: Defaults,
     /// Of the node that is walked.
     path: String,
     changes: Vec<Change>,
@@ -139,15 +193,13 @@ impl Collector {
     }
 
     fn node(&mut self, node: Node<'_>, operation: Operation) {
+        if operation == Operation::Create && self.defaults == Defaults::Skipped && node.is_default() {
+            return;
+        }
         let schema = node.schema();
         let value = || node.value().map(str::to_owned).or_else(|| node.any_text());
         match operation {
-            Operation::Create => {
-                self.tell(Edit::Create { value: value() });
-                if self.depth == Depth::Topmost {
-                    return;
-                }
-            }
+            Operation::Create => self.tell(Edit::Create { value: value() }),
             Operation::Delete => return self.tell(Edit::Delete),
             Operation::Replace => self.tell(match schema.kind() {
                 NodeKind::List | NodeKind::LeafList => Edit::Move,

@@ -77,13 +77,22 @@ pub(super) fn push_step(path: &mut String, node: Node<'_>, around: Option<Module
     }
     path.push_str(facts.name);
     match facts.kind {
-        NodeKind::List => {
-            for key in node.children().take_while(|child| child.schema().facts().is_key) {
-                push_predicate(path, key.name(), key.value().unwrap_or_default());
-            }
-        }
+        NodeKind::List => push_keys(path, node),
         NodeKind::LeafList => push_predicate(path, ".", node.value().unwrap_or_default()),
         _ => {}
+    }
+}
+
+/// `[k1='v'][k2='w']` of an entry.
+pub(super) fn key_predicates(entry: Node<'_>) -> String {
+    let mut text = String::new();
+    push_keys(&mut text, entry);
+    text
+}
+
+fn push_keys(path: &mut String, entry: Node<'_>) {
+    for key in entry.children().take_while(|child| child.schema().facts().is_key) {
+        push_predicate(path, key.name(), key.value().unwrap_or_default());
     }
 }
 

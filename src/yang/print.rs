@@ -6,10 +6,13 @@
 use bytes::Bytes;
 
 use super::ffi::{ModuleRef, Node};
+use super::path;
 use super::schema::NodeKind;
 
 /// The module of the attributes that make up a diff.
 const DIFF_MODULE: &str = "yang";
+
+const DIFF_NAMESPACE: &str = "urn:ietf:params:xml:ns:yang:1";
 
 /// A first guess of how much there is to print.
 const CAPACITY: usize = 1024;
@@ -20,12 +23,24 @@ pub(super) struct Printer {
     options: u32,
     /// Around the node at hand somebody has declared the prefix of [`DIFF_MODULE`].
     is_diff_prefix_bound: bool,
+    orders: Orders,
+}
+
+/// What is said of entries that their user orders.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Orders {
+    /// Nothing: they stand in their order.
+    Shown,
+    /// Behind which one each of them came, as a diff has to say.
+    Marked,
+    /// The same, but one of them was left to libyang, which cannot.
+    Missed,
 }
 
 impl Printer {
     /// libyang's options about defaults; those with a tag are not for us.
     pub(super) fn new(options: u32) -> Self {
-        Self { out: Vec::with_capacity(CAPACITY), options, is_diff_prefix_bound: false }
+        Self { out: Vec::with_capacity(CAPACITY), options, is_diff_prefix_bound: false, orders: Orders::Shown }
     }
 
     pub(super) fn finish(self) -> Bytes {
@@ -37,17 +52,77 @@ impl Printer {
         if !node.is_printed(self.options) {
             return;
         }
-        let facts = node.schema().facts();
-        let is_ours = match facts.kind {
-            NodeKind::Leaf | NodeKind::LeafList => !facts.has_prefixed_values,
-            NodeKind::AnyData => false,
-            _ => true,
-        };
-        if !is_ours || !self.has_plain_metadata(node) {
+        if !is_plain(node) || !self.has_plain_metadata(node) {
             return self.foreign(node, around);
         }
         let was_bound = self.is_diff_prefix_bound;
         self.open(node, around);
+        if self.orders != Orders::Shown && node.schema().is_user_ordered() {
+            let (name, before) = place_of(node);
+            self.marks(&[(name, &before)]);
+        }
+        self.inside(node);
+        self.is_diff_prefix_bound = was_bound;
+    }
+
+    /// The same with marks of a diff on it; `None` where all of the diff has to be left to libyang. Of what `came` it is
+    /// said below, too, which entry stands behind which.
+    pub(super) fn marked(
+        &mut self,
+        node: Node<'_>,
+        around: Option<ModuleRef>,
+        marks: &[(&str, &str)],
+        came: bool,
+    ) -> Option<()> {
+        if !is_plain(node) || node.metadata().next().is_some() {
+            return None;
+        }
+        let was_bound = self.is_diff_prefix_bound;
+        self.open(node, around);
+        self.marks(marks);
+        self.orders = if came { Orders::Marked } else { Orders::Shown };
+        self.inside(node);
+        let orders = std::mem::replace(&mut self.orders, Orders::Shown);
+        self.is_diff_prefix_bound = was_bound;
+        (orders != Orders::Missed).then_some(())
+    }
+
+    /// Begins a node that stands around changes, with its keys. The outermost one says that it did not change itself.
+    pub(super) fn begin_around(&mut self, node: Node<'_>, around: Option<ModuleRef>, is_outermost: bool) {
+        self.open(node, around);
+        if is_outermost {
+            self.marks(&[("operation", "none")]);
+        }
+        self.out.push(b'>');
+        for key in node.children().take_while(|child| child.schema().facts().is_key) {
+            self.node(key, Some(node.schema().facts().module));
+        }
+    }
+
+    pub(super) fn end_around(&mut self, node: Node<'_>, is_outermost: bool) {
+        self.close(node);
+        self.is_diff_prefix_bound &= !is_outermost;
+    }
+
+    fn marks(&mut self, marks: &[(&str, &str)]) {
+        if !self.is_diff_prefix_bound {
+            self.is_diff_prefix_bound = true;
+            for piece in [" xmlns:", DIFF_MODULE, "=\"", DIFF_NAMESPACE, "\""] {
+                self.out.extend_from_slice(piece.as_bytes());
+            }
+        }
+        for (name, value) in marks {
+            for piece in [" ", DIFF_MODULE, ":", name, "=\""] {
+                self.out.extend_from_slice(piece.as_bytes());
+            }
+            self.text(value, true);
+            self.out.push(b'"');
+        }
+    }
+
+    /// What follows the name and the attributes of a plain node.
+    fn inside(&mut self, node: Node<'_>) {
+        let facts = node.schema().facts();
         if facts.kind == NodeKind::Leaf || facts.kind == NodeKind::LeafList {
             let value = node.value().unwrap_or_default();
             if value.is_empty() {
@@ -64,7 +139,6 @@ impl Printer {
             }
             self.end(node, inside);
         }
-        self.is_diff_prefix_bound = was_bound;
     }
 
     /// A node of which only a part is to be seen: its keys, and what `children` print. A container that stands for
@@ -142,6 +216,9 @@ impl Printer {
 
     /// Printed by libyang as if it stood alone: it declares its namespace even where that is in force already.
     fn foreign(&mut self, node: Node<'_>, around: Option<ModuleRef>) {
+        if self.orders == Orders::Marked && node.schema().is_user_ordered() {
+            self.orders = Orders::Missed;
+        }
         let text = node.print_alone(self.options);
         let facts = node.schema().facts();
         let declared = format!(" xmlns=\"{}\"", facts.module.namespace());
@@ -170,6 +247,25 @@ impl Printer {
             rest = &rest[at + 1..];
         }
         self.out.extend_from_slice(rest);
+    }
+}
+
+/// The attribute of a diff that says behind which one an entry came, and its value: nothing for the first.
+fn place_of(entry: Node<'_>) -> (&'static str, String) {
+    let before = entry.previous_sibling().filter(|before| before.schema() == entry.schema());
+    match entry.schema().facts().kind {
+        NodeKind::List => ("key", before.map(path::key_predicates).unwrap_or_default()),
+        _ => ("value", before.and_then(Node::value).unwrap_or_default().to_owned()),
+    }
+}
+
+/// Whether its text needs no namespaces but its own.
+fn is_plain(node: Node<'_>) -> bool {
+    let facts = node.schema().facts();
+    match facts.kind {
+        NodeKind::Leaf | NodeKind::LeafList => !facts.has_prefixed_values,
+        NodeKind::AnyData => false,
+        _ => true,
     }
 }
 
@@ -214,9 +310,10 @@ mod tests {
     fn the_difference_of_two_trees_is_printed_as_libyang_prints_it() {
         let samples = samples();
         for (old, new) in samples.iter().flat_map(|old| samples.iter().map(move |new| (old, new))) {
-            let printed = Diff::between(old, new).print_xml();
+            let printed = crate::yang::diff::record_by_libyang(old, new).print_xml();
             let again = Diff::parse(schema(), &printed).unwrap();
-            assert_eq!(again.print_by_libyang(), Diff::between(old, new).print_by_libyang());
+            let told = Diff::parse(schema(), &Diff::between(old, new).print_xml()).unwrap();
+            assert_eq!(again.print_by_libyang(), told.print_by_libyang());
         }
     }
 

@@ -14,8 +14,18 @@ use super::schema::SchemaNode;
 #[derive(Debug, Default)]
 pub(super) struct Uniques {
     lists: HashMap<SchemaNode, Vec<Unique>>,
+    leaves: HashSet<SchemaNode>,
     /// Inner nodes with such a list somewhere below.
     around: HashSet<SchemaNode>,
+}
+
+/// The values that no other entry below the same parent may have.
+#[derive(Debug, Hash)]
+pub(super) struct Stated<'t> {
+    place: &'t str,
+    list: SchemaNode,
+    statement: usize,
+    values: Vec<&'t str>,
 }
 
 /// The leaves of one statement, each as the way down from the entry.
@@ -28,11 +38,38 @@ impl Uniques {
         if statements.is_empty() {
             return;
         }
+        self.leaves.extend(statements.iter().flatten());
         let ways = |leaves: Vec<SchemaNode>| leaves.into_iter().map(|leaf| way_down(list, leaf)).collect();
         self.lists.insert(list, statements.into_iter().map(ways).collect());
         let mut above = list.data_parent();
         while let Some(node) = above.filter(|node| self.around.insert(*node)) {
             above = node.data_parent();
+        }
+    }
+
+    pub(super) fn has(&self, leaf: SchemaNode) -> bool {
+        self.leaves.contains(&leaf)
+    }
+
+    /// What each entry has for each statement whose leaves are all there.
+    pub(super) fn each(&self, tree: &Tree, tell: &mut dyn FnMut(Stated<'_>)) {
+        if !self.lists.is_empty() {
+            self.each_below(tree.roots(), None, tell);
+        }
+    }
+
+    fn each_below(&self, siblings: Children<'_>, parent: Option<Node<'_>>, tell: &mut dyn FnMut(Stated<'_>)) {
+        let mut place: Option<String> = None;
+        for node in siblings {
+            let list = node.schema();
+            for (statement, ways) in self.lists.get(&list).into_iter().flatten().enumerate() {
+                let Some(values) = ways.iter().map(|way| value_in(node, way)).collect() else { continue };
+                let place = place.get_or_insert_with(|| parent.map(Node::path).unwrap_or_default());
+                tell(Stated { place, list, statement, values });
+            }
+            if self.around.contains(&list) {
+                self.each_below(node.children(), Some(node), tell);
+            }
         }
     }
 

@@ -182,14 +182,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Shell<S> {
         let label = matched.get("LABEL").map(|label| format!("<label>{}</label>", escape(label))).unwrap_or_default();
         let comment = rest_of(line, tokens, matched).map(|text| format!("<comment>{}</comment>", escape(text)));
         let comment = comment.unwrap_or_default();
-        let request = format!("<{operation} xmlns=\"{ROLLBACK_ACT}\">{which}{label}{comment}</{operation}>");
+        let flag = |name: &str| if matched.has(name) { format!("<{name}>true</{name}>") } else { String::new() };
+        let flags = flag("force") + &flag("best-effort");
+        let request = format!("<{operation} xmlns=\"{ROLLBACK_ACT}\">{which}{flags}{label}{comment}</{operation}>");
         let before = self.newest_commit().await?;
-        self.ask(&request).await?;
+        let answer = self.ask(&request).await;
+        // Also what is refused in part may have been a commit.
         let after = self.newest_commit().await?;
         if let Some(config) = &mut self.config {
             config.since = after.as_ref().map(|(id, ..)| id.clone());
         }
         self.learn_host().await;
+        answer?;
         match after.filter(|after| Some(&after.0) != before.as_ref().map(|before| &before.0)) {
             Some((id, ..)) => {
                 let text = format!("Configuration successfully rolled back as commit {id}.\n");

@@ -66,11 +66,6 @@ impl SchemaNode {
         requires
     }
 
-    /// The leaves of all unique statements of a list.
-    pub(in crate::yang) fn unique_leaves(self) -> Vec<SchemaNode> {
-        self.uniques().into_iter().flatten().collect()
-    }
-
     /// The leaves of each unique statement of a list. libyang knows nothing of them from now on.
     pub(in crate::yang) fn take_uniques(self) -> Vec<Vec<SchemaNode>> {
         let uniques = self.uniques();

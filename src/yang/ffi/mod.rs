@@ -9,6 +9,7 @@
 mod constraint;
 mod context;
 mod facts;
+mod nested_when;
 mod node;
 mod schema;
 mod tail;

@@ -13,6 +13,7 @@ use bytes::Bytes;
 use libyang5_sys as sys;
 
 use super::context::{Context, Fault};
+use super::nested_when::Watch;
 use super::node::{Children, Node, find, print_node};
 use super::schema::{ModuleRef, NodeKind, SchemaNode, c_text};
 use super::tail::{self, Tail};
@@ -138,6 +139,7 @@ impl Tree {
         // Constraints that look at anything may put nodes in order, as an expression of a reader may.
         let may_order = self.schema.analysis().sees_everything().is_some();
         let guard = if may_order { tail::Guard::behind(self) } else { None };
+        let _watch = Watch::over_validation();
         // SAFETY: our own siblings; libyang tells us the new first one.
         let code = unsafe { sys::lyd_validate_all(&raw mut self.first, self.context(), options, ptr::null_mut()) };
         let Some(guard) = guard else { return self.checked(code) };
@@ -152,12 +154,14 @@ impl Tree {
     pub(in crate::yang) fn validate_module(&mut self, module: ModuleRef) -> Result<(), Vec<Fault>> {
         let options = sys::LYD_VALIDATE_NO_STATE | sys::LYD_VALIDATE_MULTI_ERROR;
         let module = module.0.as_ptr();
+        let _watch = Watch::over_validation();
         // SAFETY: as in `validate`; the module is of the context that all trees share.
         let code = unsafe { sys::lyd_validate_module(&raw mut self.first, module, options, ptr::null_mut()) };
         self.checked(code)
     }
 
     pub fn add_defaults(&mut self) {
+        let _watch = Watch::over_validation();
         // SAFETY: as in `validate`.
         let code = unsafe {
             sys::lyd_new_implicit_all(&raw mut self.first, self.context(), sys::LYD_IMPLICIT_NO_STATE, ptr::null_mut())
@@ -168,6 +172,7 @@ impl Tree {
     /// The same for one module's top nodes and all below them.
     pub(in crate::yang) fn add_defaults_of_module(&mut self, module: ModuleRef) {
         let options = sys::LYD_IMPLICIT_NO_STATE;
+        let _watch = Watch::over_validation();
         // SAFETY: as in `validate`; the module is of the context that all trees share.
         let code =
             unsafe { sys::lyd_new_implicit_module(&raw mut self.first, module.0.as_ptr(), options, ptr::null_mut()) };
@@ -609,6 +614,7 @@ impl Tree {
     ) -> Result<(), Vec<Fault>> {
         let kind = if reply { sys::lyd_type::LYD_TYPE_REPLY_YANG } else { sys::lyd_type::LYD_TYPE_RPC_YANG };
         let state = dependencies.map_or(ptr::null(), |tree| tree.first.cast_const());
+        let _watch = Watch::over_validation();
         // SAFETY: libyang puts the operation into the other tree while it looks, and takes it out again.
         let code = unsafe { sys::lyd_validate_op(at.0.as_ptr(), state, kind, ptr::null_mut()) };
         self.checked(code)
