@@ -1,7 +1,5 @@
 //! What the linker has to know beside the crates.
 
-#![expect(clippy::print_stdout, reason = "a build script talks to cargo by printing")]
-
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
     // A fault of libyang is mended where it asks this question of itself: src/yang/ffi/nested_when.rs.

@@ -367,7 +367,7 @@ fn a_test_that_was_asked_for_is_shown_and_changes_nothing() {
     let shown = |world: &World, leaf: &str| -> Vec<String> {
         let state = view::state(&world.manager, None, world.clock);
         let process = state.child("process").unwrap();
-        process.children_named(leaf).filter_map(|leaf| leaf.text.clone().map(Into::into)).collect()
+        process.children_named(leaf).filter_map(|leaf| leaf.text.clone()).collect()
     };
     assert_eq!(shown(&world, "trial-output"), ["bad"]);
     assert_eq!(shown(&world, "trial-message"), ["stderr.msg-1: bad", "return.code: 3"]);

@@ -156,7 +156,7 @@ pub fn marked(variable: &str) -> Vec<(i32, Facts, String)> {
 }
 
 fn marked_as(pid: i32, marks: &BTreeMap<&[u8], usize>) -> Option<usize> {
-    let bytes = read_whole(&format!("/proc/{pid}/environ")).ok()?;
+    let bytes = read_whole(format!("/proc/{pid}/environ")).ok()?;
     bytes.split(|byte| *byte == 0).find_map(|entry| {
         let end = entry.iter().position(|byte| *byte == b'/')?;
         marks.get(&entry[..=end]).copied()
@@ -219,7 +219,7 @@ pub fn is_this_program(pid: i32) -> bool {
 
 /// Whether the process carries the mark. Another user's environment cannot be read: no.
 pub fn is_marked(pid: i32, mark: &str) -> bool {
-    read_whole(&format!("/proc/{pid}/environ"))
+    read_whole(format!("/proc/{pid}/environ"))
         .is_ok_and(|bytes| bytes.split(|byte| *byte == 0).any(|entry| entry.starts_with(mark.as_bytes())))
 }
 
@@ -241,7 +241,7 @@ fn processes() -> BTreeMap<i32, Process> {
 }
 
 fn read_process(pid: i32) -> Option<Process> {
-    parse_stat(&String::from_utf8_lossy(&read_whole(&format!("/proc/{pid}/stat")).ok()?))
+    parse_stat(&String::from_utf8_lossy(&read_whole(format!("/proc/{pid}/stat")).ok()?))
 }
 
 /// The command may hold spaces and parentheses: the fields begin behind the last `)`.

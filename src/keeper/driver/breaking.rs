@@ -51,7 +51,7 @@ impl Driver {
                 // does here.
                 Some(Sent::Break) => {
                     let terminal = held.run.as_ref().and_then(|run| run.terminal.as_ref());
-                    if !terminal.is_some_and(|terminal| pty::interrupt(terminal).is_ok()) {
+                    if terminal.is_none_or(|terminal| pty::interrupt(terminal).is_err()) {
                         return self.break_over(slot, false);
                     }
                 }
