@@ -105,6 +105,10 @@ impl Provider for TransportProvider {
         &[SERVER, KEYSTORE, TRUSTSTORE]
     }
 
+    fn augmented_by(&self) -> &'static [&'static str] {
+        &["procyon-netconf-server"]
+    }
+
     fn state_roots(&self) -> &'static [&'static str] {
         &[SERVER]
     }
