@@ -80,7 +80,12 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let mark = format!("PROCYON_CONTAINER=d@{}/", std::process::id());
         let marked = |value: &str| {
-            std::process::Command::new("sleep").arg("300").env("PROCYON_CONTAINER", value).spawn().unwrap()
+            let child = std::process::Command::new("sleep").arg("300").env("PROCYON_CONTAINER", value).spawn().unwrap();
+            // The kernel lets the parent of a `vfork` go on a moment before it shows the new program's environment.
+            while !tree::is_marked(i32::try_from(child.id()).unwrap(), "PROCYON_CONTAINER=") {
+                std::thread::yield_now();
+            }
+            child
         };
         let mut ours = marked(&format!("d@{}/1", std::process::id()));
         let mut foreign = marked("other@1/1");
