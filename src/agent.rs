@@ -2,7 +2,7 @@
 //! and decides nothing.
 //!
 //! ```text
-//!  schema -> providers (script, appmgr, system, accounts) -> northbound thread: recover, apply all -> listen -> ready
+//!  schema -> providers (script, appmgr, system, accounts) -> northbound: recover, apply all -> listen -> ready
 //!  SIGTERM: stop listening, end sessions, stop the northbound; children stay with the keeper
 //! ```
 
@@ -290,7 +290,7 @@ async fn run(options: Options) -> anyhow::Result<()> {
         places: Box::new(urls::Urls::new(&layout, &settings)),
         on_commit: Box::new(move |committed| commit_log.log(lines::committed(&committed.user, committed.id))),
     };
-    let (thread, northbound_ended) = start_northbound(parts, northbound.clone(), inputs).await?;
+    let (northbound_task, northbound_ended) = start_northbound(parts, northbound.clone(), inputs).await?;
     vitals.spawn("northbound", northbound_ended);
 
     vitals.spawn("script repository", script_driver.run(Arc::new(services::InUse(usage)), stop.clone()));
@@ -406,7 +406,7 @@ async fn run(options: Options) -> anyhow::Result<()> {
     if tokio::time::timeout(SHUTDOWN_TIME_MAX, tasks.wait()).await.is_err() {
         warn!("some sessions did not end in time");
     }
-    if thread.join().is_err() {
+    if northbound_task.await.is_err() {
         warn!("the northbound ended by a panic");
     }
     Ok(())
@@ -444,30 +444,22 @@ struct NorthboundParts {
     on_commit: Box<dyn Fn(&Committed) + Send>,
 }
 
-/// Starts the thread that owns the trees; returns when running is recovered and applied.
+/// Starts the task that owns the trees; returns when running is recovered and applied.
 async fn start_northbound(
     parts: NorthboundParts,
     handle: Handle,
     inputs: mpsc::Receiver<crate::northbound::handle::Input>,
-) -> anyhow::Result<(std::thread::JoinHandle<()>, oneshot::Receiver<()>)> {
-    let (report, reported) = oneshot::channel();
-    // Dropped with the thread, whatever ends it.
+) -> anyhow::Result<(tokio::task::JoinHandle<()>, oneshot::Receiver<()>)> {
+    // Dropped with the task, whatever ends it.
     let (alive, ended) = oneshot::channel::<()>();
     let runtime = tokio::runtime::Handle::current();
-    let thread = std::thread::Builder::new().name("northbound".to_owned()).spawn(move || {
+    let building = tokio::task::spawn_blocking(move || build_northbound(parts, &handle, runtime));
+    let northbound = building.await.context("the northbound ended before it served")??;
+    let task = tokio::spawn(async move {
         let _alive = alive;
-        match build_northbound(parts, &handle, runtime) {
-            Ok(northbound) => {
-                drop(handle);
-                if report.send(Ok(())).is_ok() {
-                    northbound.run(inputs);
-                }
-            }
-            Err(trouble) => drop(report.send(Err(trouble))),
-        }
-    })?;
-    reported.await.context("the northbound ended before it served")??;
-    Ok((thread, ended))
+        northbound.run(inputs).await;
+    });
+    Ok((task, ended))
 }
 
 fn build_northbound(

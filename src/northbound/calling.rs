@@ -1,6 +1,6 @@
 //! rpcs and actions that modules define: checked against the schema, handed to their provider, answered when it is done.
 
-use std::rc::Rc;
+use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
@@ -24,7 +24,7 @@ pub(super) struct PendingCall {
 
 impl Northbound {
     pub(super) fn invoke(&mut self, caller: &Caller, fragment: &Fragment, reply: oneshot::Sender<Answer>) {
-        let running = Rc::clone(self.datastores.running());
+        let running = Arc::clone(self.datastores.running());
         match Operation::parse_rpc(self.schema, fragment, Some(&running)) {
             Ok(operation) => self.dispatch(caller, operation, reply),
             Err(refusals) => drop(reply.send(Err(refusals))),
@@ -32,7 +32,7 @@ impl Northbound {
     }
 
     pub(super) fn action(&mut self, caller: &Caller, fragment: &Fragment, reply: oneshot::Sender<Answer>) {
-        let running = Rc::clone(self.datastores.running());
+        let running = Arc::clone(self.datastores.running());
         match Operation::parse_action(self.schema, fragment, Some(&running)) {
             Ok(operation) => self.dispatch(caller, operation, reply),
             Err(refusals) => drop(reply.send(Err(refusals))),

@@ -27,7 +27,7 @@ impl Northbound {
             let refusal = Refusal::new(Kind::LockDenied { holder }, message).tagged("outstanding-confirmed-commit");
             return Err(vec![refusal.mend("wait until it is confirmed or undone")]);
         }
-        let running = std::rc::Rc::clone(self.datastores.running());
+        let running = std::sync::Arc::clone(self.datastores.running());
         // What the caller may not read it cannot find out by locking.
         let seen = self.readable(caller, &running);
         let mut nodes = BTreeSet::new();

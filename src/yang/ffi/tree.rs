@@ -32,6 +32,13 @@ pub struct Tree {
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct At(pub(super) NonNull<sys::lyd_node>);
 
+// SAFETY: a tree owns its nodes and no thread of its own; the dictionary of the schema, which its values come from, has a lock.
+unsafe impl Send for Tree {}
+// SAFETY: what takes `&Tree` only reads its nodes; libyang keeps no cursor in them.
+unsafe impl Sync for Tree {}
+// SAFETY: a place is used only by whoever owns the tree it is in.
+unsafe impl Send for At {}
+
 impl Drop for Tree {
     fn drop(&mut self) {
         // SAFETY: the siblings and all below them are ours; null is accepted.
