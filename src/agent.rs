@@ -65,7 +65,7 @@ use crate::container::spec::Floor;
 use crate::datastore::history::Limits as HistoryLimits;
 use crate::eem;
 use crate::keeper::client::Keeper;
-use crate::keeper::deposit::DepositClient;
+use crate::keeper::deposit::{DepositClient, SSH};
 use crate::netconf::counters::Counters;
 use crate::netconf::driver::ServeOptions;
 use crate::northbound::driver::{Committed, Northbound, Parts};
@@ -365,13 +365,13 @@ async fn run(options: Options) -> anyhow::Result<()> {
     let services =
         Arc::new(services::Services { consoles, northbound: northbound.clone(), options: serve_options, shells });
     let ssh = ssh::Server::new(ssh_config, accounts, services.clone(), stop.clone())?;
-    if let Some(listening) = xmlrpc::open(&layout, &settings.xmlrpc, northbound.clone()).await? {
+    if let Some(listening) = xmlrpc::open(&layout, &settings.xmlrpc, northbound.clone(), &custody, &mut left)? {
         vitals.spawn("XML-RPC", crate::xmlrpc::driver::serve(listening, stop.clone()));
     }
     let mut addresses = Vec::new();
     for address in listen_ssh {
         let listener =
-            custody.listener(&mut left, address).with_context(|| format!("cannot listen for SSH on {address}"))?;
+            custody.listener(&mut left, SSH, address).with_context(|| format!("cannot listen for SSH on {address}"))?;
         let listener = tokio::net::TcpListener::from_std(listener)?;
         addresses.push(listener.local_addr()?);
         let ssh = ssh.clone();

@@ -51,8 +51,8 @@ impl Custody {
     }
 
     /// A listener of the command line or the settings file: what is left of it, or a new one.
-    pub(super) fn listener(&self, left: &mut Left, address: SocketAddr) -> std::io::Result<TcpListener> {
-        deposit::adopt_or_bind_tcp(&mut left.deposits, &mut self.lock(), address)
+    pub(super) fn listener(&self, left: &mut Left, kind: &str, address: SocketAddr) -> std::io::Result<TcpListener> {
+        deposit::adopt_or_bind_tcp(&mut left.deposits, &mut self.lock(), kind, address)
     }
 
     /// What nobody has taken up.

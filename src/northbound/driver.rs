@@ -22,6 +22,7 @@ use super::calling::PendingCall;
 use super::candidates::{Candidates, Choice};
 use super::confirming::Confirming;
 use super::filter::Filter;
+use super::getting::{PendingGet, Wanted};
 use super::grouping::{GROUP_COMMITS_MAX, Waiting};
 use super::handle::{Continuation, Handle, Input, Opening, REQUESTS_WAITING_MAX, Ticket};
 use super::history;
@@ -31,7 +32,6 @@ use super::notifications::scribe::Scribe;
 use super::notifications::{Key, Stream, base};
 use super::own_state::Monitoring;
 use super::provider::{Proposal, Provider};
-use super::reading::PendingGet;
 use super::router::{Gap, Router};
 use super::secrets::{Conceal, Secrets};
 use super::sessions::Sessions;
@@ -391,12 +391,15 @@ impl Northbound {
         }
         let again = request.may_commit().then(|| request.clone());
         let answer = match request {
-            Request::Get { filter, with_defaults } => return self.get(caller, filter, with_defaults, None, reply),
+            Request::Get { filter, with_defaults } => {
+                return self.get(Wanted { caller: caller.clone(), filter, with_defaults, shape: None }, reply);
+            }
             Request::GetData(asked) => return self.get_data(caller, asked, reply),
             Request::EditData { target, default_operation, config } => {
                 // RFC 8526 section 3.1.2: wholly, or not at all.
                 let (test, error) = (TestOption::TestThenSet, ErrorOption::RollbackOnError);
                 self.edit_config(caller, target, default_operation, test, error, &config)
+                    .map_err(super::nmda::unsupported)
             }
             Request::Invoke { operation } => return self.invoke(caller, &operation, reply),
             Request::CreateSubscription(wish) => return self.subscribe(caller, wish, reply),

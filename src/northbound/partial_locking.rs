@@ -50,7 +50,9 @@ impl Northbound {
         let mut output = vec![Element::leaf("lock-id", id)];
         output.extend(nodes.into_iter().map(|path| Element::leaf("locked-node", path)));
         let call = Fragment(EMPTY_CALL.into());
-        Operation::parse_rpc(self.schema, &call, None)?.output_in(&output, Some(&running)).map(Response::Output)
+        Operation::parse_rpc(self.schema, &call, None, &|_, _| Ok(()))?
+            .output_in(&output, Some(&running))
+            .map(Response::Output)
     }
 
     pub(super) fn partial_unlock(&mut self, caller: &Caller, id: u32) -> Answer {
