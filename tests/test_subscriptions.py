@@ -195,12 +195,17 @@ def test_an_administrator_ends_what_another_has_begun(box, session, told):
     assert "no-such-subscription" in told.next("subscription-terminated")
 
 
+SN_MODULE = "ietf-subscribed-notifications:"
+
+
 @pytest.mark.parametrize(
     "inside, app_tag",
     [
         (on_change("operational", '<system-monitoring xmlns="http://cisco.com/ns/yang/Cisco-IOS-XR-wdsysmon-fd-oper"/>'), "ietf-yang-push:on-change-unsupported"),
         (on_change("candidate"), "ietf-yang-push:datastore-not-subscribable"),
-        ("<stream>NETCONF</stream><stream-xpath-filter>/[</stream-xpath-filter>", None),
+        ("<stream>NETCONF</stream><stream-xpath-filter>/[</stream-xpath-filter>", SN_MODULE + "filter-unsupported"),
+        ('<stream>NETCONF</stream><encoding xmlns:s="{}">s:encode-json</encoding>'.format(SN), SN_MODULE + "encoding-unsupported"),
+        ("<stream>NETCONF</stream><dscp>10</dscp>", SN_MODULE + "dscp-unavailable"),
         ("<stream>nowhere</stream>", None),
         ("<stream>NETCONF</stream><stop-time>2020-01-01T00:00:00Z</stop-time>", None),
         ("", None),

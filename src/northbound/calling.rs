@@ -9,6 +9,7 @@ use super::driver::Northbound;
 use super::handle::{Continuation, Input};
 use super::judging;
 use super::provider::Call;
+use super::subscriptions::terms::with_reason;
 use super::{Answer, Caller, Fragment, Kind, Refusal, Response};
 use crate::yang::rpc::Operation;
 use crate::yang::schema::SchemaNode;
@@ -29,7 +30,7 @@ impl Northbound {
         let permit = |node: SchemaNode, of: Option<&str>| self.access.may_invoke(caller, node, of);
         match Operation::parse_rpc(self.schema, fragment, Some(&running), &permit) {
             Ok(operation) => self.dispatch(caller, operation, reply),
-            Err(refusals) => drop(reply.send(Err(refusals))),
+            Err(refusals) => drop(reply.send(Err(refusals.into_iter().map(with_reason).collect()))),
         }
     }
 

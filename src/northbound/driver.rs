@@ -22,7 +22,7 @@ use super::calling::PendingCall;
 use super::candidates::{Candidates, Choice};
 use super::confirming::Confirming;
 use super::filter::Filter;
-use super::getting::{PendingGet, Wanted};
+use super::getting::{Gets, Wanted};
 use super::grouping::{GROUP_COMMITS_MAX, Waiting};
 use super::handle::{Continuation, Handle, Input, Opening, REQUESTS_WAITING_MAX, Ticket};
 use super::history;
@@ -153,7 +153,7 @@ pub struct Northbound {
     /// Subscriptions that end at a time.
     timers: BTreeMap<Key, AbortHandle>,
     pub(super) numbered: Numbered,
-    pub(super) gets: BTreeMap<u64, PendingGet>,
+    pub(super) gets: Gets,
     pub(super) calls: BTreeMap<u64, PendingCall>,
     pub(super) last_pending: u64,
     pub(super) leftovers: Leftovers,
@@ -215,7 +215,7 @@ impl Northbound {
             scribe: parts.scribe,
             timers: BTreeMap::new(),
             numbered: Numbered::default(),
-            gets: BTreeMap::new(),
+            gets: Gets::default(),
             calls: BTreeMap::new(),
             last_pending: 0,
             leftovers: Leftovers::default(),

@@ -4,10 +4,10 @@
 //!  asked --providers tell--> told --slice--> slice --> ... --> answered
 //!                              '--about several tops at once--> answered
 //! ```
-//! Between two slices whoever waits has a turn. Configuration is taken when the providers have told, all of it: a commit
+//! Between two slices whoever waits has a turn; of large gets only so many are under way. Configuration is taken when the providers have told, all of it: a commit
 //! that comes between two slices is seen by none of them.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
 use futures_util::future::join_all;
@@ -26,8 +26,23 @@ use crate::yang::select::{self, Seen, View};
 use crate::yang::tree::{Node, Tree};
 use crate::yang::value::Element;
 
-/// Nodes of state after which others have their turn; about a millisecond.
-const SLICE_NODES: usize = 500;
+/// Nodes of state after which others have their turn; about half a millisecond.
+const SLICE_NODES: usize = 250;
+
+/// Gets of more than [`FEW_TOPS`] that are under way at a time: each holds configuration from turn to turn.
+const GETS_AT_ONCE_MAX: usize = 4;
+const FEW_TOPS: usize = 4;
+
+/// Gets that wait.
+#[derive(Default)]
+pub(super) struct Gets {
+    /// For providers, or for their next turn.
+    pending: BTreeMap<u64, PendingGet>,
+    /// Large ones for others of their kind; no session has more than one.
+    queued: VecDeque<PendingGet>,
+    /// Places that are taken, of [`GETS_AT_ONCE_MAX`].
+    under_way: usize,
+}
 
 /// What is wanted, and by whom.
 #[derive(Clone)]
@@ -47,6 +62,7 @@ pub(super) struct PendingGet {
     beside: Tree,
     left: VecDeque<Told>,
     printed: Vec<Bytes>,
+    has_place: bool,
 }
 
 /// State of one top.
@@ -85,18 +101,24 @@ impl Northbound {
                 }
             })
             .collect();
-        let pending =
-            PendingGet { wanted, reply, beside: Tree::new(self.schema), left: VecDeque::new(), printed: Vec::new() };
+        let pending = PendingGet {
+            wanted,
+            reply,
+            beside: Tree::new(self.schema),
+            left: VecDeque::new(),
+            printed: Vec::new(),
+            has_place: false,
+        };
         if futures.is_empty() {
             return self.told(pending, Vec::new());
         }
         let id = self.next_pending();
-        self.gets.insert(id, pending);
+        self.gets.pending.insert(id, pending);
         let inputs = self.inputs.clone();
         self.runtime.spawn(async move {
             let states = join_all(futures).await;
             let resume = Continuation(Box::new(move |northbound: &mut Northbound| {
-                if let Some(pending) = northbound.gets.remove(&id) {
+                if let Some(pending) = northbound.gets.pending.remove(&id) {
                     northbound.told(pending, states);
                 }
             }));
@@ -120,10 +142,50 @@ impl Northbound {
             let answer = self.at_once(&pending.wanted, pending.left);
             return drop(pending.reply.send(answer));
         }
+        if pending.left.len() > FEW_TOPS {
+            if self.gets.under_way >= GETS_AT_ONCE_MAX {
+                return self.gets.queued.push_back(pending);
+            }
+            self.gets.under_way += 1;
+            pending.has_place = true;
+        }
+        self.take_up(pending);
+    }
+
+    fn take_up(&mut self, mut pending: PendingGet) {
         match self.configuration_alone(&mut pending) {
             Ok(()) => self.slice(pending),
-            Err(refusal) => drop(pending.reply.send(Err(vec![refusal]))),
+            Err(refusal) => self.end(pending, Err(vec![refusal])),
         }
+    }
+
+    /// Answers; its place is the next one's that waits for one.
+    fn end(&mut self, pending: PendingGet, answer: Answer) {
+        let PendingGet { reply, has_place, .. } = pending;
+        // A front end that is gone needs no answer.
+        drop(reply.send(answer));
+        if !has_place {
+            return;
+        }
+        self.gets.queued.retain(|waiting| !waiting.reply.is_closed());
+        match self.gets.queued.pop_front() {
+            Some(mut next) => {
+                next.has_place = true;
+                self.soon(next, Self::take_up);
+            }
+            None => self.gets.under_way -= 1,
+        }
+    }
+
+    /// Goes on with it when others have had their turn.
+    fn soon(&mut self, pending: PendingGet, go_on: fn(&mut Self, PendingGet)) {
+        let id = self.next_pending();
+        self.gets.pending.insert(id, pending);
+        self.resume_soon(Continuation(Box::new(move |northbound: &mut Self| {
+            if let Some(pending) = northbound.gets.pending.remove(&id) {
+                go_on(northbound, pending);
+            }
+        })));
     }
 
     /// Prints the configuration of tops without state, and sets that of the others aside.
@@ -160,7 +222,7 @@ impl Northbound {
     /// The next of the tops that have state, or the answer where none is left.
     fn slice(&mut self, mut pending: PendingGet) {
         if pending.reply.is_closed() {
-            return;
+            return self.end(pending, Ok(Response::Ok));
         }
         let (mut state, mut config, mut nodes) = (Vec::new(), Tree::new(self.schema), 0);
         while nodes < SLICE_NODES
@@ -173,19 +235,14 @@ impl Northbound {
         }
         match self.piece(&pending.wanted, config, &state) {
             Ok(piece) => pending.printed.push(piece),
-            Err(refusals) => return drop(pending.reply.send(Err(refusals))),
+            Err(refusals) => return self.end(pending, Err(refusals)),
         }
         if pending.left.is_empty() {
-            let content = in_one_piece(pending.printed);
-            return drop(pending.reply.send(Ok(answer(&pending.wanted, content))));
+            let content = in_one_piece(std::mem::take(&mut pending.printed));
+            let answer = answer(&pending.wanted, content);
+            return self.end(pending, Ok(answer));
         }
-        let id = self.next_pending();
-        self.gets.insert(id, pending);
-        self.resume_soon(Continuation(Box::new(move |northbound| {
-            if let Some(pending) = northbound.gets.remove(&id) {
-                northbound.slice(pending);
-            }
-        })));
+        self.soon(pending, Self::slice);
     }
 
     fn piece(&self, wanted: &Wanted, mut config: Tree, state: &[Element]) -> Result<Bytes, Vec<Refusal>> {

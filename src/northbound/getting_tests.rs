@@ -72,7 +72,7 @@ fn rig() -> (Rig, Caller) {
 
 fn tops(names: &[&str]) -> Filter {
     let selection = |name: &&str| Selection {
-        namespace: Some("urn:sample".to_owned()),
+        namespace: None,
         name: (*name).to_owned(),
         attributes: Vec::new(),
         content: Content::Selected,
@@ -110,7 +110,33 @@ fn whoever_has_gone_is_told_nothing_more() {
     rig.hear_one();
     drop(answer);
     rig.hear_one();
-    assert!(rig.northbound.gets.is_empty());
+    assert!(rig.northbound.gets.pending.is_empty());
+}
+
+#[test]
+fn of_large_gets_only_so_many_are_under_way_and_none_is_forgotten() {
+    let (mut rig, caller) = rig();
+    let names = ["config-manager", "nacm", "netconf", "machines", "top"];
+    assert!(names.len() > FEW_TOPS);
+    let large = || Request::Get { filter: Some(tops(&names)), with_defaults: WithDefaults::Explicit };
+    let mut waiting: Vec<_> = (0..GETS_AT_ONCE_MAX + 3).map(|_| rig.begin(&caller, large())).collect();
+    // One has gone before its turn.
+    waiting.pop();
+    let (mut told, mut most) = (Vec::new(), 0);
+    while !waiting.is_empty() || rig.northbound.gets.under_way > 0 {
+        rig.hear_one();
+        most = most.max(rig.northbound.gets.under_way);
+        waiting.retain_mut(|answer| match answer.try_recv() {
+            Ok(answer) => {
+                told.push(text(answer));
+                false
+            }
+            Err(_) => true,
+        });
+    }
+    assert_eq!((told.len(), most), (GETS_AT_ONCE_MAX + 2, GETS_AT_ONCE_MAX));
+    assert!(told.iter().all(|text| text.matches("<machine>").count() == MACHINES && text.contains("well")));
+    assert!(rig.northbound.gets.queued.is_empty());
 }
 
 #[test]

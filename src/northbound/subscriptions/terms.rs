@@ -164,6 +164,18 @@ pub(in crate::northbound) fn unsupported(message: impl Into<String>) -> Refusal 
     Refusal::new(Kind::InvalidValue, message).tagged(format!("{MODULE}:filter-unsupported"))
 }
 
+/// What the schema refuses already, with the reason that RFC 8639 section 2.4.6 has for it.
+pub(in crate::northbound) fn with_reason(refusal: Refusal) -> Refusal {
+    let path = refusal.path.as_deref().filter(|path| path.starts_with("/ietf-subscribed-notifications:"));
+    let reason = match path.and_then(|path| path.rsplit(['/', ':']).next()) {
+        Some("encoding") => "encoding-unsupported",
+        Some("dscp") => "dscp-unavailable",
+        Some("stream-xpath-filter" | "datastore-xpath-filter") => "filter-unsupported",
+        _ => return refusal,
+    };
+    refusal.tagged(format!("{MODULE}:{reason}"))
+}
+
 /// Whether all that can be selected says when it changes.
 pub(in crate::northbound) fn tells(
     schema: &Schema,
