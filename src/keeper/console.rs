@@ -40,6 +40,8 @@ pub struct Console {
     pub awaited: Option<(u64, Instant)>,
     /// Epoll looks for room in the terminal too.
     pub terminal_awaited: bool,
+    /// When the next mark of the time is due.
+    pub mark_at: Option<Instant>,
 }
 
 /// A break sequence that is on its way to the program.
@@ -89,6 +91,7 @@ impl Console {
             breaking: None,
             awaited: None,
             terminal_awaited: false,
+            mark_at: None,
         }
     }
 

@@ -356,8 +356,8 @@ impl Driver {
                 Some(Signal::SIGTERM | Signal::SIGINT) => self.begin_shutdown(SHUTDOWN_GRACE, None),
                 Some(Signal::SIGHUP) => {
                     for held in self.held.values_mut() {
-                        held.output_log.follow_the_path();
-                        held.errors_log.follow_the_path();
+                        held.output_log.reopen();
+                        held.errors_log.reopen();
                     }
                 }
                 _ => {}
@@ -401,6 +401,7 @@ impl Driver {
             self.not_ready_in_time(slot, now);
             self.try_doors_again_if_due(slot, now);
             self.go_on_with_break_if_due(slot, now);
+            self.mark_time_if_due(slot, now);
             self.helper_late(slot, now);
             self.farewell_late(slot, now);
             self.seek_again_if_due(slot, now);

@@ -244,6 +244,15 @@ impl<F: Files> LogFile<F> {
         }
     }
 
+    /// Whoever has moved the file finds a new one of the old name at once.
+    pub fn reopen(&mut self) {
+        if self.open.is_some() {
+            self.follow_the_path();
+            // What cannot be opened now is tried again with the next byte.
+            let _ = self.open_now();
+        }
+    }
+
     fn try_to_append(&mut self, bytes: &[u8], now_ms: u64) -> io::Result<usize> {
         self.ready()?;
         if !self.limits.is_plain {

@@ -88,6 +88,13 @@ pub fn send(socket: &impl AsFd, bytes: &[u8], fds: &[impl AsFd]) -> nix::Result<
     }
 }
 
+/// Sends a descriptor and nothing else, as a message of its own.
+pub fn send_alone(socket: &impl AsFd, fd: &impl AsFd) -> nix::Result<()> {
+    let raw = [fd.as_fd().as_raw_fd()];
+    let control = [ControlMessage::ScmRights(&raw)];
+    sendmsg::<()>(socket.as_fd().as_raw_fd(), &[], &control, MsgFlags::MSG_NOSIGNAL, None).map(drop)
+}
+
 /// Receives one frame; `None` when the peer has closed. `EAGAIN` on a non-blocking socket with nothing to read.
 pub fn receive(socket: &impl AsFd) -> nix::Result<Option<Frame>> {
     let mut bytes = vec![0; FRAME_BYTES_MAX];
@@ -118,6 +125,25 @@ pub fn receive(socket: &impl AsFd) -> nix::Result<Option<Frame>> {
     }
     bytes.truncate(length);
     Ok(Some(Frame { bytes, fds }))
+}
+
+/// A datagram of up to so many bytes, and the descriptor that came with it.
+#[cfg(test)]
+pub fn receive_with_one(socket: &impl AsFd, bytes_max: usize) -> nix::Result<(Vec<u8>, Option<OwnedFd>)> {
+    let mut bytes = vec![0; bytes_max];
+    let mut control = nix::cmsg_space!([RawFd; 1]);
+    let mut slices = [IoSliceMut::new(&mut bytes)];
+    let flags = MsgFlags::MSG_CMSG_CLOEXEC;
+    let message = recvmsg::<()>(socket.as_fd().as_raw_fd(), &mut slices, Some(&mut control), flags)?;
+    let mut fd = None;
+    for item in message.cmsgs()? {
+        if let ControlMessageOwned::ScmRights(raw) = item {
+            fd = raw.into_iter().map(adopt).next();
+        }
+    }
+    let length = message.bytes;
+    bytes.truncate(length);
+    Ok((bytes, fd))
 }
 
 fn adopt(raw: RawFd) -> OwnedFd {

@@ -278,6 +278,7 @@ impl Driver {
         self.slots.insert(held.spec.name.clone(), slot);
         self.tapes_bytes += held.console.tape.as_ref().map_or(TAPE_BYTES_FIRST, Tape::capacity);
         self.held.insert(slot, held);
+        self.mark_from_now(slot);
         Ok(slot)
     }
 
