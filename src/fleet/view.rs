@@ -7,6 +7,7 @@ use super::manager::{Manager, Member};
 use crate::container::machine::{ExitStatus, signal_in_words};
 use crate::container::spec::ForwardTo;
 use crate::keeper::exits::ExitRecord;
+use crate::keeper::keeping::Keeping;
 use crate::keeper::protocol::{self, Abilities, ContainerState, Phase, Reason};
 use crate::yang::value::Element;
 
@@ -109,6 +110,13 @@ pub fn host(abilities: &Abilities) -> Element {
     children.push(Element::leaf("limits-processes", abilities.can_limit_processes));
     children.push(Element::leaf("limits-processor", abilities.can_limit_cpu));
     children.push(Element::leaf("confines-scripts", abilities.can_confine));
+    let by = match abilities.kept.by {
+        Keeping::Custodian => "custodian",
+        Keeping::Systemd => "systemd",
+        Keeping::Nobody => "nobody",
+    };
+    children.push(Element::leaf("kept-by", by));
+    children.push(Element::leaf("not-kept", abilities.kept.refused));
     Element::node("host", children)
 }
 

@@ -35,10 +35,10 @@ use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bin
 use thiserror::Error;
 use tracing::{info, warn};
 
-use super::deposits::Deposit;
 use super::forward::Forwarder;
 use super::gate::Frozen;
 use super::held::{Held, Moment};
+use super::keeping::Deposit;
 use super::launch::{LAUNCHER, RootId};
 use super::link::Link;
 use super::run_ids::RunIds;

@@ -213,10 +213,15 @@ impl Rig {
             if let Ok(answer) = answer.try_recv() {
                 return answer;
             }
-            let input = self.runtime.block_on(self.inputs.recv()).expect("somebody has something to say");
-            let Input::Resume(continuation) = input else { panic!("{input:?}") };
-            (continuation.0)(&mut self.northbound);
+            self.hear_one();
         }
+    }
+
+    /// Takes one input.
+    pub(super) fn hear_one(&mut self) {
+        let input = self.runtime.block_on(self.inputs.recv()).expect("somebody has something to say");
+        let Input::Resume(continuation) = input else { panic!("{input:?}") };
+        (continuation.0)(&mut self.northbound);
     }
 
     pub(super) fn ask_and_wait(&mut self, caller: &Caller, request: Request) -> Answer {
