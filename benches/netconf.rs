@@ -33,6 +33,7 @@ const ROUNDS: usize = 5;
 const RPCS: usize = 3_000;
 const SESSIONS: usize = 50;
 const RPCS_EACH: usize = 100;
+const ENTRIES_MANY: usize = 10_000;
 const SESSIONS_MANY: usize = 1_000;
 const HALF_OPEN: usize = 2_000;
 
@@ -45,6 +46,11 @@ const HELLO: &str = "<hello xmlns=\"urn:ietf:params:xml:ns:netconf:base:1.0\"><c
 
 const GET: &str =
     "<get-config><source><running/></source><filter type=\"subtree\"><top xmlns=\"urn:bench\"/></filter></get-config>";
+
+/// Five entries, however many there are.
+const FEW: &str = "<get-config><source><running/></source><filter type=\"subtree\"><top xmlns=\"urn:bench\">\
+    <app><name>app-000000</name></app><app><name>app-000001</name></app><app><name>app-000002</name></app>\
+    <app><name>app-000003</name></app><app><name>app-000004</name></app></top></filter></get-config>";
 
 fn main() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
@@ -78,6 +84,8 @@ async fn run() {
         ours / theirs
     );
 
+    large_reads(dir.path(), &mut session, &key).await;
+
     let alone = slowest_of_hundred(&mut session).await;
     let half_open = half_open(agent.address).await;
     let beside = slowest_of_hundred(&mut session).await;
@@ -97,7 +105,7 @@ async fn run() {
     }
     let took = begun.elapsed();
     for session in &mut open {
-        assert!(session.rpc(GET).await.matches("<app>").count() == 5);
+        assert!(session.rpc(FEW).await.matches("<app>").count() == 5);
     }
     println!(
         "{SESSIONS_MANY} sessions opened in {:.2} s, each answered: {:.1} MiB resident, {:.1} before (150 is wanted)",
@@ -107,13 +115,42 @@ async fn run() {
     );
 }
 
+/// All of a long list, and one entry of it.
+async fn large_reads(dir: &Path, session: &mut Session, key: &Arc<PrivateKey>) {
+    session.rpc(&entries(0..ENTRIES_MANY)).await;
+    session.rpc("<commit/>").await;
+    let all = session.rpc(GET).await;
+    let (bytes, mut null) = (all.len(), Session::open(Floor::start(dir, key, all).await, key).await);
+    let (mut ours, mut theirs) = (Duration::MAX, Duration::MAX);
+    for _ in 0..ROUNDS * 2 {
+        ours = ours.min(time_of(session, GET).await);
+        theirs = theirs.min(time_of(&mut null, GET).await);
+    }
+    println!(
+        "get-config of {ENTRIES_MANY} entries, {bytes} bytes: {:.1} ms, null responder {:.1} ms (15 is wanted)",
+        ours.as_secs_f64() * 1e3,
+        theirs.as_secs_f64() * 1e3
+    );
+    let one = GET.replace("/></filter>", "><app><name>app-005000</name></app></top></filter>");
+    let mut times = Vec::with_capacity(RPCS);
+    for _ in 0..RPCS {
+        times.push(time_of(session, &one).await);
+    }
+    times.sort();
+    println!("one key of {ENTRIES_MANY}: p50 {:.3} ms (0.2 is wanted)", times[RPCS / 2].as_secs_f64() * 1e3);
+}
+
+async fn time_of(session: &mut Session, operation: &str) -> Duration {
+    let begun = Instant::now();
+    session.rpc(operation).await;
+    begun.elapsed()
+}
+
 /// The time that one in a hundred get-configs takes longer than.
 async fn slowest_of_hundred(session: &mut Session) -> Duration {
     let mut times = Vec::with_capacity(RPCS);
     for _ in 0..RPCS {
-        let begun = Instant::now();
-        session.rpc(GET).await;
-        times.push(begun.elapsed());
+        times.push(time_of(session, FEW).await);
     }
     times.sort();
     times[RPCS * 99 / 100]
@@ -168,7 +205,7 @@ fn count(number: usize) -> f64 {
 
 fn entries(range: std::ops::Range<usize>) -> String {
     let entries: String = range
-        .map(|at| format!("<app><name>app-{at:06}</name><executable>/usr/bin/app-{at}</executable><arguments>--id {at}</arguments></app>"))
+        .map(|at| format!("<app><name>app-{at:06}</name><executable>/usr/bin/app-{at}</executable><arguments>--id {at} --log /var/log/app-{at}.log</arguments><retries>5</retries></app>"))
         .collect();
     format!(
         "<edit-config><target><candidate/></target><config><top xmlns=\"urn:bench\">{entries}</top></config></edit-config>"

@@ -287,10 +287,16 @@ fn is_well_formed(message: &[u8]) -> bool {
             Ok((Unknown(_), _)) | Err(_) => return false,
             Ok((_, quick_xml::events::Event::Start(start))) => {
                 depth += 1;
+                if !xml::is_qualified_name(start.name().into_inner()) {
+                    return false;
+                }
                 let is_bad = |attribute: Result<Attribute<'_>, AttrError>| match attribute {
                     Ok(attribute) => {
                         let is_unbound = matches!(reader.resolver().resolve_attribute(attribute.key).0, Unknown(_));
-                        is_unbound && !attribute.key.as_ref().starts_with("xmlns")
+                        let is_undone = attribute.key.as_ref().starts_with("xmlns:") && attribute.value.is_empty();
+                        is_undone
+                            || !xml::is_qualified_name(attribute.key.as_ref())
+                            || is_unbound && !attribute.key.as_ref().starts_with("xmlns")
                     }
                     Err(_) => true,
                 };

@@ -2,7 +2,7 @@
 //! and decides nothing.
 //!
 //! ```text
-//!  schema -> providers (script, appmgr, system, accounts) -> northbound thread: recover, apply all -> listen -> ready
+//!  schema -> providers (script, appmgr, system, accounts) -> northbound: recover, apply all -> listen -> ready
 //!  SIGTERM: stop listening, end sessions, stop the northbound; children stay with the keeper
 //! ```
 
@@ -66,6 +66,7 @@ use crate::datastore::history::Limits as HistoryLimits;
 use crate::eem;
 use crate::keeper::client::Keeper;
 use crate::keeper::keeping::Deposit;
+use crate::keeper::listeners::SSH;
 use crate::netconf::counters::Counters;
 use crate::netconf::driver::ServeOptions;
 use crate::northbound::driver::{Committed, Northbound, Parts};
@@ -290,7 +291,7 @@ async fn run(options: Options) -> anyhow::Result<()> {
         places: Box::new(urls::Urls::new(&layout, &settings)),
         on_commit: Box::new(move |committed| commit_log.log(lines::committed(&committed.user, committed.id))),
     };
-    let (thread, northbound_ended) = start_northbound(parts, northbound.clone(), inputs).await?;
+    let (northbound_task, northbound_ended) = start_northbound(parts, northbound.clone(), inputs).await?;
     vitals.spawn("northbound", northbound_ended);
 
     vitals.spawn("script repository", script_driver.run(Arc::new(services::InUse(usage)), stop.clone()));
@@ -365,13 +366,13 @@ async fn run(options: Options) -> anyhow::Result<()> {
     let services =
         Arc::new(services::Services { consoles, northbound: northbound.clone(), options: serve_options, shells });
     let ssh = ssh::Server::new(ssh_config, accounts, services.clone(), stop.clone())?;
-    if let Some(listening) = xmlrpc::open(&layout, &settings.xmlrpc, northbound.clone()).await? {
+    if let Some(listening) = xmlrpc::open(&layout, &settings.xmlrpc, northbound.clone(), &custody, &mut left)? {
         vitals.spawn("XML-RPC", crate::xmlrpc::driver::serve(listening, stop.clone()));
     }
     let mut addresses = Vec::new();
     for address in listen_ssh {
         let listener =
-            custody.listener(&mut left, address).with_context(|| format!("cannot listen for SSH on {address}"))?;
+            custody.listener(&mut left, SSH, address).with_context(|| format!("cannot listen for SSH on {address}"))?;
         let listener = tokio::net::TcpListener::from_std(listener)?;
         addresses.push(listener.local_addr()?);
         let ssh = ssh.clone();
@@ -407,7 +408,7 @@ async fn run(options: Options) -> anyhow::Result<()> {
     if tokio::time::timeout(SHUTDOWN_TIME_MAX, tasks.wait()).await.is_err() {
         warn!("some sessions did not end in time");
     }
-    if thread.join().is_err() {
+    if northbound_task.await.is_err() {
         warn!("the northbound ended by a panic");
     }
     Ok(())
@@ -445,30 +446,22 @@ struct NorthboundParts {
     on_commit: Box<dyn Fn(&Committed) + Send>,
 }
 
-/// Starts the thread that owns the trees; returns when running is recovered and applied.
+/// Starts the task that owns the trees; returns when running is recovered and applied.
 async fn start_northbound(
     parts: NorthboundParts,
     handle: Handle,
     inputs: mpsc::Receiver<crate::northbound::handle::Input>,
-) -> anyhow::Result<(std::thread::JoinHandle<()>, oneshot::Receiver<()>)> {
-    let (report, reported) = oneshot::channel();
-    // Dropped with the thread, whatever ends it.
+) -> anyhow::Result<(tokio::task::JoinHandle<()>, oneshot::Receiver<()>)> {
+    // Dropped with the task, whatever ends it.
     let (alive, ended) = oneshot::channel::<()>();
     let runtime = tokio::runtime::Handle::current();
-    let thread = std::thread::Builder::new().name("northbound".to_owned()).spawn(move || {
+    let building = tokio::task::spawn_blocking(move || build_northbound(parts, &handle, runtime));
+    let northbound = building.await.context("the northbound ended before it served")??;
+    let task = tokio::spawn(async move {
         let _alive = alive;
-        match build_northbound(parts, &handle, runtime) {
-            Ok(northbound) => {
-                drop(handle);
-                if report.send(Ok(())).is_ok() {
-                    northbound.run(inputs);
-                }
-            }
-            Err(trouble) => drop(report.send(Err(trouble))),
-        }
-    })?;
-    reported.await.context("the northbound ended before it served")??;
-    Ok((thread, ended))
+        northbound.run(inputs).await;
+    });
+    Ok((task, ended))
 }
 
 fn build_northbound(

@@ -1,12 +1,16 @@
 """Peers that send what no client would: each costs itself only, and the agent no more memory than its bounds."""
 
+import contextlib
+import resource
+import socket
 import threading
 import time
 
+import paramiko
 import pytest
 
-from device import ANSWER_SECONDS_MAX, boxes
-from peer import BASE, BOTH, HELLO, Peer, refusals
+from device import ANSWER_SECONDS_MAX, HELLO as OLD_HELLO, boxes, quick
+from peer import BASE, BOTH, END, HELLO, Peer, refusals
 from sample import SampleBox as Device, rpc, top  # noqa: F401
 
 # What one message may be, and what it may cost while it is looked at.
@@ -115,3 +119,43 @@ def test_a_peer_that_asks_much_and_reads_nothing_is_cut_off_and_nobody_waits_for
     greedy.socket.close()
     assert answered > 0
     assert resident(box.ready.pid) - before < MEMORY_BYTES_MAX
+
+
+# How far strangers come who never log in.
+STAGES = (b"", b"SSH-2.0-half", b"SSH-2.0-half\r\n", b"SSH-2.0-half\r\n\x00\x00\x04\x00\x0a\x14" + b"k" * 100, b"GET / HTTP/1.1\r\n")
+
+
+def test_a_thousand_half_open_connections_keep_nobody_out_or_waiting(box, peer):
+    before = resident(box.ready.pid)
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most[1], most[1]))
+    with contextlib.ExitStack() as held:
+        held.callback(resource.setrlimit, resource.RLIMIT_NOFILE, most)
+        for number in range(1000):
+            stranger = held.enter_context(socket.create_connection(box.ready.ssh, timeout=boxes.REPLY_SECONDS_MAX))
+            # Whoever had to give way already is told so here.
+            with contextlib.suppress(ConnectionError):
+                stranger.sendall(STAGES[number % len(STAGES)])
+            if number % 50 == 0:
+                quick(peer.ok, "<discard-changes/>")
+        with quick(box.connect) as newcomer:
+            quick(newcomer.discard_changes)
+        quick(peer.ok, "<discard-changes/>")
+        assert resident(box.ready.pid) - before < MESSAGE_BYTES_MAX
+
+
+def test_clients_by_ssh_that_never_read_cost_only_themselves(box, peer):
+    before = resident(box.ready.pid)
+    asked = OLD_HELLO + (rpc("<get/>").encode() + END) * 500
+    with contextlib.ExitStack() as held:
+        for _ in range(8):
+            transport = paramiko.Transport(box.ready.ssh)
+            held.callback(transport.close)
+            transport.connect(username=box.admin, pkey=paramiko.Ed25519Key.from_private_key_file(box.key))
+            channel = transport.open_session()
+            channel.invoke_subsystem("netconf")
+            channel.sendall(asked)
+            quick(peer.ok, "<discard-changes/>")
+        with quick(box.connect) as newcomer:
+            quick(newcomer.discard_changes)
+        assert resident(box.ready.pid) - before < MEMORY_BYTES_MAX

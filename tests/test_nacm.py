@@ -3,6 +3,7 @@
 import os
 
 import pytest
+from lxml import etree
 from ncclient.operations import RPCError
 from ncclient.xml_ import to_ele
 
@@ -17,9 +18,9 @@ ITF = 'xmlns="http://example.com/ns/itf"'
 MODULES = {
     "acme-netconf": 'module acme-netconf { namespace "http://example.com/ns/netconf"; prefix acme; revision 2026-01-01;'
     " container acme-netconf { container config-parameters { leaf depth { type uint8; } } leaf other { type string; } } }",
-    "acme-interfaces": 'module acme-interfaces { namespace "http://example.com/ns/itf"; prefix acme;'
+    "acme-interfaces": 'module acme-interfaces { yang-version 1.1; namespace "http://example.com/ns/itf"; prefix acme;'
     " revision 2026-01-01; container interfaces { list interface { key name; leaf name { type string; }"
-    " leaf mtu { type uint16; } } } }",
+    " leaf mtu { type uint16; } action reset { input { leaf delay { type uint8; mandatory true; } } } } } }",
 }
 
 
@@ -166,6 +167,64 @@ def test_a_parameter_below_a_permitted_node_is_created_where_what_is_above_is_th
     admin.edit_config(target="candidate", config=config("<acme-netconf {}><other>x</other></acme-netconf>".format(ACME)))
     admin.commit()
     edit(wilma, "<acme-netconf {}><config-parameters><depth>1</depth></config-parameters></acme-netconf>".format(ACME))
+
+
+@pytest.fixture
+def ruled(people):
+    """Puts a list of rules before the others, for the time of a test."""
+
+    def put(text):
+        people["admin"].edit_config(target="candidate", config=config('<nacm xmlns="{}">{}</nacm>'.format(NACM, text)))
+        people["admin"].commit()
+
+    first = '<rule-list xmlns:yang="urn:ietf:params:xml:ns:yang:1" yang:insert="first">'
+    yield lambda *what: put(rules("for-now", *what).replace("<rule-list>", first, 1))
+    put('<rule-list nc:operation="remove"><name>for-now</name></rule-list>')
+
+
+def asked(session, text):
+    with pytest.raises(RPCError) as refused:
+        session.dispatch(to_ele(text))
+    return refused.value.tag
+
+
+def test_an_operation_is_judged_before_its_input_and_before_what_is_there(people, ruled):
+    kill = '<kill-subscription xmlns="urn:ietf:params:xml:ns:yang:ietf-subscribed-notifications">{}</kill-subscription>'
+    for inside in ("", "<id>x</id>", "<nonsense/>"):
+        assert asked(people["guest"], kill.format(inside)) == "access-denied"
+        assert asked(people["admin"], kill.format(inside)) != "access-denied"
+    ruled(["guest"], rule("hide", "deny", "read", path=("/a:interfaces", "xmlns:a='http://example.com/ns/itf'")))
+    reset = (
+        '<action xmlns="urn:ietf:params:xml:ns:yang:1"><interfaces {}><interface><name>{}</name><reset>{}</reset></interface>'
+        "</interfaces></action>"
+    )
+    for name, inside, tag in (
+        ("eth0", "<delay>1</delay>", "operation-not-supported"),
+        ("eth0", "", "missing-element"),
+        ("eth9", "<delay>1</delay>", "data-missing"),
+    ):
+        assert asked(people["admin"], reset.format(ITF, name, inside)) == tag
+        assert asked(people["guest"], reset.format(ITF, name, inside)) == "access-denied"
+
+
+def test_a_copy_has_only_what_its_caller_may_read(people, ruled):
+    admin, wilma = people["admin"], people["wilma"]
+    admin.edit_config(target="candidate", config=config("<acme-netconf {}><other>x</other></acme-netconf>".format(ACME)))
+    admin.commit()
+    # What a guest may not read would go, and that is not for guests to do.
+    assert refusal(people["guest"].copy_config, "running", "candidate").tag == "access-denied"
+    acme = "xmlns:a='http://example.com/ns/netconf'"
+    ruled(["limited"], rule("hide", "deny", "read", path=("/a:acme-netconf", acme)), rule("all", "permit", "*", **module("*")))
+
+    def tops():
+        return {etree.QName(child).localname for child in admin.get_config("candidate").data}
+
+    before = tops()
+    assert {"acme-netconf", "interfaces"} <= before
+    wilma.copy_config(source="running", target="candidate")
+    assert tops() == before - {"acme-netconf"}
+    wilma.discard_changes()
+    assert tops() == before
 
 
 @pytest.mark.parametrize(

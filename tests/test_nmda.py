@@ -40,12 +40,16 @@ def test_a_datastore_is_read_with_all_filters(filled):
     whole = "<top><name>n</name><inner><a>x</a></inner><item><name>i</name><deep><x>1</x></deep></item></top>"
     only = FILTER.format(top(""))
     assert filled.data(get_data("running", only)) == whole
+    assert filled.data(get_data("intended", only)) == whole
     assert filled.data(get_data("candidate", "<xpath-filter>/q:top/q:item/q:deep</xpath-filter>")) == (
         "<top><item><name>i</name><deep><x>1</x></deep></item></top>"
     )
     assert filled.data(get_data("running", only + "<config-filter>false</config-filter>")) == ""
     assert filled.data(get_data("running", only + "<config-filter>true</config-filter>")) == whole
     assert filled.data(get_data("running", only + "<max-depth>1</max-depth>")) == "<top/>"
+    # What nobody has written into is not there.
+    unwritten = FILTER.format(top("<name/>") + '<machines xmlns="urn:sample"/>') + "<max-depth>1</max-depth>"
+    assert filled.data(get_data("running", unwritten)) == "<top><name>n</name></top>"
     assert filled.data(get_data("running", only + "<max-depth>2</max-depth>")) == (
         "<top><name>n</name><inner/><item><name>i</name></item></top>"
     )
@@ -95,7 +99,9 @@ def test_the_operational_datastore_tells_what_is_in_use_and_where_it_comes_from(
     "operation, said",
     [
         (get_data("operational", "<max-depth>0</max-depth>"), "protocol invalid-value /nc:rpc/nc:get-data/nc:max-depth"),
-        (get_data("intended"), "protocol invalid-value /nc:rpc/nc:get-data/nc:datastore"),
+        (get_data("conventional"), "protocol invalid-value /nc:rpc/nc:get-data/nc:datastore"),
+        (get_data("intended", "<with-origin/>"), "protocol invalid-value"),
+        (edit_data("intended", top("")), "protocol invalid-value"),
         (get_data("startup"), "application invalid-value"),
         (get_data("running", "<with-origin/>"), "protocol invalid-value"),
         (get_data("running", "<origin-filter>or:intended</origin-filter>"), "protocol invalid-value"),
@@ -109,7 +115,8 @@ def test_the_operational_datastore_tells_what_is_in_use_and_where_it_comes_from(
         ),
         ('<get-data xmlns="{}"/>'.format(NMDA), "protocol missing-element bad-element=datastore"),
         (edit_data("operational", top("")), "protocol invalid-value"),
-        (edit_data("running", top("")), "application operation-not-supported"),
+        (edit_data("running", top("")), "application invalid-value"),
+        (edit_data("startup", top("")), "application invalid-value"),
         (edit_data("candidate", top("<mtu>7</mtu>")), "application invalid-value (mtu-range) /s:top/s:mtu"),
     ],
 )
@@ -134,7 +141,7 @@ def test_an_edit_with_several_mistakes_leaves_nothing_behind(peer):
 def test_the_library_says_what_hello_says(peer):
     library = peer.rpc('<get><filter><yang-library xmlns="urn:ietf:params:xml:ns:yang:ietf-yang-library"/></filter></get>')
     stores = [node.findtext("{*}name") for node in library.iter("{*}datastore")]
-    assert {store.rpartition(":")[2] for store in stores} == {"running", "candidate", "operational"}
+    assert {store.rpartition(":")[2] for store in stores} == {"running", "candidate", "intended", "operational"}
     content = next(library.iter("{*}content-id")).text
     for version, leaf in (("1.0", "module-set-id"), ("1.1", "content-id")):
         capability = "urn:ietf:params:netconf:capability:yang-library:{}?revision=2019-01-04&{}={}"
@@ -152,6 +159,19 @@ def test_the_library_says_what_hello_says(peer):
     assert told == said
     older = peer.rpc('<get><filter><modules-state xmlns="urn:ietf:params:xml:ns:yang:ietf-yang-library"/></filter></get>')
     assert next(older.iter("{*}module-set-id")).text == content
+
+
+@pytest.mark.parametrize(
+    "inside",
+    [
+        "<identifier>nowhere</identifier>",
+        "<identifier>sample</identifier><version>1999-01-01</version>",
+        "<identifier>sample</identifier><format>xsd</format>",
+    ],
+)
+def test_a_schema_that_is_not_there_is_an_invalid_value(peer, inside):
+    ask = '<get-schema xmlns="urn:ietf:params:xml:ns:yang:ietf-netconf-monitoring">{}</get-schema>'
+    assert peer.errors(ask.format(inside)) == ["application invalid-value"]
 
 
 @pytest.mark.parametrize("form", ["yang", "yin"])

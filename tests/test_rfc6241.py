@@ -46,6 +46,12 @@ def test_declarations_of_an_rpc_come_back_whatever_the_default_namespace_is(peer
         ("<!DOCTYPE rpc [<!ENTITY a 'b'>]>" + rpc("<commit/>"), "rpc malformed-message"),
         (rpc("<commit>&a;</commit>"), "rpc malformed-message"),
         (rpc("<commit>\0</commit>"), "rpc malformed-message"),
+        (rpc("<1commit/>"), "rpc malformed-message"),
+        (rpc("<:commit/>"), "rpc malformed-message"),
+        (rpc("<!-- a -- b --><commit/>"), "rpc malformed-message"),
+        (rpc("<commit/>", 'message-id="1" xmlns:x=""'), "rpc malformed-message"),
+        (rpc("<commit/>", 'message-id="1" xmlns:xml="urn:x"'), "rpc malformed-message"),
+        (rpc("<commit/>", 'message-id="1" xmlns:xmlns="urn:x"'), "rpc malformed-message"),
     ],
 )
 def test_what_is_wrong_with_a_message_is_said_and_the_session_goes_on(peer, message, said):
@@ -84,6 +90,13 @@ def test_a_bad_first_message_ends_the_session(box, hello):
         ("<edit-config><target><candidate/></target></edit-config>", "protocol missing-element bad-element=config"),
         ("<edit-config><config/></edit-config>", "protocol missing-element bad-element=target"),
         ("<lock><target/></lock>", "protocol missing-element bad-element=target"),
+        ("<lock><target>running</target></lock>", "protocol bad-element bad-element=target"),
+        ("<lock><target><running>x</running></target></lock>", "protocol bad-element bad-element=running"),
+        ('<get depth="1"/>', "protocol unknown-attribute bad-attribute=depth bad-element=get"),
+        (
+            '<edit-config><target><candidate/></target><config xmlns:nc="{0}" nc:operation="replace"/></edit-config>'.format(BASE),
+            "protocol unknown-attribute bad-attribute=operation bad-element=config",
+        ),
         ("<kill-session/>", "protocol missing-element bad-element=session-id"),
         ("<get-config><source><running/><candidate/></source></get-config>", "protocol bad-element bad-element=candidate"),
         ("<commit><commit/></commit>", "protocol unknown-element bad-element=commit"),
@@ -198,6 +211,12 @@ def test_a_configuration_that_is_not_valid_is_refused_by_validate_and_commit(pee
     peer.edit(config)
     for operation in ("<validate><source><candidate/></source></validate>", "<commit/>"):
         assert peer.errors(operation) == [said]
+
+
+@pytest.mark.parametrize("inside", ["<1a/>", "<:a/>", "<a b:c='1' xmlns:b=''/>", "<a xmlns:xml='urn:x'/>", "<a 1b='x'/>", "<a>&#1;</a>"])
+def test_nothing_is_kept_that_could_not_be_read_again(peer, inside):
+    assert peer.edit(top("<blob>{}</blob>".format(inside)), check=False)[0].split()[1] == "malformed-message"
+    assert peer.data(subtree(top("<blob/>"))) == ""
 
 
 def test_several_errors_come_in_one_reply(peer):

@@ -1,6 +1,7 @@
 """NETCONF over TLS, endpoints as configuration, and call home: on real binaries, with certificates of openssl."""
 
 import base64
+import contextlib
 import datetime
 import glob
 import hashlib
@@ -17,7 +18,7 @@ from lxml import etree
 from ncclient import manager
 
 from test_hostile import config, group_config
-from device import boxes, refusal
+from device import boxes, quick, refusal
 
 SERVER = "urn:ietf:params:xml:ns:yang:ietf-netconf-server"
 KEYSTORE = "urn:ietf:params:xml:ns:yang:ietf-keystore"
@@ -238,6 +239,20 @@ def test_whoever_is_not_certified_gets_nothing(box, session, stores, clean, who)
     with pytest.raises((ssl.SSLError, EOFError, ConnectionError)):
         with over_tls(stores, port, who) as stream:
             Client(stream)
+
+
+def test_hundreds_that_never_end_their_handshake_keep_nobody_out(box, session, stores, clean):
+    port = free_port()
+    box.configure(session, listen("crowded", port, tls_side()))
+    with contextlib.ExitStack() as held:
+        # A record of a handshake of which most is to come, a part of its head, and nothing.
+        for number in range(300):
+            stranger = held.enter_context(socket.create_connection(("127.0.0.1", port), SECONDS))
+            with contextlib.suppress(ConnectionError):
+                stranger.sendall((b"\x16\x03\x01\x02\x00\x01", b"\x16\x03", b"")[number % 3])
+        with over_tls(stores, port) as stream:
+            assert "<ok/>" in quick(Client(stream).ask, "<discard-changes/>")
+        quick(session.discard_changes)
 
 
 def test_a_certificate_that_means_nobody_gets_nothing(box, session, stores, clean):

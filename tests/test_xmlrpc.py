@@ -4,6 +4,7 @@ import base64
 import http.client
 import os
 import shutil
+import signal
 import socket
 import xmlrpc.client
 
@@ -173,6 +174,16 @@ def test_declared_files_are_replaced_read_and_deleted_and_no_others(box, session
     assert box.http("DELETE", str(log))[0] == 403
     assert box.http("DELETE", str(config))[0] == 200
     assert not config.exists()
+
+
+def test_no_connection_is_refused_while_the_agent_is_restarted(own_box):
+    box = own_box
+    known, pid = len(box.readies), box.ready.pid
+    os.kill(pid, signal.SIGKILL)
+    boxes.wait_for("its end", lambda: not boxes.alive(pid))
+    # Whoever comes between the two agents waits in the listener that the custodian holds, and is answered by the next.
+    while len(box.readies) == known:
+        assert box.http("GET", "/nothing")[0] in (403, 404)
 
 
 def test_what_is_no_call_ends_nothing(box):

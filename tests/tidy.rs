@@ -39,8 +39,8 @@ const EFFECTS_ALLOWED: &[(&str, &[&str], &str)] = &[
     ("src/logbook/command.rs", &["tokio::"], "a command of its own: asks the keeper where logs are, and prints"),
     ("src/logbook/provider.rs", &["tokio::"], "bounds the questions, and has files read on threads of their own"),
     ("src/northbound/calling.rs", &["tokio::"], "bounds how long a provider may take for a call"),
+    ("src/northbound/getting.rs", &["tokio::"], "bounds how long a provider may think about its state"),
     ("src/northbound/pushing.rs", &["tokio::"], "puts a look at a selection off until it is due"),
-    ("src/northbound/reading.rs", &["tokio::"], "bounds how long a provider may think about its state"),
     ("src/request/logs.rs", &["tokio::", "std::fs"], "reads the ends of log files for a view, on a thread of its own"),
     ("src/northbound/subscriptions.rs", &["tokio::"], "holds the timer of the next look, to stop it"),
     ("src/script/fetch.rs", &["std::fs"], "one download, run by the driver on a thread of its own"),
@@ -380,6 +380,28 @@ fn what_the_readme_names_exists() {
         }
     }
     findings.none();
+}
+
+#[test]
+fn what_the_conformance_page_names_is_tested() {
+    let page = read(&root().join("docs/conformance.md"));
+    let mut names = BTreeSet::new();
+    for line in page.lines().filter(|line| line.starts_with('|')) {
+        let shown_by = line.trim_end_matches('|').rsplit('|').next().unwrap_or_default();
+        names.extend(shown_by.split('`').skip(1).step_by(2).map(str::to_owned));
+    }
+    assert!(names.len() > 100, "the page is read");
+    let mut paths = Vec::new();
+    for folder in ["src", "tests"] {
+        collect(&root().join(folder), &mut paths);
+    }
+    let entries = fs::read_dir(root().join("tests")).unwrap().map(|entry| entry.unwrap().path());
+    paths.extend(entries.filter(|path| path.extension().is_some_and(|it| it == "py")));
+    for path in paths {
+        let text = read(&path);
+        names.retain(|name| !text.contains(&format!("fn {name}(")) && !text.contains(&format!("def {name}(")));
+    }
+    assert!(names.is_empty(), "docs/conformance.md names tests that there are not: {names:?}");
 }
 
 fn has_effect(line: &str, effect: &str) -> bool {

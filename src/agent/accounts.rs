@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tracing::warn;
 
-use crate::northbound::provider::{Call, Later, Proposal, Provider, StateQuery};
+use crate::northbound::provider::{Proposal, Provider};
 use crate::northbound::{Kind, Refusal};
 use crate::ssh::{Account, Accounts, AuthorizedKey, CryptHash, LoginPolicy, SharedAccounts};
 use crate::system::users;
@@ -64,24 +64,12 @@ impl Provider for AccountsProvider {
         "accounts"
     }
 
-    fn config_roots(&self) -> &'static [&'static str] {
-        &[]
-    }
-
     fn watched_roots(&self) -> &'static [&'static str] {
         &[ROOT]
     }
 
     fn augmented_by(&self) -> &'static [&'static str] {
         &["procyon-login"]
-    }
-
-    fn state_roots(&self) -> &'static [&'static str] {
-        &[]
-    }
-
-    fn calls(&self) -> &'static [&'static str] {
-        &[]
     }
 
     fn takes_each_proposal_alone(&self) -> bool {
@@ -93,25 +81,11 @@ impl Provider for AccountsProvider {
         if refusals.is_empty() { Ok(()) } else { Err(refusals) }
     }
 
-    fn prepare(&mut self, _: &Proposal<'_>) -> Result<(), Refusal> {
-        Ok(())
-    }
-
-    fn abort(&mut self) {}
-
     fn apply(&mut self, proposal: &Proposal<'_>) {
         let (accounts, refusals) = read(proposal);
         for refusal in refusals {
             warn!(%refusal, "an authorised key is left out");
         }
         self.shared.replace(accounts);
-    }
-
-    fn state(&self, root: &'static str, _: StateQuery) -> Later<Vec<Element>> {
-        Box::pin(async move { Err(Refusal::new(Kind::OperationFailed, format!("{root} has no state"))) })
-    }
-
-    fn call(&self, call: Call) -> Later<Vec<Element>> {
-        Box::pin(async move { Err(Refusal::new(Kind::OperationNotSupported, format!("{} is not an rpc", call.path))) })
     }
 }

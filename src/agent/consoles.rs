@@ -14,7 +14,7 @@ use crate::console::columns::{Condition, Listed};
 use crate::console::roster::Mode;
 use crate::container::console::Network;
 use crate::keeper::client::Keeper;
-use crate::northbound::provider::{Call, Later, Proposal, Provider, StateQuery};
+use crate::northbound::provider::{Later, Proposal, Provider, StateQuery};
 use crate::northbound::{Kind, Refusal};
 use crate::transport::Holder;
 use crate::transport::sockets::Sockets;
@@ -152,10 +152,6 @@ impl Provider for ConsoleProvider {
         &[STATE]
     }
 
-    fn calls(&self) -> &'static [&'static str] {
-        &[]
-    }
-
     fn takes_each_proposal_alone(&self) -> bool {
         true
     }
@@ -208,10 +204,6 @@ impl Provider for ConsoleProvider {
             let entries = consoles.iter().map(|console| entry(console, now)).collect();
             Ok(vec![Element::node("consoles", entries).in_module("procyon-console")])
         })
-    }
-
-    fn call(&self, call: Call) -> Later<Vec<Element>> {
-        Box::pin(async move { Err(Refusal::new(Kind::OperationNotSupported, format!("{} is not an rpc", call.path))) })
     }
 }
 

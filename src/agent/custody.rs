@@ -53,10 +53,10 @@ impl Custody {
     }
 
     /// A listener of the command line or the settings file: what is left of it, or a new one.
-    pub(super) fn listener(&self, left: &mut Left, address: SocketAddr) -> std::io::Result<TcpListener> {
+    pub(super) fn listener(&self, left: &mut Left, kind: &str, address: SocketAddr) -> std::io::Result<TcpListener> {
         let mut client = self.lock();
         let keeping = client.as_deref_mut().map(|client| client as &mut dyn Deposit);
-        listeners::adopt_or_bind_tcp(&mut left.deposits, keeping, address)
+        listeners::adopt_or_bind_tcp(&mut left.deposits, keeping, kind, address)
     }
 
     /// What nobody has taken up.

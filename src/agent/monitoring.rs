@@ -149,7 +149,7 @@ fn library_of(schema: &'static Schema) -> Library {
             })
             .collect(),
         content_id: schema.content_id().to_owned(),
-        datastores: ["running", "candidate", "operational", "startup"]
+        datastores: ["running", "candidate", "intended", "operational", "startup"]
             .into_iter()
             .filter(|name| *name != "startup" || Abilities::of(schema).startup)
             .map(|name| format!("ietf-datastores:{name}"))

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use tokio::process::Command;
 use tokio::sync::Semaphore;
 
-use crate::northbound::provider::{Call, Later, Proposal, Provider, StateQuery};
+use crate::northbound::provider::{Call, Later, Proposal, Provider};
 use crate::northbound::{Kind, Refusal};
 use crate::settings::Python;
 use crate::sys::spawn;
@@ -57,33 +57,11 @@ impl Provider for PythonProvider {
         "python"
     }
 
-    fn config_roots(&self) -> &'static [&'static str] {
-        &[]
-    }
-
-    fn state_roots(&self) -> &'static [&'static str] {
-        &[]
-    }
-
     fn calls(&self) -> &'static [&'static str] {
         &[SHOW]
     }
 
-    fn validate(&self, _: &Proposal<'_>) -> Result<(), Vec<Refusal>> {
-        Ok(())
-    }
-
-    fn prepare(&mut self, _: &Proposal<'_>) -> Result<(), Refusal> {
-        Ok(())
-    }
-
-    fn abort(&mut self) {}
-
     fn apply(&mut self, _: &Proposal<'_>) {}
-
-    fn state(&self, _: &'static str, _: StateQuery) -> Later<Vec<Element>> {
-        Box::pin(async { Ok(Vec::new()) })
-    }
 
     fn call(&self, _: Call) -> Later<Vec<Element>> {
         let (settings, turns) = (Arc::clone(&self.settings), Arc::clone(&self.turns));

@@ -132,12 +132,6 @@ impl Provider for AlarmProvider {
         if refused.is_empty() { Ok(()) } else { Err(refused) }
     }
 
-    fn prepare(&mut self, _: &Proposal<'_>) -> Result<(), Refusal> {
-        Ok(())
-    }
-
-    fn abort(&mut self) {}
-
     fn apply(&mut self, proposal: &Proposal<'_>) {
         let root = proposal.config.subtree(ROOT);
         let control = root.as_ref().map(read_control).unwrap_or_default();

@@ -165,12 +165,6 @@ impl Provider for AppManager {
         if refusals.is_empty() { Ok(()) } else { Err(refusals) }
     }
 
-    fn prepare(&mut self, _: &Proposal<'_>) -> Result<(), Refusal> {
-        Ok(())
-    }
-
-    fn abort(&mut self) {}
-
     fn apply(&mut self, proposal: &Proposal<'_>) {
         let configured = self.read(proposal);
         for (name, registration) in &configured.registrations {

@@ -27,7 +27,7 @@ mod shells;
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
-use std::rc::Rc;
+use std::sync::Arc;
 
 pub use self::candidate::Side;
 use self::candidate::{Candidate, Version};
@@ -65,7 +65,7 @@ pub struct Proposal {
 
 #[derive(Debug)]
 enum Next {
-    Whole(Rc<Tree>),
+    Whole(Arc<Tree>),
     /// What `old` becomes, and all else stays.
     Part {
         old: Tree,
@@ -101,7 +101,7 @@ pub struct Touched {
 #[derive(Debug)]
 pub struct Datastores {
     schema: &'static Schema,
-    running: Rc<Tree>,
+    running: Arc<Tree>,
     version: Version,
     /// The newest number that a running was given; one that was taken back is not given again.
     last_version: Version,
@@ -111,7 +111,7 @@ pub struct Datastores {
     /// Of `running`, staged proposals included.
     index: Index,
     /// `None` when the server has no startup datastore, or it was deleted.
-    startup: Option<Rc<Tree>>,
+    startup: Option<Arc<Tree>>,
 }
 
 /// What takes a staged proposal back.
@@ -127,7 +127,7 @@ struct Staged {
 #[derive(Debug)]
 enum Way {
     /// In its place: this was there before.
-    Whole(Rc<Tree>),
+    Whole(Arc<Tree>),
     /// What is new was moved there; of use only while nothing else changes running.
     Moved(Moved),
     /// What is new was copied.
@@ -149,7 +149,7 @@ impl Datastores {
     pub fn new(schema: &'static Schema, running: Tree) -> Self {
         Self {
             schema,
-            running: Rc::new(running),
+            running: Arc::new(running),
             version: 0,
             last_version: 0,
             staged: VecDeque::new(),
@@ -163,23 +163,23 @@ impl Datastores {
         self.schema
     }
 
-    pub fn running(&self) -> &Rc<Tree> {
+    pub fn running(&self) -> &Arc<Tree> {
         &self.running
     }
 
-    pub fn startup(&self) -> Option<&Rc<Tree>> {
+    pub fn startup(&self) -> Option<&Arc<Tree>> {
         self.startup.as_ref()
     }
 
-    pub fn set_startup(&mut self, startup: Option<Rc<Tree>>) {
+    pub fn set_startup(&mut self, startup: Option<Arc<Tree>>) {
         self.startup = startup;
     }
 
     /// The candidate as it is now: running where nobody edited it. Costs as much as running is large.
-    pub fn candidate(&mut self, id: CandidateId) -> Rc<Tree> {
-        let running = Rc::clone(&self.running);
+    pub fn candidate(&mut self, id: CandidateId) -> Arc<Tree> {
+        let running = Arc::clone(&self.running);
         match self.rebased(id) {
-            Some(candidate) => Rc::new(candidate.materialised(&running)),
+            Some(candidate) => Arc::new(candidate.materialised(&running)),
             None => running,
         }
     }
@@ -287,7 +287,7 @@ impl Datastores {
 
     /// What committing the candidate would make of running.
     pub fn propose(&mut self, id: CandidateId) -> Result<Proposal, Vec<Refusal>> {
-        let running = Rc::clone(&self.running);
+        let running = Arc::clone(&self.running);
         let base = self.version;
         if self.rebased(id).is_none() {
             return Ok(unchanged(&running, base, Some(id)));
@@ -314,7 +314,7 @@ impl Datastores {
         next.validate_change(&self.running)?;
         let diff = Diff::between(&self.running, &next);
         let changes = diff::changes(&self.running, &next);
-        Ok(Proposal { diff, changes, next: Next::Whole(Rc::new(next)), base: self.version, from })
+        Ok(Proposal { diff, changes, next: Next::Whole(Arc::new(next)), base: self.version, from })
     }
 
     /// edit-config with running as its target.
@@ -349,7 +349,7 @@ impl Datastores {
             Next::Part { old, new } => self.index.moved(old, &new.borrow()),
         }
         let change = match &proposal.next {
-            Next::Whole(next) => Way::Whole(std::mem::replace(&mut self.running, Rc::clone(next))),
+            Next::Whole(next) => Way::Whole(std::mem::replace(&mut self.running, Arc::clone(next))),
             Next::Part { old, new } if is_last => {
                 Way::Moved(self.own_running().transplant_from(old, &mut new.borrow_mut()))
             }
@@ -371,7 +371,8 @@ impl Datastores {
             (Way::Whole(before), _) => self.running = before,
             (Way::Moved(moved), Next::Part { old, new }) => {
                 let mut new = new.borrow_mut();
-                let running = Rc::get_mut(&mut self.running).expect("running is shared with nobody while it is staged");
+                let running =
+                    Arc::get_mut(&mut self.running).expect("running is shared with nobody while it is staged");
                 running.give_back(moved, &mut new);
                 running.transplant(&new, old);
             }
@@ -438,10 +439,10 @@ impl Datastores {
 
     /// Running, to be changed in place. Whoever still holds the old one keeps it.
     fn own_running(&mut self) -> &mut Tree {
-        if Rc::get_mut(&mut self.running).is_none() {
-            self.running = Rc::new(self.running.duplicate());
+        if Arc::get_mut(&mut self.running).is_none() {
+            self.running = Arc::new(self.running.duplicate());
         }
-        Rc::get_mut(&mut self.running).expect("a tree that was just made has one owner")
+        Arc::get_mut(&mut self.running).expect("a tree that was just made has one owner")
     }
 
     /// The dirty candidate, brought onto today's running.
@@ -456,10 +457,10 @@ impl Datastores {
     }
 }
 
-fn unchanged(running: &Rc<Tree>, base: Version, from: Option<CandidateId>) -> Proposal {
+fn unchanged(running: &Arc<Tree>, base: Version, from: Option<CandidateId>) -> Proposal {
     let nothing = Tree::new(running.schema());
     let diff = Diff::between(&nothing, &nothing);
-    Proposal { diff, changes: Vec::new(), next: Next::Whole(Rc::clone(running)), base, from }
+    Proposal { diff, changes: Vec::new(), next: Next::Whole(Arc::clone(running)), base, from }
 }
 
 fn told(conflicts: &[String]) -> Vec<Refusal> {

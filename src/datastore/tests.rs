@@ -241,7 +241,7 @@ fn a_commit_makes_the_candidate_running_and_clean() {
     assert!(stores.propose(CandidateId::Shared).unwrap().is_empty());
     change(&mut stores, CandidateId::Shared, "<name>n</name>");
     assert!(stores.is_dirty(CandidateId::Shared));
-    let before = Rc::clone(stores.running());
+    let before = Arc::clone(stores.running());
     let proposal = stores.propose(CandidateId::Shared).unwrap();
     assert!(!proposal.is_empty());
     stores.accept(&proposal);

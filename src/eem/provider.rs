@@ -50,20 +50,10 @@ impl Provider for EventManager {
         &[view::ROOT]
     }
 
-    fn calls(&self) -> &'static [&'static str] {
-        &[]
-    }
-
     fn validate(&self, proposal: &Proposal<'_>) -> Result<(), Vec<Refusal>> {
         let (_, refusals) = config::read(proposal.config.subtree(config::ROOT).as_ref());
         if refusals.is_empty() { Ok(()) } else { Err(refusals) }
     }
-
-    fn prepare(&mut self, _: &Proposal<'_>) -> Result<(), Refusal> {
-        Ok(())
-    }
-
-    fn abort(&mut self) {}
 
     fn apply(&mut self, proposal: &Proposal<'_>) {
         let (config, refusals) = config::read(proposal.config.subtree(config::ROOT).as_ref());

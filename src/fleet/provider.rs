@@ -177,12 +177,6 @@ impl Provider for Fleet {
         Ok(())
     }
 
-    fn prepare(&mut self, _: &Proposal<'_>) -> Result<(), Refusal> {
-        Ok(())
-    }
-
-    fn abort(&mut self) {}
-
     fn apply(&mut self, proposal: &Proposal<'_>) {
         let (touched, configured, _) = self.read(proposal);
         self.known.take_in(&touched);

@@ -14,19 +14,19 @@ use super::keeping::Deposit;
 /// Connections that wait for `accept`: while an agent restarts, its clients wait here.
 const LISTEN_BACKLOG: i32 = 1024;
 
-/// The key under which the SSH listener for `address` is left.
-pub fn listener_key(address: SocketAddr) -> String {
-    format!("listen ssh {address}")
-}
+/// What stands before the address in the keys of listeners that the command line or the settings file ask for.
+pub const SSH: &str = "listen ssh ";
+pub const XMLRPC: &str = "listen xmlrpc ";
 
-/// The listener for `address`: the one that an earlier life of the agent left (taken out of `deposits`), or a new one,
+/// The listener of this kind for `address`: the one that an earlier life of the agent left (taken out of `deposits`), or a new one,
 /// which is left in turn. The key holds the address as it was asked for, so that a port that 0 picked stays the same.
 pub fn adopt_or_bind_tcp(
     deposits: &mut Vec<Deposited>,
     keeping: Option<&mut dyn Deposit>,
+    kind: &str,
     address: SocketAddr,
 ) -> io::Result<TcpListener> {
-    let key = listener_key(address);
+    let key = format!("{kind}{address}");
     if let Some(listener) = adopt_tcp(deposits, &key, address) {
         return Ok(listener);
     }

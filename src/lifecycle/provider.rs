@@ -154,12 +154,6 @@ impl Provider for Lifecycle {
         tried.map(|definition| Trying { right: TEST, work: self.try_out(definition, limit) }).collect()
     }
 
-    fn prepare(&mut self, _: &Proposal<'_>) -> Result<(), Refusal> {
-        Ok(())
-    }
-
-    fn abort(&mut self) {}
-
     fn apply(&mut self, proposal: &Proposal<'_>) {
         let (configured, unfit) = tree::configured(proposal.config.subtree(CONFIGURED).as_ref());
         for unfit in unfit {

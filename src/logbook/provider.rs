@@ -83,10 +83,6 @@ impl Provider for Logbook {
         "logs"
     }
 
-    fn config_roots(&self) -> &'static [&'static str] {
-        &[]
-    }
-
     fn state_roots(&self) -> &'static [&'static str] {
         &[STATE]
     }
@@ -94,16 +90,6 @@ impl Provider for Logbook {
     fn calls(&self) -> &'static [&'static str] {
         &[SHOW]
     }
-
-    fn validate(&self, _: &Proposal<'_>) -> Result<(), Vec<Refusal>> {
-        Ok(())
-    }
-
-    fn prepare(&mut self, _: &Proposal<'_>) -> Result<(), Refusal> {
-        Ok(())
-    }
-
-    fn abort(&mut self) {}
 
     fn apply(&mut self, _: &Proposal<'_>) {}
 

@@ -163,7 +163,7 @@ impl<'m> Reader<'_, 'm> {
     /// The content of `<source>` or `<target>`.
     pub(super) fn place(&mut self, within: &Tag<'m>) -> Parsed<Place> {
         let mut found = None;
-        self.parameters(|reader, tag| {
+        self.parameters_in(within.name, |reader, tag| {
             let place = match reader.base_name(tag) {
                 "running" => Place::Datastore(Datastore::Running),
                 "candidate" => Place::Datastore(Datastore::Candidate),
@@ -178,7 +178,7 @@ impl<'m> Reader<'_, 'm> {
                 _ => return Err(reader.unknown(tag)),
             };
             if matches!(place, Place::Datastore(_)) {
-                reader.parameters(|reader, tag| Err(reader.unknown(tag)))?;
+                reader.parameters_in(tag.name, |reader, tag| Err(reader.unknown(tag)))?;
             }
             reader.once(&mut found, place, tag)
         })?;

@@ -140,6 +140,7 @@ impl<'m> Reader<'_, 'm> {
             "running" => Ok(Store::Configuration(Datastore::Running)),
             "candidate" => Ok(Store::Configuration(Datastore::Candidate)),
             "startup" => Ok(Store::Configuration(Datastore::Startup)),
+            "intended" => Ok(Store::Intended),
             "operational" => Ok(Store::Operational),
             _ => Err(self.invalid(tag, &name, "the datastores there are stand in /yang-library/datastore")),
         }
@@ -174,6 +175,11 @@ impl<'m> Reader<'_, 'm> {
 fn configuration(store: Store) -> Parsed<Datastore> {
     match store {
         Store::Configuration(datastore) => Ok(datastore),
+        Store::Intended => {
+            let message =
+                "the intended datastore is what running makes it: it is neither written nor locked nor validated";
+            Err(Box::new(refuse(Kind::InvalidValue, message).mend("name running")))
+        }
         Store::Operational => {
             let message = "the operational datastore is neither written nor locked nor validated";
             Err(refuse(Kind::InvalidValue, message))

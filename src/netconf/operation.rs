@@ -36,6 +36,9 @@ const YANG: &str = "urn:ietf:params:xml:ns:yang:1";
 /// Reads the operation that `tag` has opened, to its end.
 pub(super) fn parse<'m>(scanner: &mut Scanner<'m>, message: &Bytes, tag: &Tag<'m>) -> Parsed<Operation> {
     let mut reader = Reader { operation: tag.name, scanner, message };
+    if matches!(tag.namespace.as_deref(), Some(BASE | MONITORING | NOTIFICATION | NMDA | PARTIAL_LOCK | YANG)) {
+        reader.check_attributes(tag)?;
+    }
     let request = match (tag.namespace.as_deref(), tag.name) {
         (Some(BASE), "get") => reader.get()?,
         (Some(BASE), "get-config") => reader.get_config()?,

@@ -30,15 +30,41 @@ pub(super) struct Reader<'r, 'm> {
 
 impl<'m> Reader<'_, 'm> {
     /// Hands every child element of the element that the walk is in to `each`, which reads it to its end.
-    pub(super) fn parameters(&mut self, mut each: impl FnMut(&mut Self, &Tag<'m>) -> Parsed<()>) -> Parsed<()> {
+    pub(super) fn parameters(&mut self, each: impl FnMut(&mut Self, &Tag<'m>) -> Parsed<()>) -> Parsed<()> {
+        self.parameters_in(self.operation, each)
+    }
+
+    /// The same in a parameter named `element`.
+    pub(super) fn parameters_in(
+        &mut self,
+        element: &str,
+        mut each: impl FnMut(&mut Self, &Tag<'m>) -> Parsed<()>,
+    ) -> Parsed<()> {
         loop {
             match self.scanner.next()? {
-                Token::Open(tag) => each(self, &tag)?,
+                Token::Open(tag) => {
+                    if tag.name != "filter" {
+                        self.check_attributes(&tag)?;
+                    }
+                    each(self, &tag)?;
+                }
                 Token::Text(text) if text.trim().is_empty() => {}
-                Token::Text(_) => return Err(text_in(self.operation)),
+                Token::Text(_) => return Err(text_in(element)),
                 Token::Close | Token::End => return Ok(()),
             }
         }
+    }
+
+    /// An operation and its parameters, filters aside, have no attributes. Those of other namespaces mean nothing here.
+    pub(super) fn check_attributes(&self, tag: &Tag<'m>) -> Parsed<()> {
+        let attributes = self.scanner.attributes_of(tag)?;
+        let is_ours = |namespace: Option<&str>| namespace.is_none_or(|namespace| namespace == BASE);
+        let Some(found) = attributes.into_iter().find(|attribute| is_ours(attribute.namespace.as_deref())) else {
+            return Ok(());
+        };
+        let (element, attribute) = (quote(tag.name).into_owned(), quote(found.name).into_owned());
+        let message = format!("<{element}> of `{}` has no attribute `{attribute}`", self.operation);
+        Err(refuse(Kind::UnknownAttribute { element, attribute }, message))
     }
 
     pub(super) fn config(&mut self) -> Parsed<Fragment> {

@@ -20,6 +20,7 @@ use super::hello::BASE;
 use super::text::{clip, is_xml_char, quote};
 use crate::northbound::refusal::Layer;
 use crate::northbound::{Kind, Refusal};
+use crate::yang::xml::{fault_of_declaration, is_qualified_name};
 
 /// Nesting beyond this is refused: no YANG data is that deep, and those who parse after us recurse.
 pub(super) const DEPTH_MAX: usize = 512;
@@ -103,6 +104,7 @@ impl<'m> Scanner<'m> {
         let text = text.trim_start_matches(|c: char| c.is_ascii_whitespace() || c == '\u{feff}');
         let mut reader = Reader::from_str(text);
         reader.config_mut().expand_empty_elements = true;
+        reader.config_mut().check_comments = true;
         Ok(Self { text, reader, bindings: Vec::new(), depth: 0, seen_root: false })
     }
 
@@ -183,6 +185,9 @@ impl<'m> Scanner<'m> {
     fn open(&mut self, start: usize, qualified_bytes: usize) -> Parsed<Tag<'m>> {
         let inside = self.raw_tag(start);
         let qualified = &inside[..qualified_bytes];
+        if !is_qualified_name(qualified) {
+            return Err(malformed(format!("`{}` is no name of an element", quote(qualified))));
+        }
         if inside.len() > qualified_bytes {
             for (key, raw) in attributes(inside, qualified_bytes)? {
                 let Some(prefix) = declared_prefix(key) else { continue };
@@ -194,6 +199,9 @@ impl<'m> Scanner<'m> {
                     alias if alias == BASE_1_1_ALIAS => Cow::Borrowed(BASE),
                     namespace => namespace,
                 };
+                if let Some(fault) = fault_of_declaration(prefix, &namespace) {
+                    return Err(malformed(fault));
+                }
                 self.bindings.push(Binding { depth: self.depth, prefix, raw, namespace });
             }
         }
@@ -234,7 +242,7 @@ impl<'m> Scanner<'m> {
         let found = attributes(tag.inside, tag.qualified_bytes)?;
         for (key, raw) in &found {
             let text = resolve_text(raw)?;
-            if raw.contains('<') || !text.chars().all(is_xml_char) || !is_name(key) {
+            if raw.contains('<') || !text.chars().all(is_xml_char) || !is_qualified_name(key) {
                 return Err(malformed("an attribute holds what XML does not allow there"));
             }
         }
@@ -342,8 +350,12 @@ pub(super) fn attributes(inside: &str, qualified_bytes: usize) -> Parsed<Vec<(&s
         if found.len() >= ATTRIBUTES_MAX {
             return Err(too_big(format!("an element has more than {ATTRIBUTES_MAX} attributes")));
         }
+        let key = attribute.key.into_inner();
+        if key == "xmlns:" {
+            return Err(malformed("a prefix of no letters is declared"));
+        }
         let Cow::Borrowed(raw) = attribute.value else { unreachable!("values are not unescaped on the way") };
-        found.push((attribute.key.into_inner(), raw));
+        found.push((key, raw));
     }
     Ok(found)
 }
@@ -371,11 +383,6 @@ fn check_declaration(declaration: &BytesDecl<'_>) -> Parsed<()> {
         Some(Err(error)) => Err(malformed(error.to_string())),
         _ => Ok(()),
     }
-}
-
-fn is_name(key: &str) -> bool {
-    let allowed = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-' | '.' | ':' | '\u{b7}');
-    key.starts_with(|c: char| c.is_alphabetic() || c == '_') && key.chars().all(allowed)
 }
 
 /// The parser's own messages repeat names of any length, so they are cut too.

@@ -13,7 +13,7 @@ use super::refusal::Layer;
 use super::sight::{Masks, Reader};
 use super::{Caller, Client, Kind, Refusal, Request};
 use crate::datastore::edit::{self, Touch};
-use crate::yang::rpc::Operation;
+use crate::yang::rpc;
 use crate::yang::schema::{NacmDefault, Schema, SchemaNode};
 use crate::yang::tree::Tree;
 use crate::yang::value::Element;
@@ -80,9 +80,8 @@ impl Access {
     }
 
     /// May `caller` invoke this rpc, or this action where it stands?
-    pub(super) fn may_invoke(&self, caller: &Caller, operation: &Operation) -> Result<(), Refusal> {
-        let node = operation.schema_node();
-        let Some(above) = operation.data_path() else {
+    pub(super) fn may_invoke(&self, caller: &Caller, node: SchemaNode, of: Option<&str>) -> Result<(), Refusal> {
+        let Some(above) = of else {
             return self.may_exec(caller, node.module().name(), node.name());
         };
         // RFC 8341 section 3.1.3: an action needs read access to all the nodes it stands on, and exec access to itself.
@@ -95,7 +94,8 @@ impl Access {
             return Ok(());
         }
         self.count(Counters::operation_denied);
-        Err(denied(caller, &subject, &format!("action {}", operation.path()), Layer::Application).at(above))
+        Err(denied(caller, &subject, &format!("action {}", rpc::operation_path(node, of)), Layer::Application)
+            .at(above))
     }
 
     /// RFC 8341 access for a door that is not NETCONF.

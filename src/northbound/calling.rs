@@ -1,6 +1,6 @@
 //! rpcs and actions that modules define: checked against the schema, handed to their provider, answered when it is done.
 
-use std::rc::Rc;
+use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
@@ -11,6 +11,7 @@ use super::judging;
 use super::provider::Call;
 use super::{Answer, Caller, Fragment, Kind, Refusal, Response};
 use crate::yang::rpc::Operation;
+use crate::yang::schema::SchemaNode;
 use crate::yang::value::Element;
 
 /// The beginning of the paths of all rpcs that roll back.
@@ -24,25 +25,25 @@ pub(super) struct PendingCall {
 
 impl Northbound {
     pub(super) fn invoke(&mut self, caller: &Caller, fragment: &Fragment, reply: oneshot::Sender<Answer>) {
-        let running = Rc::clone(self.datastores.running());
-        match Operation::parse_rpc(self.schema, fragment, Some(&running)) {
+        let running = Arc::clone(self.datastores.running());
+        let permit = |node: SchemaNode, of: Option<&str>| self.access.may_invoke(caller, node, of);
+        match Operation::parse_rpc(self.schema, fragment, Some(&running), &permit) {
             Ok(operation) => self.dispatch(caller, operation, reply),
             Err(refusals) => drop(reply.send(Err(refusals))),
         }
     }
 
     pub(super) fn action(&mut self, caller: &Caller, fragment: &Fragment, reply: oneshot::Sender<Answer>) {
-        let running = Rc::clone(self.datastores.running());
-        match Operation::parse_action(self.schema, fragment, Some(&running)) {
+        let running = Arc::clone(self.datastores.running());
+        let permit = |node: SchemaNode, of: Option<&str>| self.access.may_invoke(caller, node, of);
+        match Operation::parse_action(self.schema, fragment, Some(&running), &permit) {
             Ok(operation) => self.dispatch(caller, operation, reply),
             Err(refusals) => drop(reply.send(Err(refusals))),
         }
     }
 
+    /// What the caller may ask for.
     fn dispatch(&mut self, caller: &Caller, operation: Operation, reply: oneshot::Sender<Answer>) {
-        if let Err(refusal) = self.access.may_invoke(caller, &operation) {
-            return drop(reply.send(Err(vec![refusal])));
-        }
         if let Some(outcome) = self.subscription_call(caller, &operation) {
             return drop(
                 reply.send(outcome.map_err(|refusal| vec![refusal]).and_then(|output| answer(&operation, &output))),

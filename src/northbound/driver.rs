@@ -1,11 +1,12 @@
-//! The northbound's thread: it owns the datastores and every libyang tree, and takes one input after the other.
+//! The northbound's task: it owns the datastores and every libyang tree, and takes one input after the other.
 //!
 //! ```text
 //!  Ask --authorised--+-- read, edit, lock ------------------> answer
 //!                    +-- commit: validate, prepare, record, swap, apply -> answer
 //!                    +-- get, rpc, action: a provider's future, elsewhere -> Resume -> answer
 //! ```
-//! Nothing here awaits; what takes long is a provider's future on the runtime, and comes back as an input.
+//! Nothing here awaits but the next input; what takes long is a provider's future on the runtime, and comes back as an
+//! input.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -20,6 +21,8 @@ use super::access::Access as AccessControl;
 use super::calling::PendingCall;
 use super::candidates::{Candidates, Choice};
 use super::confirming::Confirming;
+use super::filter::Filter;
+use super::getting::{PendingGet, Wanted};
 use super::grouping::{GROUP_COMMITS_MAX, Waiting};
 use super::handle::{Continuation, Handle, Input, Opening, REQUESTS_WAITING_MAX, Ticket};
 use super::history;
@@ -29,7 +32,6 @@ use super::notifications::scribe::Scribe;
 use super::notifications::{Key, Stream, base};
 use super::own_state::Monitoring;
 use super::provider::{Proposal, Provider};
-use super::reading::PendingGet;
 use super::router::{Gap, Router};
 use super::secrets::{Conceal, Secrets};
 use super::sessions::Sessions;
@@ -58,6 +60,12 @@ const SESSIONS_TIDIED: usize = 50;
 
 /// How long the buffers of a session may outlive it.
 const SESSION_END_TIME: Duration = Duration::from_secs(1);
+
+/// So many nodes are looked through and printed in less time than another thread needs to wake up.
+const NODES_BRIEF: usize = 1_000;
+
+/// An edit that is no longer is made as soon.
+const EDIT_BYTES_BRIEF: usize = 16 * 1024;
 
 #[expect(clippy::large_enum_variant, reason = "it is moved once and not kept")]
 enum Heard {
@@ -149,6 +157,7 @@ pub struct Northbound {
     pub(super) calls: BTreeMap<u64, PendingCall>,
     pub(super) last_pending: u64,
     pub(super) leftovers: Leftovers,
+    is_running_small: bool,
 }
 
 /// What a commit leaves, thrown away when it is answered.
@@ -176,6 +185,7 @@ impl Northbound {
         let access = AccessControl::read(parts.schema, &parts.running);
         Ok(Self {
             capabilities: parts.monitoring.capabilities(parts.schema),
+            is_running_small: is_small(&parts.running),
             datastores: Datastores::new(parts.schema, parts.running),
             schema: parts.schema,
             locks: Locks::default(),
@@ -225,50 +235,86 @@ impl Northbound {
     }
 
     /// Serves until it is told to stop or every handle is gone.
-    pub fn run(mut self, mut receiver: mpsc::Receiver<Input>) {
-        while let Some(heard) = self.hear(&mut receiver) {
-            self.undo_if_due();
-            let mut next = match heard {
-                Heard::Input(input) => Some(input),
-                Heard::Time => None,
+    ///
+    /// What is answered at once is answered on the thread that asked, without waking another; what may take longer lets
+    /// the runtime put another thread in this one's place meanwhile.
+    pub async fn run(mut self, mut receiver: mpsc::Receiver<Input>) {
+        loop {
+            let left = self.time_left();
+            let Some(heard) = hear(&mut receiver, left).await else { return };
+            let is_brief = matches!(&heard, Heard::Input(input) if self.is_brief(input));
+            let goes_on = match is_brief {
+                true => self.turn(heard, &mut receiver),
+                false => tokio::task::block_in_place(|| self.turn(heard, &mut receiver)),
             };
-            // Commits wait until all that arrived with them is heard: those among it share a force of the disk.
-            let mut waiting = Vec::new();
-            for _ in 0..REQUESTS_WAITING_MAX {
-                let Some(input) = next.take() else { break };
-                match input {
-                    Input::Ask { caller, request: Request::Commit(options), reply }
-                        if self.may_wait(&caller, &options) =>
-                    {
-                        match self.access.may_ask(&caller, &Request::Commit(CommitOptions::default())) {
-                            Ok(()) => waiting.push(Waiting { caller, options, reply }),
-                            Err(refusal) => refuse(&caller, refusal, reply),
-                        }
-                    }
-                    Input::Stop { reply } => {
-                        self.commit_together(std::mem::take(&mut waiting));
-                        self.scribe.finish(self.stream.log());
-                        let _ = reply.send(());
-                        return;
-                    }
-                    other => {
-                        if other.may_end_what_waits() {
-                            self.commit_together(std::mem::take(&mut waiting));
-                        }
-                        self.take(other);
+            if !goes_on {
+                return;
+            }
+        }
+    }
+
+    /// Whether it is answered sooner than another thread would be awake. What a user's expression costs, nobody knows.
+    fn is_brief(&self, input: &Input) -> bool {
+        match input {
+            Input::Open { .. } | Input::Permit { .. } | Input::Event(_) => true,
+            Input::Ask { request, .. } => match request {
+                Request::GetConfig { source: Datastore::Running, filter: None | Some(Filter::Subtree(_)), .. } => {
+                    self.is_running_small
+                }
+                Request::EditConfig { target: Datastore::Candidate, config, .. } => config.0.len() <= EDIT_BYTES_BRIEF,
+                _ => false,
+            },
+            // The end of a session throws away what it has edited.
+            Input::Close { session, .. } => !self.datastores.is_dirty(CandidateId::Private(*session)),
+            Input::Resume(_) | Input::Stop { .. } => false,
+        }
+    }
+
+    /// One input, and what arrived with it if that is commits. Whether to go on.
+    fn turn(&mut self, heard: Heard, receiver: &mut mpsc::Receiver<Input>) -> bool {
+        self.undo_if_due();
+        let mut next = match heard {
+            Heard::Input(input) => Some(input),
+            Heard::Time => None,
+        };
+        // Commits wait until all that arrived with them is heard: those among it share a force of the disk.
+        let mut waiting = Vec::new();
+        for _ in 0..REQUESTS_WAITING_MAX {
+            let Some(input) = next.take() else { break };
+            match input {
+                Input::Ask { caller, request: Request::Commit(options), reply } if self.may_wait(&caller, &options) => {
+                    match self.access.may_ask(&caller, &Request::Commit(CommitOptions::default())) {
+                        Ok(()) => waiting.push(Waiting { caller, options, reply }),
+                        Err(refusal) => refuse(&caller, refusal, reply),
                     }
                 }
-                if !waiting.is_empty() && waiting.len() < GROUP_COMMITS_MAX {
-                    next = receiver.try_recv().ok();
+                Input::Stop { reply } => {
+                    self.commit_together(std::mem::take(&mut waiting));
+                    self.scribe.finish(self.stream.log());
+                    let _ = reply.send(());
+                    return false;
+                }
+                other => {
+                    if other.may_end_what_waits() {
+                        self.commit_together(std::mem::take(&mut waiting));
+                    }
+                    self.take(other);
                 }
             }
-            self.commit_together(waiting);
-            self.clear_up();
+            if !waiting.is_empty() && waiting.len() < GROUP_COMMITS_MAX {
+                next = receiver.try_recv().ok();
+            }
         }
+        self.commit_together(waiting);
+        self.clear_up();
+        true
     }
 
     /// Whoever asked has the answer already.
     fn clear_up(&mut self) {
+        if self.leftovers.spent.is_some() {
+            self.is_running_small = is_small(self.datastores.running());
+        }
         drop((self.leftovers.proposal.take(), self.leftovers.spent.take()));
         if std::mem::take(&mut self.leftovers.is_large) {
             release_memory();
@@ -301,19 +347,10 @@ impl Northbound {
         }
     }
 
-    /// Waits for the next input, or until something is due.
-    fn hear(&self, receiver: &mut mpsc::Receiver<Input>) -> Option<Heard> {
-        // Nothing is undone while a commit is being looked at; the end of that is an input.
-        let left = self.confirming.machine.time_left(now_since_boot()).filter(|_| !self.judging.is_busy());
-        let Some(left) = left else {
-            return receiver.blocking_recv().map(Heard::Input);
-        };
-        // A timer is made inside of the runtime that drives it.
-        let hearing = async { tokio::time::timeout(left.min(CLOCK_TRUSTED), receiver.recv()).await };
-        match self.runtime.block_on(hearing) {
-            Ok(input) => input.map(Heard::Input),
-            Err(_) => Some(Heard::Time),
-        }
+    /// Until something is due that nobody asks for. Nothing is undone while a commit is being looked at; the end of that is
+    /// an input.
+    fn time_left(&self) -> Option<Duration> {
+        self.confirming.machine.time_left(now_since_boot()).filter(|_| !self.judging.is_busy())
     }
 
     pub(super) fn open(&mut self, opening: Opening) -> Result<Ticket, super::Refusal> {
@@ -354,12 +391,15 @@ impl Northbound {
         }
         let again = request.may_commit().then(|| request.clone());
         let answer = match request {
-            Request::Get { filter, with_defaults } => return self.get(caller, filter, with_defaults, None, reply),
+            Request::Get { filter, with_defaults } => {
+                return self.get(Wanted { caller: caller.clone(), filter, with_defaults, shape: None }, reply);
+            }
             Request::GetData(asked) => return self.get_data(caller, asked, reply),
             Request::EditData { target, default_operation, config } => {
                 // RFC 8526 section 3.1.2: wholly, or not at all.
                 let (test, error) = (TestOption::TestThenSet, ErrorOption::RollbackOnError);
                 self.edit_config(caller, target, default_operation, test, error, &config)
+                    .map_err(super::nmda::unsupported)
             }
             Request::Invoke { operation } => return self.invoke(caller, &operation, reply),
             Request::CreateSubscription(wish) => return self.subscribe(caller, wish, reply),
@@ -438,6 +478,19 @@ impl Northbound {
         self.last_pending += 1;
         self.last_pending
     }
+}
+
+/// Waits for the next input, or until something is due.
+async fn hear(receiver: &mut mpsc::Receiver<Input>, left: Option<Duration>) -> Option<Heard> {
+    let Some(left) = left else { return receiver.recv().await.map(Heard::Input) };
+    match tokio::time::timeout(left.min(CLOCK_TRUSTED), receiver.recv()).await {
+        Ok(input) => input.map(Heard::Input),
+        Err(_) => Some(Heard::Time),
+    }
+}
+
+fn is_small(tree: &Tree) -> bool {
+    !tree.has_more_than(NODES_BRIEF)
 }
 
 fn refuse(caller: &Caller, refusal: super::Refusal, reply: oneshot::Sender<Answer>) {

@@ -1,4 +1,4 @@
-//! The way in: what front ends hold. One bounded queue leads to the northbound's thread (`driver.rs`).
+//! The way in: what front ends hold. One bounded queue leads to the northbound's task (`driver.rs`).
 
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -6,7 +6,7 @@ use super::mailbox::Mailbox;
 use super::{Answer, Caller, Client, Kind, Refusal, Request, SessionEnd, SessionId};
 use crate::yang::value::Element;
 
-/// Requests that wait for the northbound's thread; a front end that finds the queue full waits its turn.
+/// Requests that wait for the northbound; a front end that finds the queue full waits its turn.
 pub const REQUESTS_WAITING_MAX: usize = 1024;
 
 /// Everything that can wake the northbound.
@@ -33,7 +33,7 @@ pub enum Input {
     },
     /// Something happened that subscribers may want to hear of.
     Event(Event),
-    /// A provider has answered; the closure goes on where the request left off, on the northbound's own thread.
+    /// A provider has answered; the closure goes on where the request left off, in the northbound's own turn.
     Resume(Continuation),
     Stop {
         reply: oneshot::Sender<()>,
@@ -57,7 +57,7 @@ impl Input {
     }
 }
 
-/// Work that goes on after a provider's future is done. Runs on the northbound's thread.
+/// Work that goes on after a provider's future is done. Runs in the northbound's turn.
 pub struct Continuation(pub Box<dyn FnOnce(&mut super::driver::Northbound) + Send>);
 
 impl std::fmt::Debug for Continuation {

@@ -101,7 +101,7 @@ struct Ruled {
     outcome: Result<Proposal, Vec<Refusal>>,
 }
 
-type Held = Box<dyn FnOnce(&mut Northbound)>;
+type Held = Box<dyn FnOnce(&mut Northbound) + Send>;
 
 struct Hearing {
     case: u64,
@@ -153,7 +153,7 @@ impl Northbound {
     }
 
     /// Begins the hearing of the commit that was stopped; `resume` carries out its request again.
-    pub(super) fn begin_hearing(&mut self, resume: impl FnOnce(&mut Northbound) + 'static) {
+    pub(super) fn begin_hearing(&mut self, resume: impl FnOnce(&mut Northbound) + Send + 'static) {
         let Some(Raised { caller, proposal, is_trial }) = self.judging.raised.take() else { return };
         self.judging.last_case += 1;
         let case = self.judging.last_case;
@@ -243,7 +243,7 @@ impl Northbound {
         &mut self,
         caller: &Caller,
         reply: oneshot::Sender<Answer>,
-        again: impl FnOnce(&mut Northbound, oneshot::Sender<Answer>) + 'static,
+        again: impl FnOnce(&mut Northbound, oneshot::Sender<Answer>) + Send + 'static,
     ) {
         if matches!(caller.client, Client::Judge { .. }) {
             let refusal = in_use("a commit is being looked at, by this very script among others");
@@ -252,7 +252,7 @@ impl Northbound {
         self.hold_back(move |northbound| again(northbound, reply));
     }
 
-    pub(super) fn hold_back(&mut self, again: impl FnOnce(&mut Northbound) + 'static) {
+    pub(super) fn hold_back(&mut self, again: impl FnOnce(&mut Northbound) + Send + 'static) {
         self.judging.held.push_back(Box::new(again));
     }
 

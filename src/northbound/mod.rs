@@ -15,6 +15,7 @@ mod confirming;
 mod direct;
 pub mod driver;
 pub mod filter;
+mod getting;
 mod grouping;
 pub mod handle;
 mod history;

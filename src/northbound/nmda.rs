@@ -2,12 +2,17 @@
 //!
 //! `netconf/nmda.rs` parses it from XML; `yang/shape.rs` applies it to trees.
 
+use bytes::Bytes;
+
 use super::filter::Filter;
-use super::{Datastore, WithDefaults};
+use super::{Datastore, Kind, Refusal, Response, WithDefaults};
+use crate::yang::tree::Tree;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Store {
     Configuration(Datastore),
+    /// Nothing is made of running before it is carried out, so it is the same (RFC 8342 section 5.1.4).
+    Intended,
     /// Configuration as it is in use, defaults included, and state.
     Operational,
 }
@@ -58,6 +63,31 @@ impl Origins {
             Origins::NotOf(listed) => !fits(listed),
         }
     }
+}
+
+impl Shape {
+    /// `data`, which has this shape.
+    pub(super) fn print(&self, data: &Tree, with_defaults: WithDefaults) -> Bytes {
+        match self.max_depth {
+            Some(_) => data.print_xml_with_empty(with_defaults),
+            None => data.print_xml(with_defaults),
+        }
+    }
+}
+
+/// The answer to get-data.
+pub(super) fn data(content: &[u8]) -> Response {
+    let head = b"<data xmlns=\"urn:ietf:params:xml:ns:yang:ietf-netconf-nmda\">";
+    Response::Output([head, content, b"</data>"].concat().into())
+}
+
+/// RFC 8526 sections 3.1.1 and 3.1.2: a datastore that is not here, or not to be written, is an invalid value.
+pub(super) fn unsupported(refusals: Vec<Refusal>) -> Vec<Refusal> {
+    let of_value = |refusal: Refusal| match refusal.kind {
+        Kind::OperationNotSupported => Refusal { kind: Kind::InvalidValue, ..refusal },
+        _ => refusal,
+    };
+    refusals.into_iter().map(of_value).collect()
 }
 
 #[cfg(test)]

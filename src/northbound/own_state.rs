@@ -60,46 +60,44 @@ pub trait Monitoring: Send + Sync {
     fn state(&self, root: &str, facts: &Facts<'_>) -> Vec<Element>;
 }
 
-/// All that is the northbound's own and `wanted`.
-pub(super) fn elements(
-    northbound: &Northbound,
-    filter: Option<&Filter>,
-    wanted: impl Fn(&str) -> bool,
-) -> Vec<Element> {
-    let roots: Vec<&str> = northbound.monitoring.roots().iter().copied().filter(|root| wanted(root)).collect();
-    let mut elements = Vec::new();
-    if !roots.is_empty() {
-        let facts = Facts {
-            schema: northbound.schema,
-            capabilities: &northbound.capabilities,
-            sessions: northbound.sessions.iter().map(|session| (&session.caller, session.opened_unix)).collect(),
-            locks: [Datastore::Running, Datastore::Candidate, Datastore::Startup]
-                .into_iter()
-                .filter(|datastore| *datastore != Datastore::Startup || northbound.abilities.startup)
-                .map(|datastore| {
-                    let since = northbound.lock_times.get(&datastore).copied().unwrap_or_default();
-                    (datastore, northbound.locks.holder(datastore).map(|holder| (holder, since)))
-                })
-                .collect(),
-            partial_locks: northbound.partial_locks.iter().collect(),
-            started_unix: northbound.started_unix,
-        };
-        elements.extend(roots.into_iter().flat_map(|root| northbound.monitoring.state(root, &facts)));
+/// The tops of all that is the northbound's own.
+pub(super) fn roots(northbound: &Northbound) -> Vec<&'static str> {
+    let fixed = [
+        super::history::ROOT,
+        super::access::NACM_ROOT,
+        super::notifications::STREAMS_ROOT,
+        super::subscriptions::STREAMS_ROOT,
+        super::subscriptions::SUBSCRIPTIONS_ROOT,
+    ];
+    northbound.monitoring.roots().iter().copied().chain(fixed).collect()
+}
+
+/// What there is of one of [`roots`].
+pub(super) fn elements(northbound: &Northbound, filter: Option<&Filter>, root: &'static str) -> Vec<Element> {
+    match root {
+        super::history::ROOT => vec![northbound.history_state(filter)],
+        super::access::NACM_ROOT => vec![northbound.access.state()],
+        super::notifications::STREAMS_ROOT => vec![northbound.stream.state()],
+        super::subscriptions::STREAMS_ROOT => vec![northbound.stream.streams()],
+        super::subscriptions::SUBSCRIPTIONS_ROOT => northbound.numbered_state().into_iter().collect(),
+        _ => northbound.monitoring.state(root, &facts(northbound)),
     }
-    if wanted(super::history::ROOT) {
-        elements.push(northbound.history_state(filter));
+}
+
+fn facts(northbound: &Northbound) -> Facts<'_> {
+    Facts {
+        schema: northbound.schema,
+        capabilities: &northbound.capabilities,
+        sessions: northbound.sessions.iter().map(|session| (&session.caller, session.opened_unix)).collect(),
+        locks: [Datastore::Running, Datastore::Candidate, Datastore::Startup]
+            .into_iter()
+            .filter(|datastore| *datastore != Datastore::Startup || northbound.abilities.startup)
+            .map(|datastore| {
+                let since = northbound.lock_times.get(&datastore).copied().unwrap_or_default();
+                (datastore, northbound.locks.holder(datastore).map(|holder| (holder, since)))
+            })
+            .collect(),
+        partial_locks: northbound.partial_locks.iter().collect(),
+        started_unix: northbound.started_unix,
     }
-    if wanted(super::access::NACM_ROOT) {
-        elements.push(northbound.access.state());
-    }
-    if wanted(super::notifications::STREAMS_ROOT) {
-        elements.push(northbound.stream.state());
-    }
-    if wanted(super::subscriptions::STREAMS_ROOT) {
-        elements.push(northbound.stream.streams());
-    }
-    if wanted(super::subscriptions::SUBSCRIPTIONS_ROOT) {
-        elements.extend(northbound.numbered_state());
-    }
-    elements
 }

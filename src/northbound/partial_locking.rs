@@ -27,7 +27,7 @@ impl Northbound {
             let refusal = Refusal::new(Kind::LockDenied { holder }, message).tagged("outstanding-confirmed-commit");
             return Err(vec![refusal.mend("wait until it is confirmed or undone")]);
         }
-        let running = std::rc::Rc::clone(self.datastores.running());
+        let running = std::sync::Arc::clone(self.datastores.running());
         // What the caller may not read it cannot find out by locking.
         let seen = self.readable(caller, &running);
         let mut nodes = BTreeSet::new();
@@ -50,7 +50,9 @@ impl Northbound {
         let mut output = vec![Element::leaf("lock-id", id)];
         output.extend(nodes.into_iter().map(|path| Element::leaf("locked-node", path)));
         let call = Fragment(EMPTY_CALL.into());
-        Operation::parse_rpc(self.schema, &call, None)?.output_in(&output, Some(&running)).map(Response::Output)
+        Operation::parse_rpc(self.schema, &call, None, &|_, _| Ok(()))?
+            .output_in(&output, Some(&running))
+            .map(Response::Output)
     }
 
     pub(super) fn partial_unlock(&mut self, caller: &Caller, id: u32) -> Answer {

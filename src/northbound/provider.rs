@@ -12,7 +12,7 @@
 use std::future::Future;
 use std::pin::Pin;
 
-use super::{Caller, Refusal};
+use super::{Caller, Kind, Refusal};
 use crate::yang::value::Element;
 
 pub type Later<T> = Pin<Box<dyn Future<Output = Result<T, Refusal>> + Send + 'static>>;
@@ -75,12 +75,14 @@ pub struct Trying {
     pub work: Later<()>,
 }
 
-/// One owner of parts of the tree.
+/// One owner of parts of the tree. What it says nothing of it has no part in; only what becomes of a commit it always says.
 pub trait Provider: Send {
     fn name(&self) -> &'static str;
 
     /// Configuration subtrees that this provider makes true, as schema paths of top nodes: `/module:node`.
-    fn config_roots(&self) -> &'static [&'static str];
+    fn config_roots(&self) -> &'static [&'static str] {
+        &[]
+    }
 
     /// Configuration that it wants to hear of besides, without being the one who acts on it.
     fn watched_roots(&self) -> &'static [&'static str] {
@@ -94,10 +96,14 @@ pub trait Provider: Send {
     }
 
     /// Top nodes of operational state that it answers for.
-    fn state_roots(&self) -> &'static [&'static str];
+    fn state_roots(&self) -> &'static [&'static str] {
+        &[]
+    }
 
     /// rpcs and actions that it carries out, as schema paths.
-    fn calls(&self) -> &'static [&'static str];
+    fn calls(&self) -> &'static [&'static str] {
+        &[]
+    }
 
     /// Whether `validate` and `prepare` look at the proposal alone, remember nothing, and `apply` may be told of newer
     /// configuration than its changes. Then commits that wait together may be prepared on top of each other before the
@@ -107,7 +113,9 @@ pub trait Provider: Send {
     }
 
     /// Is the proposed configuration one that this provider could make true? Pure: remembers nothing.
-    fn validate(&self, proposal: &Proposal<'_>) -> Result<(), Vec<Refusal>>;
+    fn validate(&self, _: &Proposal<'_>) -> Result<(), Vec<Refusal>> {
+        Ok(())
+    }
 
     /// What only a trial can tell of a proposal that is valid otherwise. Begun when somebody asks whether it is, never by a
     /// commit; each comes to an end by itself.
@@ -116,16 +124,22 @@ pub trait Provider: Send {
     }
 
     /// Reserve what the commit needs. After `Ok`, exactly one of `apply` and `abort` follows.
-    fn prepare(&mut self, proposal: &Proposal<'_>) -> Result<(), Refusal>;
+    fn prepare(&mut self, _: &Proposal<'_>) -> Result<(), Refusal> {
+        Ok(())
+    }
 
-    fn abort(&mut self);
+    fn abort(&mut self) {}
 
     /// The commit is on disk: make it true. Cannot refuse; trouble becomes operational state.
     fn apply(&mut self, proposal: &Proposal<'_>);
 
     /// The state below one of `state_roots`: its top elements, each with its module set.
-    fn state(&self, root: &'static str, query: StateQuery) -> Later<Vec<Element>>;
+    fn state(&self, root: &'static str, _: StateQuery) -> Later<Vec<Element>> {
+        Box::pin(async move { Err(Refusal::new(Kind::OperationNotSupported, format!("{root} has no state"))) })
+    }
 
     /// Carry out a call: the children of its output. `call.path` is one of `calls`.
-    fn call(&self, call: Call) -> Later<Vec<Element>>;
+    fn call(&self, call: Call) -> Later<Vec<Element>> {
+        Box::pin(async move { Err(Refusal::new(Kind::OperationNotSupported, format!("{} is not an rpc", call.path))) })
+    }
 }

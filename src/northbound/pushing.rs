@@ -11,6 +11,7 @@ use tracing::{debug, warn};
 
 use super::driver::{Northbound, now};
 use super::filter::Filter;
+use super::getting::Wanted;
 use super::handle::{Continuation, Input};
 use super::notifications::{self, Key, Wish};
 use super::provider::Configuration as _;
@@ -366,7 +367,7 @@ impl Northbound {
             return self.looked(id, serial, answer);
         }
         let (reply, answered) = oneshot::channel();
-        self.get(&caller, filter, WithDefaults::Explicit, None, reply);
+        self.get(Wanted { caller, filter, with_defaults: WithDefaults::Explicit, shape: None }, reply);
         let inputs = self.inputs.clone();
         self.runtime.spawn(async move {
             let Ok(answer) = answered.await else { return };

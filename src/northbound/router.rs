@@ -131,7 +131,6 @@ pub fn module_of(path: &str) -> &str {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Refusal;
     use super::super::provider::{Call, Later, Proposal, StateQuery};
     use super::super::testing::{Rig, Told, Witness};
     use super::*;
@@ -176,16 +175,6 @@ mod tests {
         fn calls(&self) -> &'static [&'static str] {
             &["/m:go", "/m:top/entry/reset"]
         }
-
-        fn validate(&self, _: &Proposal<'_>) -> Result<(), Vec<Refusal>> {
-            Ok(())
-        }
-
-        fn prepare(&mut self, _: &Proposal<'_>) -> Result<(), Refusal> {
-            Ok(())
-        }
-
-        fn abort(&mut self) {}
 
         fn apply(&mut self, _: &Proposal<'_>) {}
 

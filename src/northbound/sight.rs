@@ -8,7 +8,7 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
-use std::rc::Rc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::access::deny_of;
 use super::nacm::{Access, DataPath, Decision, Nacm, Step, Subject};
@@ -20,7 +20,7 @@ use crate::yang::tree::Node;
 const MASKS_MAX: usize = 16;
 
 /// What is decided of each place of the schema that somebody has looked at.
-type Mask = RefCell<HashMap<SchemaNode, Place>>;
+type Mask = Mutex<HashMap<SchemaNode, Place>>;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Place {
@@ -31,18 +31,18 @@ enum Place {
 
 /// The masks of one set of rules, by the rule lists that concern a caller.
 #[derive(Debug, Default)]
-pub(super) struct Masks(RefCell<BTreeMap<Vec<usize>, Rc<Mask>>>);
+pub(super) struct Masks(RefCell<BTreeMap<Vec<usize>, Arc<Mask>>>);
 
 impl Masks {
-    fn of(&self, lists: &[usize]) -> Rc<Mask> {
+    fn of(&self, lists: &[usize]) -> Arc<Mask> {
         let mut masks = self.0.borrow_mut();
         if let Some(mask) = masks.get(lists) {
-            return Rc::clone(mask);
+            return Arc::clone(mask);
         }
         if masks.len() >= MASKS_MAX {
             masks.clear();
         }
-        Rc::clone(masks.entry(lists.to_vec()).or_default())
+        Arc::clone(masks.entry(lists.to_vec()).or_default())
     }
 }
 
@@ -50,7 +50,7 @@ impl Masks {
 pub(super) struct Reader<'a> {
     nacm: &'a Nacm,
     subject: Subject,
-    mask: Rc<Mask>,
+    mask: Arc<Mask>,
 }
 
 impl<'a> Reader<'a> {
@@ -79,8 +79,13 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// Readers go on one after the other: nobody waits here.
+    fn known(&self) -> MutexGuard<'_, HashMap<SchemaNode, Place>> {
+        self.mask.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn place(&self, schema: SchemaNode) -> Place {
-        let known = self.mask.borrow().get(&schema).copied();
+        let known = self.known().get(&schema).copied();
         known.unwrap_or_else(|| {
             let mut path = DataPath::default();
             let above = std::iter::successors(schema.data_parent(), |node| node.data_parent());
@@ -100,7 +105,7 @@ impl<'a> Reader<'a> {
             Some(Decision::Permit) => Place::Everywhere(Seen::Itself),
         };
         path.pop();
-        self.mask.borrow_mut().insert(schema, place);
+        self.known().insert(schema, place);
         place
     }
 

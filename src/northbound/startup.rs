@@ -7,7 +7,7 @@
 //! An agent that merely starts again loads nothing: programs have outlived it, and so has running. Off by default: running
 //! is durable by itself.
 
-use std::rc::Rc;
+use std::sync::Arc;
 
 use tracing::{error, info};
 
@@ -40,12 +40,12 @@ pub(super) fn none() -> Refusal {
 }
 
 impl Northbound {
-    pub(super) fn startup(&self) -> Result<Rc<Tree>, Refusal> {
+    pub(super) fn startup(&self) -> Result<Arc<Tree>, Refusal> {
         if !self.abilities.startup {
             return Err(none());
         }
         // One that was deleted, or never written, is empty.
-        Ok(self.datastores.startup().map_or_else(|| Rc::new(Tree::new(self.schema)), Rc::clone))
+        Ok(self.datastores.startup().map_or_else(|| Arc::new(Tree::new(self.schema)), Arc::clone))
     }
 
     /// copy-config with startup as its target.
@@ -63,7 +63,7 @@ impl Northbound {
         let text = tree.print_xml(super::WithDefaults::Explicit);
         let text = std::str::from_utf8(&text).expect("libyang prints UTF-8");
         self.startup_store.content.write(text).map_err(|trouble| vec![not_durable(trouble)])?;
-        self.datastores.set_startup(Some(Rc::new(tree)));
+        self.datastores.set_startup(Some(Arc::new(tree)));
         self.startup_changed(caller, &changes);
         Ok(Response::Ok)
     }
@@ -94,8 +94,8 @@ impl Northbound {
             return Ok(());
         }
         let Some(startup) = self.recall_startup()? else { return self.remember_boot() };
-        let startup = Rc::new(startup);
-        self.datastores.set_startup(Some(Rc::clone(&startup)));
+        let startup = Arc::new(startup);
+        self.datastores.set_startup(Some(Arc::clone(&startup)));
         if self.startup_store.boot.read().ok().flatten().as_deref() == Some(self.startup_store.boot_id.as_str()) {
             return Ok(());
         }

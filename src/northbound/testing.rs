@@ -11,7 +11,7 @@ use super::handle::{Handle, Input, Opening};
 use super::notifications::log::EventLog;
 use super::notifications::scribe::Scribe;
 use super::own_state::{Facts, Monitoring};
-use super::provider::{Call, Later, Proposal, Provider, StateQuery};
+use super::provider::{Later, Proposal, Provider};
 use super::router::Gap;
 use super::startup::StartupStore;
 use super::url::Url;
@@ -96,20 +96,8 @@ impl Provider for Witness {
         self.roots
     }
 
-    fn state_roots(&self) -> &'static [&'static str] {
-        &[]
-    }
-
-    fn calls(&self) -> &'static [&'static str] {
-        &[]
-    }
-
     fn takes_each_proposal_alone(&self) -> bool {
         self.takes_each_alone
-    }
-
-    fn validate(&self, _: &Proposal<'_>) -> Result<(), Vec<Refusal>> {
-        Ok(())
     }
 
     fn prepare(&mut self, proposal: &Proposal<'_>) -> Result<(), Refusal> {
@@ -124,14 +112,6 @@ impl Provider for Witness {
 
     fn apply(&mut self, _: &Proposal<'_>) {
         self.tell("apply");
-    }
-
-    fn state(&self, _: &'static str, _: StateQuery) -> Later<Vec<Element>> {
-        Box::pin(async { Ok(Vec::new()) })
-    }
-
-    fn call(&self, _: Call) -> Later<Vec<Element>> {
-        Box::pin(async { Ok(Vec::new()) })
     }
 }
 
@@ -233,10 +213,15 @@ impl Rig {
             if let Ok(answer) = answer.try_recv() {
                 return answer;
             }
-            let input = self.runtime.block_on(self.inputs.recv()).expect("somebody has something to say");
-            let Input::Resume(continuation) = input else { panic!("{input:?}") };
-            (continuation.0)(&mut self.northbound);
+            self.hear_one();
         }
+    }
+
+    /// Takes one input.
+    pub(super) fn hear_one(&mut self) {
+        let input = self.runtime.block_on(self.inputs.recv()).expect("somebody has something to say");
+        let Input::Resume(continuation) = input else { panic!("{input:?}") };
+        (continuation.0)(&mut self.northbound);
     }
 
     pub(super) fn ask_and_wait(&mut self, caller: &Caller, request: Request) -> Answer {

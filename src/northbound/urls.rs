@@ -100,7 +100,7 @@ impl Northbound {
             Source::Inline(config) => {
                 let mut tree = Tree::parse_config(self.schema, &config.0)?;
                 self.secrets.conceal_in(&mut tree);
-                std::rc::Rc::new(tree)
+                std::sync::Arc::new(tree)
             }
         };
         let readable = match source {
@@ -116,9 +116,9 @@ impl Northbound {
         &mut self,
         caller: &Caller,
         datastore: Datastore,
-    ) -> Result<std::rc::Rc<Tree>, Vec<Refusal>> {
+    ) -> Result<std::sync::Arc<Tree>, Vec<Refusal>> {
         match datastore {
-            Datastore::Running => Ok(std::rc::Rc::clone(self.datastores.running())),
+            Datastore::Running => Ok(std::sync::Arc::clone(self.datastores.running())),
             Datastore::Candidate => Ok(self.datastores.candidate(self.candidate_of(caller))),
             Datastore::Startup => self.startup().map_err(|refusal| vec![refusal]),
         }

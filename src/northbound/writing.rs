@@ -68,7 +68,15 @@ impl Northbound {
             Source::Datastore(same) if *same == target => {
                 return Err(vec![Refusal::new(Kind::InvalidValue, "source and target are the same datastore")]);
             }
-            Source::Datastore(datastore) => self.datastore(caller, *datastore)?.duplicate(),
+            // RFC 8341 section 3.2.5: running to startup needs the right to copy and no other. Else what the caller may not read
+            // is left out, so that whoever may not delete it cannot copy.
+            Source::Datastore(Datastore::Running) if target == Datastore::Startup => {
+                self.datastores.running().duplicate()
+            }
+            Source::Datastore(datastore) => {
+                let tree = self.datastore(caller, *datastore)?;
+                self.readable(caller, &tree)
+            }
             Source::Inline(config) => {
                 let mut tree = Tree::parse_config(self.schema, &config.0)?;
                 self.secrets.conceal_in(&mut tree);

@@ -7,7 +7,7 @@ use super::refusals;
 use super::run::{Account, LogLevel, Order, RUNTIME_SECONDS_DEFAULT, RequestId};
 use crate::container::spec::Sha256;
 use crate::container::words;
-use crate::northbound::provider::{Call, Later, Proposal, Provider, StateQuery};
+use crate::northbound::provider::{Call, Later, Proposal, Provider};
 use crate::northbound::{Kind, Refusal};
 use crate::yang::value::Element;
 
@@ -54,33 +54,11 @@ impl Provider for RequestProvider {
         "request"
     }
 
-    fn config_roots(&self) -> &'static [&'static str] {
-        &[]
-    }
-
-    fn state_roots(&self) -> &'static [&'static str] {
-        &[]
-    }
-
     fn calls(&self) -> &'static [&'static str] {
         &[RUN, STOP]
     }
 
-    fn validate(&self, _: &Proposal<'_>) -> Result<(), Vec<Refusal>> {
-        Ok(())
-    }
-
-    fn prepare(&mut self, _: &Proposal<'_>) -> Result<(), Refusal> {
-        Ok(())
-    }
-
-    fn abort(&mut self) {}
-
     fn apply(&mut self, _: &Proposal<'_>) {}
-
-    fn state(&self, _: &'static str, _: StateQuery) -> Later<Vec<Element>> {
-        Box::pin(async { Ok(Vec::new()) })
-    }
 
     fn call(&self, call: Call) -> Later<Vec<Element>> {
         let (handle, shelf, fetch) = (self.handle.clone(), Arc::clone(&self.shelf), Arc::clone(&self.fetch));

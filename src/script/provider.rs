@@ -77,8 +77,6 @@ impl Provider for ScriptProvider {
         Ok(())
     }
 
-    fn abort(&mut self) {}
-
     fn apply(&mut self, proposal: &Proposal<'_>) {
         let (committed, errors) = config::read(proposal.config.subtree(config::ROOT).as_ref());
         for error in errors {

@@ -44,10 +44,6 @@ impl Provider for SystemProvider {
         &[SYSTEM_STATE, MONITORING, MEMORY, SYSTEM_TIME, SYSLOG, HARDDISK]
     }
 
-    fn calls(&self) -> &'static [&'static str] {
-        &[]
-    }
-
     fn takes_each_proposal_alone(&self) -> bool {
         true
     }
@@ -59,8 +55,6 @@ impl Provider for SystemProvider {
     fn prepare(&mut self, _proposal: &Proposal<'_>) -> Result<(), Refusal> {
         Ok(())
     }
-
-    fn abort(&mut self) {}
 
     fn apply(&mut self, proposal: &Proposal<'_>) {
         let touches = |root: &str| proposal.changes.iter().any(|change| change.path.starts_with(root));

@@ -14,7 +14,7 @@ use super::config::{self, Client, Endpoint, KEYSTORE, Plan, SERVER, TRUSTSTORE, 
 use super::keys;
 use super::sockets::Sockets;
 use super::tls::Side;
-use crate::northbound::provider::{Call, Later, Proposal, Provider, StateQuery};
+use crate::northbound::provider::{Later, Proposal, Provider, StateQuery};
 use crate::northbound::{Kind, Refusal};
 use crate::ssh::host_key;
 use crate::yang::value::Element;
@@ -113,10 +113,6 @@ impl Provider for TransportProvider {
         &[SERVER]
     }
 
-    fn calls(&self) -> &'static [&'static str] {
-        &[]
-    }
-
     fn validate(&self, proposal: &Proposal<'_>) -> Result<(), Vec<Refusal>> {
         let (plan, mut refusals) = config::read(proposal.config);
         if refusals.is_empty() {
@@ -156,9 +152,5 @@ impl Provider for TransportProvider {
     fn state(&self, _: &'static str, _: StateQuery) -> Later<Vec<Element>> {
         let state = self.board.state();
         Box::pin(async move { Ok(state) })
-    }
-
-    fn call(&self, call: Call) -> Later<Vec<Element>> {
-        Box::pin(async move { Err(Refusal::new(Kind::OperationNotSupported, format!("{} is not an rpc", call.path))) })
     }
 }

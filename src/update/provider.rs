@@ -81,12 +81,6 @@ impl Provider for UpdateProvider {
         if refusals.is_empty() { Ok(()) } else { Err(refusals) }
     }
 
-    fn prepare(&mut self, _: &Proposal<'_>) -> Result<(), Refusal> {
-        Ok(())
-    }
-
-    fn abort(&mut self) {}
-
     fn apply(&mut self, proposal: &Proposal<'_>) {
         let (entries, refusals) = self.read(proposal);
         for refusal in refusals {

@@ -6,7 +6,6 @@ use super::config;
 use super::driver::{Committed, Desk};
 use super::execution;
 use super::report;
-use crate::northbound::Refusal;
 use crate::northbound::provider::{Call, Later, Proposal, Provider, StateQuery};
 use crate::northbound::{Kind, refusal};
 use crate::yang::value::Element;
@@ -43,25 +42,11 @@ impl Provider for ValidationProvider {
         &[report::ROOT, execution::ROOT]
     }
 
-    fn calls(&self) -> &'static [&'static str] {
-        &[]
-    }
-
     fn takes_each_proposal_alone(&self) -> bool {
         true
     }
 
     /// The repository looks at names and checksums.
-    fn validate(&self, _: &Proposal<'_>) -> Result<(), Vec<Refusal>> {
-        Ok(())
-    }
-
-    fn prepare(&mut self, _: &Proposal<'_>) -> Result<(), Refusal> {
-        Ok(())
-    }
-
-    fn abort(&mut self) {}
-
     fn apply(&mut self, proposal: &Proposal<'_>) {
         let subtree = |path| proposal.config.subtree(path);
         self.committed.put(config::active(subtree(config::SCRIPTS).as_ref(), subtree(config::ROOT).as_ref()));

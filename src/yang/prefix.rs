@@ -31,10 +31,53 @@ pub fn module_names<'a>(schema: &Schema, leaf: SchemaNode, text: &'a str, scope:
 
 /// An XPath expression with the client's prefixes turned into module names.
 pub fn expression(schema: &Schema, text: &str, namespaces: &[(String, String)]) -> String {
-    translate(text, None, |prefix| {
+    let module_of = |prefix: &str| {
         let (_, namespace) = namespaces.iter().find(|(bound, _)| bound == prefix)?;
         schema.module_of_namespace(namespace).map(|module| module.name())
-    })
+    };
+    translate(&with_identities(text, module_of), None, module_of)
+}
+
+/// What `derived-from` and `derived-from-or-self` ask about is named in a literal: the prefix in that means a module too.
+fn with_identities(text: &str, module_of: impl Fn(&str) -> Option<&'static str>) -> Cow<'_, str> {
+    if !text.contains("derived-from") {
+        return Cow::Borrowed(text);
+    }
+    let mut out = String::with_capacity(text.len() + 32);
+    // Of each bracket that is open: the commas behind it, where it is that of such a call.
+    let mut open: Vec<Option<usize>> = Vec::new();
+    let mut is_called = false;
+    let mut rest = text;
+    while let Some(first) = rest.chars().next() {
+        let end = match first {
+            '\'' | '"' => rest[1..].find(first).map_or(rest.len(), |end| end + 2),
+            _ if is_name_start(first) => rest.find(|letter| !is_name(letter)).unwrap_or(rest.len()),
+            _ => first.len_utf8(),
+        };
+        let (word, after) = rest.split_at(end);
+        let identity = word.strip_prefix(first).and_then(|inner| inner.strip_suffix(first)?.split_once(':'));
+        match (first, identity) {
+            ('\'' | '"', Some((prefix, name))) if open.last() == Some(&Some(1)) => {
+                let module = module_of(prefix.trim()).unwrap_or(prefix);
+                out.extend([&word[..1], module, ":", name, &word[..1]]);
+            }
+            _ => out.push_str(word),
+        }
+        match first {
+            '(' => open.push(is_called.then_some(0)),
+            '[' => open.push(None),
+            ')' | ']' => drop(open.pop()),
+            ',' => {
+                if let Some(Some(commas)) = open.last_mut() {
+                    *commas += 1;
+                }
+            }
+            _ => {}
+        }
+        is_called = matches!(word, "derived-from" | "derived-from-or-self") || is_called && first.is_whitespace();
+        rest = after;
+    }
+    Cow::Owned(out)
 }
 
 /// A key predicate like `[ex:name='x']`: without prefixes, since keys are in the module of their list.
@@ -94,7 +137,7 @@ fn is_name(letter: char) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::translate;
+    use super::{translate, with_identities};
 
     fn module_of(prefix: &str) -> Option<&'static str> {
         match prefix {
@@ -119,6 +162,28 @@ mod tests {
             translate("/a:top/a:list[a:k='1']/b:x/b:y", Some(""), module_of),
             "/module-a:top/list[k='1']/module-b:x/y"
         );
+    }
+
+    #[test]
+    fn the_prefix_of_an_identity_that_is_asked_about_becomes_a_module() {
+        for (text, expected) in [
+            ("//a:x[derived-from(., 'a:id')]", "//a:x[derived-from(., 'module-a:id')]"),
+            (
+                "//x[derived-from-or-self (../y[z(1, 'b:i')], \"b:i\")]",
+                "//x[derived-from-or-self (../y[z(1, 'b:i')], \"module-b:i\")]",
+            ),
+            (
+                "derived-from('a:x', 'a:x') | concat('a:x', 'a:x')",
+                "derived-from('a:x', 'module-a:x') | concat('a:x', 'a:x')",
+            ),
+            ("derived-from(x, 'z:id')", "derived-from(x, 'z:id')"),
+            ("derived-from(x, 'id')", "derived-from(x, 'id')"),
+            ("derived-from(x, 'a:", "derived-from(x, 'a:"),
+            ("derived-from(x, '", "derived-from(x, '"),
+            ("a = 'derived-from(x, ' and 'a:y'", "a = 'derived-from(x, ' and 'a:y'"),
+        ] {
+            assert_eq!(with_identities(text, module_of), expected, "{text}");
+        }
     }
 
     #[test]

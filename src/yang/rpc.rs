@@ -13,6 +13,10 @@ use super::{errors, path, tree, xml};
 use crate::northbound::refusal::Layer;
 use crate::northbound::{Fragment, Kind, Refusal};
 
+/// Says whether somebody may ask for an operation, of which node of the data it is an action where it is one. Asked before
+/// anything else is told of the input, or of what is there.
+pub type Permit<'a> = &'a dyn Fn(SchemaNode, Option<&str>) -> Result<(), Refusal>;
+
 /// An rpc or action that somebody asks for. Plain values: it may cross threads.
 #[derive(Debug, Clone)]
 pub struct Operation {
@@ -25,7 +29,12 @@ pub struct Operation {
 
 impl Operation {
     /// The operation element of an `<rpc>`. Data that its constraints look at is taken from `state`.
-    pub fn parse_rpc(schema: &'static Schema, fragment: &Fragment, state: Option<&Tree>) -> Result<Self, Vec<Refusal>> {
+    pub fn parse_rpc(
+        schema: &'static Schema,
+        fragment: &Fragment,
+        state: Option<&Tree>,
+        permit: Permit<'_>,
+    ) -> Result<Self, Vec<Refusal>> {
         let elements = xml::parse(&fragment.0).map_err(|refusal| vec![refusal.at_layer(Layer::Rpc)])?;
         let [element] = elements.as_slice() else {
             let message = format!("an rpc holds one operation, not {}", elements.len());
@@ -36,6 +45,7 @@ impl Operation {
             let message = format!("module {} has no operation {}", module.name(), element.name);
             vec![Refusal::new(Kind::OperationNotSupported, message).at_layer(Layer::Protocol)]
         })?;
+        permit(node, None).map_err(|refusal| vec![refusal])?;
         let mut tree = Tree::new(schema);
         let at = tree.add_inner(None, node).map_err(|faults| vec![not_made(&faults)])?;
         Self::finish(schema, node, None, tree, at, element, state)
@@ -46,6 +56,7 @@ impl Operation {
         schema: &'static Schema,
         fragment: &Fragment,
         state: Option<&Tree>,
+        permit: Permit<'_>,
     ) -> Result<Self, Vec<Refusal>> {
         let elements = xml::parse(&fragment.0).map_err(|refusal| vec![refusal.at_layer(Layer::Rpc)])?;
         let [top] = elements.as_slice() else {
@@ -62,6 +73,7 @@ impl Operation {
                 && let Some(action) = holder.action(&element.name)
                 && module_of(schema, element)? == action.module()
             {
+                permit(action, Some(&here)).map_err(|refusal| vec![refusal])?;
                 // What is no configuration is its provider's to know.
                 if let Some(data) = state
                     && holder.is_config()
@@ -119,10 +131,7 @@ impl Operation {
 
     /// The schema path of an rpc; for an action the data path of its node, and its name.
     pub fn path(&self) -> String {
-        match &self.parent {
-            Some(parent) => path::extend(parent, self.node.data_parent(), self.node, ""),
-            None => format!("/{}:{}", self.node.module().name(), self.node.name()),
-        }
+        operation_path(self.node, self.parent.as_deref())
     }
 
     /// The node that an action is asked of.
@@ -160,6 +169,14 @@ impl Operation {
     }
 }
 
+/// The schema path of an rpc; for an action the data path of its node, and its name.
+pub fn operation_path(node: SchemaNode, parent: Option<&str>) -> String {
+    match parent {
+        Some(parent) => path::extend(parent, node.data_parent(), node, ""),
+        None => format!("/{}:{}", node.module().name(), node.name()),
+    }
+}
+
 fn module_of(schema: &Schema, element: &XmlElement) -> Result<ModuleRef, Vec<Refusal>> {
     let namespace = element.namespace.as_deref().unwrap_or("");
     schema.module_of_namespace(namespace).ok_or_else(|| {
@@ -171,4 +188,66 @@ fn module_of(schema: &Schema, element: &XmlElement) -> Result<ModuleRef, Vec<Ref
 
 fn not_made(faults: &[super::ffi::Fault]) -> Refusal {
     errors::from_other(Kind::OperationFailed, "the operation cannot be put together", faults)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::yang::schema::ModuleSpec;
+
+    /// libyang puts what such axes give in order, and looks behind the last top node, which is empty here.
+    #[test]
+    fn a_constraint_of_an_operation_may_look_back_and_to_all_sides() {
+        let dir = tempfile::tempdir().unwrap();
+        let text =
+            "module back { yang-version 1.1; namespace urn:back; prefix b; container z { leaf l { type string; } }
+            grouping given { list e { key k; leaf k { type string; }
+                leaf v { type string; must \"not(../preceding-sibling::b:e[b:v = current()])\"; }
+                leaf w { type string; must \"not(//*/*[. = current()]/preceding::b:w[. = current()])\"; } } }
+            rpc go { input { uses given; } output { uses given; } }
+            container a { presence there; action go { input { uses given; } output { uses given; } } } }";
+        std::fs::write(dir.path().join("back.yang"), text).unwrap();
+        let module = ModuleSpec { name: "back".to_owned(), revision: None, features: Vec::new() };
+        let schema = Schema::load(&[dir.path().to_owned()], &[module]).unwrap();
+        let stored = |text: &str| Tree::parse_config(schema, text.as_bytes()).unwrap();
+        let before = [
+            stored(""),
+            stored("<a xmlns='urn:back'/>"),
+            stored("<a xmlns='urn:back'/><z xmlns='urn:back'><l>x</l></z>"),
+        ];
+        let everybody: Permit<'_> = &|_, _| Ok(());
+        let judged = |leaf: &str, values: &[&str], is_action: bool, state: Option<&Tree>| {
+            let entry = |(key, value): (usize, &&str)| format!("<e><k>{key}</k><{leaf}>{value}</{leaf}></e>");
+            let inside: String = values.iter().enumerate().map(entry).collect();
+            if is_action {
+                let text = format!("<a xmlns='urn:back'><go>{inside}</go></a>");
+                Operation::parse_action(schema, &Fragment(text.into()), state, everybody)
+            } else {
+                let text = format!("<go xmlns='urn:back'>{inside}</go>");
+                Operation::parse_rpc(schema, &Fragment(text.into()), state, everybody)
+            }
+        };
+        for leaf in ["v", "w"] {
+            for state in before.iter().map(Some).chain([None]) {
+                for is_action in [false, true] {
+                    let is_there = state.is_none_or(|state| !state.is_empty());
+                    // libyang knows no text of a whole action, which the second asks for.
+                    if is_action && (!is_there || leaf == "w") {
+                        continue;
+                    }
+                    let told = state.map(|state| state.print_xml(crate::northbound::WithDefaults::Explicit));
+                    let said = (leaf, is_action, &told);
+                    let right = judged(leaf, &["1", "2", "3"], is_action, state).unwrap();
+                    judged(leaf, &["1", "2", "1"], is_action, state).expect_err(&format!("{said:?}"));
+                    let entry = |key: &str, value| {
+                        Element::node("e", vec![Element::leaf("k", key), Element::leaf(leaf, value)])
+                    };
+                    right.output_in(&[entry("1", "x"), entry("2", "y")], state).unwrap();
+                    right.output_in(&[entry("1", "x"), entry("2", "x")], state).expect_err(&format!("{said:?}"));
+                    let after = state.map(|state| state.print_xml(crate::northbound::WithDefaults::Explicit));
+                    assert_eq!(after, told, "nothing is left in the data");
+                }
+            }
+        }
+    }
 }

@@ -102,9 +102,8 @@ pub fn paths(tree: &Tree, xpath: &XPath) -> Result<Vec<String>, Refusal> {
 fn found<'t>(tree: &'t Tree, expression: &str, namespaces: &[(String, String)]) -> Result<Vec<Node<'t>>, Refusal> {
     let text = prefix::expression(tree.schema(), expression, namespaces);
     if !reach::names_identities_whole(&text) {
-        let message =
-            "an identity that derived-from or derived-from-or-self asks about has to be named with its module";
-        return Err(Refusal::new(Kind::InvalidValue, message).mend("write it between quotes, like 'module:identity'"));
+        let message = "an identity that derived-from or derived-from-or-self asks about has to be named with its module or prefix";
+        return Err(Refusal::new(Kind::InvalidValue, message).mend("write it between quotes, like 'prefix:identity'"));
     }
     reach::is_bearable(&text, tree).map_err(|too_much| {
         let refusal = Refusal::new(Kind::ResourceDenied, too_much.to_string());
@@ -176,20 +175,24 @@ impl<'t> View<'t> {
         }
     }
 
-    /// A copy in which each node that was selected comes with so many levels at most.
-    pub fn to_depth(&self, levels: u16) -> Tree {
+    /// A copy in which each node that was selected comes with so many levels at most; containers in which there are only
+    /// defaults are there where those are told.
+    pub fn to_depth(&self, levels: u16, tells_defaults: bool) -> Tree {
         let mut out = Tree::new(self.source.schema());
-        self.copy_to_depth(&mut out, None, &self.tops, levels);
+        self.copy_to_depth(&mut out, None, &self.tops, levels, tells_defaults);
         out
     }
 
-    fn copy_to_depth(&self, out: &mut Tree, parent: Option<At>, picks: &[PickId], levels: u16) {
+    fn copy_to_depth(&self, out: &mut Tree, parent: Option<At>, picks: &[PickId], levels: u16, tells_defaults: bool) {
         for pick in picks.iter().map(|id| &self.picks[id.0]) {
+            if pick.node.is_default() && !pick.node.schema().is_leaf_like() && !tells_defaults {
+                continue;
+            }
             if pick.whole {
                 copy_levels(out, parent, pick.node, levels);
             } else {
                 let at = out.copy(parent, pick.node, false);
-                self.copy_to_depth(out, Some(at), &pick.children, levels);
+                self.copy_to_depth(out, Some(at), &pick.children, levels, tells_defaults);
             }
         }
     }

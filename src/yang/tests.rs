@@ -1,7 +1,7 @@
 //! What libyang is relied on for, pinned: a new version cannot change an answer unseen.
 
 use super::diff::{self, Diff};
-use super::rpc::Operation;
+use super::rpc::{Operation, Permit};
 use super::schema::{ModuleSpec, NodeKind, Schema, SchemaError, TextError, TextFormat};
 use super::select::{Seen, View, prune, select, with_view};
 use super::testing::{schema, text, top, tree, valid};
@@ -332,6 +332,8 @@ fn a_record_survives_printing_and_can_be_turned_round() {
     assert!(Diff::between(&old, &old).is_empty());
 }
 
+const ANYBODY: Permit<'_> = &|_, _| Ok(());
+
 fn fragment(xml: &str) -> Fragment {
     Fragment(bytes::Bytes::copy_from_slice(xml.as_bytes()))
 }
@@ -339,7 +341,8 @@ fn fragment(xml: &str) -> Fragment {
 #[test]
 fn an_rpc_is_checked_on_the_way_in_and_out() {
     let greet =
-        Operation::parse_rpc(schema(), &fragment("<greet xmlns='urn:sample'><who>me</who></greet>"), None).unwrap();
+        Operation::parse_rpc(schema(), &fragment("<greet xmlns='urn:sample'><who>me</who></greet>"), None, ANYBODY)
+            .unwrap();
     assert_eq!(greet.path(), "/sample:greet");
     assert_eq!((greet.input().text_of("who"), greet.input().text_of("times")), (Some("me"), Some("2")));
     let output = [Element::leaf("text", "hello"), Element::node("line", vec![Element::leaf("n", 1)])];
@@ -357,7 +360,7 @@ fn an_rpc_is_checked_on_the_way_in_and_out() {
         ("<greet xmlns='urn:none'/>", "UnknownNamespace"),
         ("", "MalformedMessage"),
     ] {
-        let refusals = Operation::parse_rpc(schema(), &fragment(xml), None).unwrap_err();
+        let refusals = Operation::parse_rpc(schema(), &fragment(xml), None, ANYBODY).unwrap_err();
         assert_eq!(brief(&refusals), [expected], "{xml}");
     }
 }
@@ -366,17 +369,17 @@ fn an_rpc_is_checked_on_the_way_in_and_out() {
 fn an_action_is_found_where_it_is_asked() {
     let xml = "<machines xmlns='urn:sample'><machine><id>m 1</id><reset><delay>3</delay></reset></machine></machines>";
     let state = tree("<machines xmlns='urn:sample'><machine><id>m 1</id></machine></machines>");
-    let reset = Operation::parse_action(schema(), &fragment(xml), Some(&state)).unwrap();
+    let reset = Operation::parse_action(schema(), &fragment(xml), Some(&state), ANYBODY).unwrap();
     assert_eq!(reset.path(), "/sample:machines/machine[id='m 1']/reset");
     assert_eq!(reset.data_path(), Some("/sample:machines/machine[id='m 1']"));
     assert_eq!(reset.input().text_of("delay"), Some("3"));
     assert_eq!(&reset.output(&[Element::leaf("done", true)]).unwrap()[..], b"<done xmlns=\"urn:sample\">true</done>");
     assert_eq!(brief(&reset.output(&[]).unwrap_err()), ["DataMissing /sample:machines/machine[id='m 1']/reset/done"]);
     let empty = Tree::new(schema());
-    let refusals = Operation::parse_action(schema(), &fragment(xml), Some(&empty)).unwrap_err();
+    let refusals = Operation::parse_action(schema(), &fragment(xml), Some(&empty), ANYBODY).unwrap_err();
     assert_eq!(refusals[0].kind, Kind::DataMissing);
     let nothing = "<machines xmlns='urn:sample'/>";
-    assert!(Operation::parse_action(schema(), &fragment(nothing), None).is_err());
+    assert!(Operation::parse_action(schema(), &fragment(nothing), None, ANYBODY).is_err());
 }
 
 #[test]

@@ -89,6 +89,23 @@ impl Tree {
         self.validate_all().map_err(|faults| errors::from_validation(schema, faults))
     }
 
+    /// Whether it has more nodes than that; looks at no more.
+    pub fn has_more_than(&self, nodes: usize) -> bool {
+        let mut waiting = vec![self.roots()];
+        let mut seen = 0;
+        while let Some(siblings) = waiting.last_mut() {
+            match siblings.next() {
+                Some(_) if seen == nodes => return true,
+                Some(node) => {
+                    seen += 1;
+                    waiting.push(node.children());
+                }
+                None => drop(waiting.pop()),
+            }
+        }
+        false
+    }
+
     /// Without what is there by default only.
     pub fn strip_defaults(&mut self) {
         let tops: Vec<At> = self.roots().map(|node| self.at(node)).collect();

@@ -15,6 +15,9 @@ use crate::northbound::{Kind, Refusal};
 /// No YANG module nests this deep; a message that does is an attack on the stack.
 pub const XML_DEPTH_MAX: usize = 256;
 
+const XML_NAMESPACE: &str = "http://www.w3.org/XML/1998/namespace";
+const XMLNS_NAMESPACE: &str = "http://www.w3.org/2000/xmlns/";
+
 /// Namespace declarations in force; inner ones first.
 #[derive(Debug, Clone, Default)]
 pub struct Scope(Option<Rc<Binding>>);
@@ -206,6 +209,46 @@ pub fn parse(bytes: &[u8]) -> Result<Vec<XmlElement>, Refusal> {
     if open.is_empty() { Ok(tops) } else { Err(malformed("the XML ends inside of an element")) }
 }
 
+/// Whether this is one name, or two with a colon between (Namespaces in XML, production 7). What is no name must not be
+/// kept: whoever reads it again could not.
+pub fn is_qualified_name(text: &str) -> bool {
+    match text.split_once(':') {
+        Some((prefix, local)) => is_name(prefix) && is_name(local),
+        None => is_name(text),
+    }
+}
+
+fn is_name(text: &str) -> bool {
+    text.starts_with(begins_name) && text.chars().all(|c| begins_name(c) || goes_on_with_name(c))
+}
+
+/// XML 1.0 production 4, without the colon.
+fn begins_name(c: char) -> bool {
+    matches!(c,
+        'a'..='z' | 'A'..='Z' | '_' | '\u{c0}'..='\u{d6}' | '\u{d8}'..='\u{f6}' | '\u{f8}'..='\u{2ff}'
+        | '\u{370}'..='\u{37d}' | '\u{37f}'..='\u{1fff}' | '\u{200c}'..='\u{200d}' | '\u{2070}'..='\u{218f}'
+        | '\u{2c00}'..='\u{2fef}' | '\u{3001}'..='\u{d7ff}' | '\u{f900}'..='\u{fdcf}' | '\u{fdf0}'..='\u{fffd}'
+        | '\u{10000}'..='\u{effff}')
+}
+
+fn goes_on_with_name(c: char) -> bool {
+    matches!(c, '0'..='9' | '-' | '.' | '\u{b7}' | '\u{300}'..='\u{36f}' | '\u{203f}'..='\u{2040}')
+}
+
+/// What forbids this declaration (Namespaces in XML, sections 2.2 and 3).
+pub fn fault_of_declaration(prefix: &str, namespace: &str) -> Option<&'static str> {
+    match (prefix, namespace) {
+        ("xmlns", _) => Some("the prefix xmlns cannot be declared"),
+        ("xml", XML_NAMESPACE) => None,
+        ("xml", _) => Some("the prefix xml has a namespace of its own"),
+        (_, XML_NAMESPACE | XMLNS_NAMESPACE) => Some("a namespace of XML itself has no other prefix"),
+        ("", _) => None,
+        (_, "") => Some("a prefix cannot stand for no namespace"),
+        (prefix, _) if !is_name(prefix) => Some("what is declared is no prefix"),
+        _ => None,
+    }
+}
+
 fn begin(start: &BytesStart<'_>, parent: Option<&XmlElement>) -> Result<XmlElement, Refusal> {
     let mut scope = parent.map(|parent| parent.scope.clone()).unwrap_or_default();
     let mut raw = Vec::new();
@@ -215,22 +258,33 @@ fn begin(start: &BytesStart<'_>, parent: Option<&XmlElement>) -> Result<XmlEleme
             .normalized_value(quick_xml::XmlVersion::Implicit1_0)
             .map_err(|error| malformed(format!("the XML has a bad attribute value: {error}")))?;
         let name: &str = attribute.key.0;
-        match name.split_once(':') {
-            Some(("xmlns", prefix)) => scope = scope.bind(prefix, &value),
-            None if name == "xmlns" => scope = scope.bind("", &value),
-            _ => raw.push((name.to_owned(), value.into_owned())),
+        let declared = match name.split_once(':') {
+            Some(("xmlns", prefix)) if !prefix.is_empty() => prefix,
+            None if name == "xmlns" => "",
+            _ if !is_qualified_name(name) => return Err(malformed("an attribute has what is no name")),
+            _ => {
+                raw.push((name.to_owned(), value.into_owned()));
+                continue;
+            }
+        };
+        if let Some(fault) = fault_of_declaration(declared, &value) {
+            return Err(malformed(fault));
         }
+        scope = scope.bind(declared, &value);
     }
     let mut attributes = Vec::with_capacity(raw.len());
     for (name, value) in raw {
         let (namespace, name) = match name.split_once(':') {
-            Some(("xml", local)) => (Some(Rc::from("http://www.w3.org/XML/1998/namespace")), local),
+            Some(("xml", local)) => (Some(Rc::from(XML_NAMESPACE)), local),
             Some((prefix, local)) => (Some(bound(&scope, prefix)?), local),
             None => (None, name.as_str()),
         };
         attributes.push(XmlAttribute { namespace, name: name.into(), value });
     }
     let name = start.name();
+    if !is_qualified_name(name.0) {
+        return Err(malformed("an element has what is no name"));
+    }
     let (namespace, name) = match name.0.split_once(':') {
         Some((prefix, local)) => (Some(bound(&scope, prefix)?), local),
         None => (scope.lookup("").cloned(), name.0),
@@ -282,12 +336,28 @@ mod tests {
     #[test]
     fn broken_and_hostile_xml_is_malformed() {
         let deep = "<a>".repeat(XML_DEPTH_MAX + 1);
-        for text in
-            ["<a>", "<a></b>", "</a>", "text", "<p:a/>", "<a x='1' x='2'/>", "<!DOCTYPE a><a/>", "<a>&huge;</a>"]
-        {
+        for text in [
+            "<a>",
+            "<a></b>",
+            "</a>",
+            "text",
+            "<p:a/>",
+            "<a x='1' x='2'/>",
+            "<!DOCTYPE a><a/>",
+            "<a>&huge;</a>",
+            "<1a/>",
+            "<:a/>",
+            "<a:b:c xmlns:a='urn:a'/>",
+            "<a 1b='x'/>",
+            "<a xmlns:b=''/>",
+            "<a xmlns:='urn:b'/>",
+            "<a xmlns:xml='urn:x'/>",
+            "<a xmlns:xmlns='urn:x'/>",
+        ] {
             let refusal = parse(text.as_bytes()).unwrap_err();
             assert_eq!(refusal.kind, Kind::MalformedMessage, "{text}");
         }
+        assert_eq!(parse("<é.1-ü xmlns:ö='urn:a' ö:_='1' xml:lang='en'/>".as_bytes()).unwrap().len(), 1);
         assert_eq!(parse(deep.as_bytes()).unwrap_err().kind, Kind::TooBig);
         assert_eq!(parse(b"<a>\xff</a>").unwrap_err().kind, Kind::MalformedMessage);
     }

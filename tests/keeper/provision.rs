@@ -3,6 +3,7 @@
 use procyon::container::provision::{Folder, Readiness, RequiredPath, WhenMissing, Window};
 use procyon::container::rules::StartLimit;
 use procyon::keeper::protocol::{Asker, Verb};
+use procyon::keeper::tape::{TAPE_BYTES_FIRST, TAPES_BYTES_MAX};
 
 use super::*;
 
@@ -212,4 +213,29 @@ async fn a_fork_bomb_ends_at_its_limit_and_a_kill_takes_all_of_it() {
 
 fn asker() -> Asker {
     Asker { who: "admin".into(), from: "192.0.2.7:40122".into() }
+}
+
+/// The sizes of all tapes that the process holds.
+fn tapes(pid: u32) -> Vec<u64> {
+    let entries = fs::read_dir(format!("/proc/{pid}/fd")).unwrap().flatten().map(|entry| entry.path());
+    let is_tape =
+        |path: &PathBuf| fs::read_link(path).is_ok_and(|to| to.to_string_lossy().starts_with("/memfd:procyon-console"));
+    entries.filter(is_tape).map(|path| fs::metadata(path).unwrap().len()).collect()
+}
+
+#[tokio::test]
+async fn a_tape_that_grew_gives_its_room_back_when_a_thousand_others_come() {
+    let mut bench = Bench::new().await;
+    let spec = bench.shell("busy", "head -c 2000000 /dev/zero | tr '\\0' x; echo end; exec sleep 300");
+    bench.run(spec).await;
+    bench.until_log("busy", "stdout.log", |text| text.ends_with("end\n")).await;
+    assert!(tapes(bench.process.id()).iter().any(|bytes| *bytes > 16 * 1024));
+
+    let others = TAPES_BYTES_MAX / TAPE_BYTES_FIRST + 1;
+    for number in 0..others {
+        bench.keeper.define(bench.shell(&format!("other{number}"), "true")).await.unwrap();
+    }
+    assert!(tapes(bench.process.id()).iter().all(|bytes| *bytes <= 16 * 1024));
+    let kept = bench.keeper.tail_log(named("busy"), Stream::Output, 1).await.unwrap();
+    assert!(kept.ends_with(b"xend\n"));
 }

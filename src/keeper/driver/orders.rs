@@ -279,6 +279,7 @@ impl Driver {
         self.slots.insert(held.spec.name.clone(), slot);
         self.tapes_bytes += held.console.tape.as_ref().map_or(TAPE_BYTES_FIRST, Tape::capacity);
         self.held.insert(slot, held);
+        self.share_tapes();
         Ok(slot)
     }
 

@@ -11,7 +11,8 @@ use tracing::debug;
 use super::{Driver, Source, moment};
 use crate::keeper::console::{begin, log_what_came};
 use crate::keeper::forward::Came;
-use crate::keeper::tape::{Origin, TAPE_BYTES_BUSY, TAPE_BYTES_MAX, TAPES_BYTES_MAX};
+use crate::keeper::held::Held;
+use crate::keeper::tape::{Origin, TAPE_BYTES_BUSY, TAPE_BYTES_FIRST, TAPE_BYTES_MAX, TAPES_BYTES_MAX};
 use crate::keeper::viewer::Flushed;
 
 /// Reads of one stream a turn of the loop; the next stream's turn comes after that.
@@ -150,6 +151,28 @@ impl Driver {
         self.tapes_bytes = total;
         self.deposit(slot);
         drop(memory);
+    }
+
+    /// What grew when there was room to spare gives it back when more come who need some: the largest first, and none that
+    /// is still read from.
+    pub(super) fn share_tapes(&mut self) {
+        let least = self.held.len() * TAPE_BYTES_FIRST;
+        if self.tapes_bytes <= TAPES_BYTES_MAX.max(least) {
+            return;
+        }
+        let grown_bytes = |held: &Held| {
+            let is_read = !held.console.viewers.is_empty() || held.console.awaited.is_some();
+            let tape = held.console.tape.as_ref().filter(|tape| !is_read && tape.unlogged() == 0)?;
+            Some(tape.capacity()).filter(|bytes| *bytes > TAPE_BYTES_FIRST)
+        };
+        let mut grown: Vec<(usize, u32)> =
+            self.held.iter().filter_map(|(slot, held)| Some((grown_bytes(held)?, *slot))).collect();
+        grown.sort_unstable();
+        while let Some((_, slot)) = grown.pop()
+            && self.tapes_bytes > TAPES_BYTES_MAX
+        {
+            self.resize_tape(slot, TAPE_BYTES_FIRST);
+        }
     }
 
     /// Those who watched the predecessor come back in a moment, and go on where they were.

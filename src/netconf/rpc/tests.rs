@@ -224,7 +224,7 @@ fn parameters_are_refused_by_name() {
         ("<get-config><source><config/></source></get-config>", Kind::BadElement { element: element("config") }),
         (
             "<get-config><source><running>x</running></source></get-config>",
-            Kind::BadElement { element: element("get-config") },
+            Kind::BadElement { element: element("running") },
         ),
         (
             "<get-config><source><running/><candidate/></source></get-config>",

@@ -172,8 +172,8 @@ fn the_defaults_of_the_schema_are_in_the_mask() {
 #[test]
 fn people_of_the_same_groups_share_a_mask() {
     let masks = Masks::default();
-    assert!(Rc::ptr_eq(&masks.of(&[0, 2]), &masks.of(&[0, 2])));
-    assert!(!Rc::ptr_eq(&masks.of(&[0]), &masks.of(&[1])));
+    assert!(Arc::ptr_eq(&masks.of(&[0, 2]), &masks.of(&[0, 2])));
+    assert!(!Arc::ptr_eq(&masks.of(&[0]), &masks.of(&[1])));
     for list in 0..3 * MASKS_MAX {
         masks.of(&[list]);
     }

@@ -10,6 +10,7 @@ use libyang5_sys as sys;
 
 use super::context::Fault;
 use super::tree::Tree;
+use crate::yang::schema::Schema;
 
 /// Of no module.
 const NAMESPACE: &CStr = c"urn:procyon:nothing";
@@ -29,20 +30,29 @@ impl<'t> Tail<'t> {
         if first.last_sibling().children().first().is_some() { None } else { Self::put(tree) }
     }
 
-    fn put(tree: &'t Tree) -> Option<Self> {
+    /// Whatever stands there now. `None` for a tree without nodes.
+    pub(super) fn put(tree: &'t Tree) -> Option<Self> {
         let first = tree.roots().next()?;
-        let mut node = ptr::null_mut();
-        // SAFETY: the tree is not empty and is used by this thread alone; behind its last node nobody holds one. All texts
-        // are constants.
+        let node = made(tree.schema);
+        // SAFETY: the tree is not empty and is used by this thread alone; behind its last node nobody holds one.
         unsafe {
-            let (name, none, space) = (c"tail".as_ptr(), ptr::null(), NAMESPACE.as_ptr());
-            sys::lyd_new_opaq2(ptr::null_mut(), tree.schema.context().raw(), name, none, none, space, &raw mut node);
-            sys::lyd_new_opaq2(node, ptr::null(), name, none, none, space, ptr::null_mut());
             let code = sys::lyd_insert_sibling(first.raw.as_ptr(), node, ptr::null_mut());
             assert_eq!(code, 0, "a node without schema can stand behind all others");
         }
         Some(Self { node, tree: PhantomData })
     }
+}
+
+/// A tail of nothing, of which the caller is to be the owner.
+pub(super) fn made(schema: &Schema) -> *mut sys::lyd_node {
+    let mut node = ptr::null_mut();
+    // SAFETY: all texts are constants; the context lives as long as the process.
+    unsafe {
+        let (name, none, space) = (c"tail".as_ptr(), ptr::null(), NAMESPACE.as_ptr());
+        sys::lyd_new_opaq2(ptr::null_mut(), schema.context().raw(), name, none, none, space, &raw mut node);
+        sys::lyd_new_opaq2(node, ptr::null(), name, none, none, space, ptr::null_mut());
+    }
+    node
 }
 
 impl Drop for Tail<'_> {

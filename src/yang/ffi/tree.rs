@@ -18,7 +18,7 @@ use super::context::{Context, Fault};
 use super::nested_when::Watch;
 use super::node::{Children, Node, find, print_node};
 use super::schema::{NodeKind, SchemaNode, c_text};
-use super::tail::Tail;
+use super::tail::{self, Tail};
 use crate::yang::schema::Schema;
 use crate::yang::xml;
 
@@ -31,6 +31,13 @@ pub struct Tree {
 /// A position in a tree that is being changed.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct At(pub(super) NonNull<sys::lyd_node>);
+
+// SAFETY: a tree owns its nodes and no thread of its own; the dictionary of the schema, which its values come from, has a lock.
+unsafe impl Send for Tree {}
+// SAFETY: what takes `&Tree` only reads its nodes; libyang keeps no cursor in them.
+unsafe impl Sync for Tree {}
+// SAFETY: a place is used only by whoever owns the tree it is in.
+unsafe impl Send for At {}
 
 impl Drop for Tree {
     fn drop(&mut self) {
@@ -517,7 +524,7 @@ impl Tree {
     }
 
     /// Moves a node with all below it from `other` to below `parent`.
-    pub(in crate::yang) fn take_over(&mut self, parent: Option<At>, other: &mut Tree, at: At) {
+    pub(crate) fn take_over(&mut self, parent: Option<At>, other: &mut Tree, at: At) {
         let raw = at.0.as_ptr();
         if raw == other.first {
             // SAFETY: the node is alive and `other` owns it.
@@ -562,7 +569,10 @@ impl Tree {
         reply: bool,
     ) -> Result<(), Vec<Fault>> {
         let kind = if reply { sys::lyd_type::LYD_TYPE_REPLY_YANG } else { sys::lyd_type::LYD_TYPE_RPC_YANG };
-        let state = dependencies.map_or(ptr::null(), |tree| tree.first.cast_const());
+        // Constraints of operations may put nodes in order too: there has to be something behind all others.
+        let nothing = Tree { schema: self.schema, first: tail::made(self.schema) };
+        let tail = dependencies.and_then(Tail::put);
+        let state = if tail.is_some() { dependencies } else { None }.unwrap_or(&nothing).first;
         let _watch = Watch::over_validation();
         // SAFETY: libyang puts the operation into the other tree while it looks, and takes it out again.
         let code = unsafe { sys::lyd_validate_op(at.0.as_ptr(), state, kind, ptr::null_mut()) };
