@@ -81,7 +81,7 @@ def test_a_killed_keeper_is_followed_by_one_that_systemd_gives_everything(machin
             length = len(log(machine, "tty"))
             wait_for("more output", lambda: len(log(machine, "tty")) > length + 1000)
             if signal == "reload":
-                machine.run("systemctl", "reload", KEEPER, check=False)
+                machine.systemctl("reload", KEEPER)
             else:
                 machine.systemctl("kill", "--signal", signal, "--kill-who", "main", KEEPER)
             keeper = machine.successor(KEEPER, keeper)

@@ -150,7 +150,7 @@ pub fn log_what_came<F: Files>(tape: &mut Tape, log: &mut LogFile<F>, now_ms: u6
 
 /// From here on bytes of this origin come.
 pub fn begin<F: Files>(tape: &mut Tape, origin: Origin, log: &mut LogFile<F>) {
-    tape.begin(origin, log.position());
+    tape.begin(origin, log.position_now());
 }
 
 pub fn keys(spec: &ConsoleSpec) -> Keys {
