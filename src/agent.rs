@@ -65,7 +65,8 @@ use crate::container::spec::Floor;
 use crate::datastore::history::Limits as HistoryLimits;
 use crate::eem;
 use crate::keeper::client::Keeper;
-use crate::keeper::deposit::{DepositClient, SSH};
+use crate::keeper::keeping::Deposit;
+use crate::keeper::listeners::SSH;
 use crate::netconf::counters::Counters;
 use crate::netconf::driver::ServeOptions;
 use crate::northbound::driver::{Committed, Northbound, Parts};
@@ -111,7 +112,7 @@ pub struct Options {
     pub yang_dirs: Vec<PathBuf>,
     pub modules: Vec<ModuleSpec>,
     /// Absent when no custodian has started this process.
-    pub deposit: Option<DepositClient>,
+    pub deposit: Option<Box<dyn Deposit>>,
 }
 
 /// Serves until told to stop.
@@ -385,12 +386,13 @@ async fn run(options: Options) -> anyhow::Result<()> {
     if let Err(error) = memory::forget_code_of_start() {
         debug!(%error, "the code of the start stays in memory");
     }
+    let mut orders = services::Orders::listen()?;
     announce(&addresses, &socket, keeper)?;
     if let Some(socket) = custody.ready() {
         tasks.spawn(services::watch_custodian(custody, socket, syslog.clone(), bell, stop.clone()));
     }
     tokio::select! {
-        signal = services::wait_for_signal() => signal?,
+        () = orders.wait() => {}
         Some(part) = missing.recv() => {
             error!(part, "the agent ends, to be started anew as a whole");
             std::process::exit(vitals::CRASHED);

@@ -33,7 +33,7 @@ use tracing::{info, warn};
 use crate::keeper::custodian::control::{Command, Control, Order, RawStatus, Tell};
 use crate::keeper::custodian::lock;
 use crate::settings::{Layout, ModuleSpec};
-use crate::sys::fdpass;
+use crate::sys::{fdpass, process, tree};
 use crate::systemd;
 
 /// A log that nobody looks after must not grow for ever: one that is larger is put aside at the next start.
@@ -45,6 +45,8 @@ const CONNECT_TRIES: u32 = 250;
 const FOLLOW_EVERY_MS: u16 = 200;
 /// How long a new agent may take until it serves.
 const UPGRADE_MS_MAX: u16 = 30_000;
+/// How often a new keeper is looked for.
+const UPGRADE_TRIES: u32 = 1500;
 
 /// What to start.
 #[derive(Debug, Clone)]
@@ -130,10 +132,20 @@ pub fn stop(layout: &Layout) -> Result<(), LaunchError> {
     }
 }
 
+/// Whether a keeper serves that no custodian watches, and no agent with it: systemd keeps it, or its custodian has died. Then
+/// there is nobody to start an agent, and whoever wants one is it.
+pub fn keeper_is_alone(layout: &Layout) -> Result<bool, LaunchError> {
+    let is_free = lock::holder(&layout.agent_lock()).is_none();
+    Ok(is_free && connect(layout)?.is_none() && keeper(layout)?.is_some())
+}
+
 /// Has custodian, keeper and agent become the programs that are installed now; what was done, in words.
 pub fn upgrade(layout: &Layout) -> Result<String, LaunchError> {
     let root = layout.root().to_owned();
-    let Some(control) = connect(layout)? else { return Err(LaunchError::NothingRuns { root }) };
+    let Some(control) = connect(layout)? else {
+        let keeper = keeper(layout)?.ok_or(LaunchError::NothingRuns { root })?;
+        return upgrade_below_systemd(layout, keeper);
+    };
     let said = |error| LaunchError::System { what: "cannot speak with the custodian".into(), error };
     control.send(&Order::Watch, &[]).map_err(said)?;
     control.send(&Order::Status, &[]).map_err(said)?;
@@ -156,6 +168,34 @@ pub fn upgrade(layout: &Layout) -> Result<String, LaunchError> {
             None => return Err(LaunchError::NoCustodian { log: layout.custodian_log() }),
         }
     }
+}
+
+/// systemd starts the keeper anew when it is killed, and gives it what it held. The agent is a unit of its own.
+fn upgrade_below_systemd(layout: &Layout, connection: OwnedFd) -> Result<String, LaunchError> {
+    let failed = |error: Errno| LaunchError::System { what: "cannot exchange the keeper".into(), error: error.into() };
+    let pid_of = |socket: &OwnedFd| getsockopt(socket, sockopt::PeerCredentials).map(|peer| peer.pid());
+    let pid = pid_of(&connection).map_err(failed)?;
+    let pidfd = process::pidfd_open(pid).map_err(failed)?;
+    if !tree::has_variable(pid, "NOTIFY_SOCKET") {
+        let reason =
+            "the keeper has neither a custodian nor systemd, who would start it anew: stop everything, then start";
+        return Err(LaunchError::NotUpgraded { reason: reason.into() });
+    }
+    process::pidfd_signal(&pidfd, libc::SIGKILL).map_err(failed)?;
+    drop(connection);
+    for _ in 0..UPGRADE_TRIES {
+        if let Some(next) = keeper(layout)?.map(|socket| pid_of(&socket)).transpose().map_err(failed)?
+            && next != pid
+        {
+            return Ok(format!(
+                "upgraded: keeper, which serves as process {next}; the agent: systemctl restart procyon"
+            ));
+        }
+        std::thread::sleep(CONNECT_PAUSE);
+    }
+    Err(LaunchError::NotUpgraded {
+        reason: "systemd does not start the keeper: systemctl status procyon-keeper".into(),
+    })
 }
 
 /// A connection to whoever keeps the containers; `None` where nobody does.

@@ -13,6 +13,9 @@ use procyon::deploy;
 use procyon::init;
 use procyon::keeper::custodian::lock::Lock;
 use procyon::keeper::deposit::DepositClient;
+use procyon::keeper::keeping::Deposit;
+use procyon::keeper::launch::RootId;
+use procyon::keeper::store::{self, Store};
 use procyon::launcher::{self, Launch};
 use procyon::logbook;
 use procyon::moving;
@@ -216,8 +219,8 @@ struct AgentArguments {
     /// Have agent, keeper and custodian become the programs that are installed now; what runs is not touched.
     #[arg(long, conflicts_with_all = ["listen_ssh", "yang_dirs", "modules", "settings", "stop"])]
     upgrade: bool,
-    /// Be the agent, instead of having the custodian start it.
-    #[arg(long, hide = true, conflicts_with = "stop")]
+    /// Be the agent itself, below systemd and beside a keeper of its own unit, instead of having a custodian start both.
+    #[arg(long, conflicts_with_all = ["stop", "upgrade"])]
     serve: bool,
     #[arg(long, hide = true, requires = "serve", value_name = "N")]
     deposit_fd: Option<i32>,
@@ -350,7 +353,7 @@ fn run_agent(arguments: AgentArguments) -> anyhow::Result<ExitCode> {
     }
     // Read here too when only launching: a mistake is told at once, to the one who typed it.
     let settings = Settings::load(&layout, arguments.settings.as_deref())?;
-    if arguments.serve {
+    if arguments.serve || launcher::keeper_is_alone(&layout)? {
         return serve(arguments, layout, settings).map(|()| ExitCode::SUCCESS);
     }
     let launch = Launch {
@@ -364,15 +367,15 @@ fn run_agent(arguments: AgentArguments) -> anyhow::Result<ExitCode> {
 }
 
 fn serve(arguments: AgentArguments, layout: Layout, settings: Settings) -> anyhow::Result<()> {
-    let deposit = match arguments.deposit_fd {
+    let deposit: Option<Box<dyn Deposit>> = match arguments.deposit_fd {
         Some(number) => {
             let client = DepositClient::inherited(number);
-            Some(
-                client
-                    .with_context(|| format!("descriptor {number} of --deposit-fd is not what the custodian passes"))?,
-            )
+            let what = || format!("descriptor {number} of --deposit-fd is not what the custodian passes");
+            Some(Box::new(client.with_context(what)?))
         }
-        None => None,
+        None => Store::open(RootId::of(layout.root())?.as_str(), "the agent serves", store::AGENT_DESCRIPTORS_MAX)
+            .context("systemd, which NOTIFY_SOCKET names, cannot be reached")?
+            .map(|store| -> Box<dyn Deposit> { Box::new(store) }),
     };
     let _lock = Lock::take(&layout.agent_lock())
         .with_context(|| format!("an agent serves {} already", layout.root().display()))?;

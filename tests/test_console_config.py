@@ -120,7 +120,7 @@ def test_one_writer_motd_replay_breaks_and_keys_are_configured(session, box, sea
     bob = seats(Seat([box.procyon, "console", "--root", box.root, "-l", "bob", "one"]))
     bob.until("[no, alice@localhost is attached]")
     alice.type("\x05cl?")
-    alice.until("[halt list]\r\n 0 - `\\z'\r\n 1 - `echo broken-D5\\r'\r\n 2 - `\\decho after-D6\\r'\r\n")
+    alice.until("[halt list]\r\n 0 - 250ms, `\\z'\r\n 1 - 250ms, `echo broken-D5\\r'\r\n 2 - 1500ms, `\\decho after-D6\\r'\r\n")
     alice.type("\x05cl1")
     bob.until("break #1 sent by alice@localhost")
     bob.until("broken-D5")

@@ -162,10 +162,10 @@ def test_down_open_break_and_replay_by_escape_sequences(house):
     seat.type("\x05cr")
     assert b"last-8" in seat.until("last-8\r\n") + b"last-8"
     seat.type("\x05cd")
-    seat.until("[line down by ")
+    seat.until("[line down]")
     wait_for("a console that is down", lambda: " down " in house.console("-u"))
     seat.type("\x05co")
-    seat.until("[up by ")
+    seat.until("[up]")
     seat.until('The PID of new child "one" is: ')
     wait_for("a console that is up", lambda: " up " in house.console("-u"))
 

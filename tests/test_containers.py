@@ -245,9 +245,18 @@ def far_files(tmp_path):
     files.close()
 
 
-def test_a_program_that_cannot_be_read_keeps_nobody_else_waiting(session, box, far_files):
+@pytest.mark.parametrize("is_script", [False, True], ids=["itself", "its interpreter"])
+def test_a_program_that_cannot_be_read_keeps_nobody_else_waiting(session, box, far_files, tmp_path, is_script):
+    program = far_files.program
+    if is_script:
+        # On this disk; only who runs it is far.
+        tmp_path.chmod(0o755)
+        script = tmp_path / "script"
+        script.write_text("#!{}\n".format(program))
+        script.chmod(0o755)
+        program = str(script)
     near = container("near", "sh -c 'read word; echo got-$word; exec sleep 300'", "<terminal/>")
-    configure(session, near, container("far", far_files.program, "<user>{}</user>".format(getpass.getuser())))
+    configure(session, near, container("far", program, "<user>{}</user>".format(getpass.getuser())))
     pid = text(until(session, "near", "running"), "pid")
     assert far_files.asked.wait(20), "nobody has begun to read the program"
     seat = Seat([box.procyon, "console", "--root", box.root, "near"])

@@ -1,6 +1,7 @@
 """The units that we ship, as systemd itself judges them, and what they run, run as they run it."""
 
 import os
+import re
 import shlex
 import shutil
 import signal
@@ -86,6 +87,23 @@ def test_the_unit_for_an_ioc_differs_from_the_guides_in_its_program_alone(tmp_pa
         server.wait(15)
 
 
+def test_the_units_say_what_survival_needs():
+    keeper, agent = (set(unit(name).splitlines()) for name in ("procyon-keeper.service", "procyon.service"))
+    for said in (keeper, agent):
+        assert {"Type=notify", "WatchdogSec=2min", "KillMode=process", "Restart=on-failure"} <= said
+    # A unit that gives up takes all that systemd keeps for it along.
+    assert {"OOMPolicy=continue", "TasksMax=infinity", "LimitNOFILE=1048576", "Delegate=yes", "StartLimitIntervalSec=0"} <= keeper
+    # Two for each container that a keeper may hold, and of the agent's listeners: as much as the programs reckon with.
+    with open(os.path.join(TOP, "src", "keeper", "store.rs"), encoding="utf-8") as handle:
+        reckoned = dict(re.findall(r"pub const (\w+)_DESCRIPTORS_MAX: usize = (\d+);", handle.read()))
+    assert "FileDescriptorStoreMax=" + reckoned["KEEPER"] in keeper and "FileDescriptorStoreMax=" + reckoned["AGENT"] in agent
+    with open(os.path.join(TOP, "src", "keeper", "driver.rs"), encoding="utf-8") as handle:
+        containers = int(re.search(r"pub const CONTAINERS_MAX: usize = (\d+);", handle.read()).group(1))
+    assert int(reckoned["KEEPER"]) >= 2 * containers
+    # What is required is restarted along with it, which a keeper that was killed must not do to the agent.
+    assert not any(line.startswith(("Requires=", "BindsTo=", "PartOf=")) for line in agent)
+
+
 def test_the_agents_unit_may_be_restarted_without_its_keepers(tmp_path):
     with one_box(tmp_path, start=False) as box:
         keeper_command = value(unit("procyon-keeper.service"), "ExecStart")
@@ -95,17 +113,24 @@ def test_the_agents_unit_may_be_restarted_without_its_keepers(tmp_path):
             placed = command.replace("/usr/bin/", BINARIES + "/").replace("/var/lib/procyon", box.root)
             return shlex.split(placed)
 
-        box.agent_command = lambda: words(agent_command) + ["--listen-ssh", "127.0.0.1:0", "--settings", box.settings]
-        custodian = subprocess.Popen(words(keeper_command), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        own = ["--listen-ssh", "127.0.0.1:0", "--settings", box.settings]
+        box.agent_command = lambda: words(agent_command) + own
+        keeper = subprocess.Popen(words(keeper_command), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
-            wait_for("control socket", lambda: os.path.exists(os.path.join(box.root, "run", "custodian.sock")))
+            wait_for("the keeper's socket", lambda: os.path.exists(os.path.join(box.root, "run", "keeper.sock")))
             first = box.start()
-            # What systemctl stop sends, to the unit's main process alone.
+            assert first.pid == box.agent.pid and first.keeper == keeper.pid
+            # What systemctl stop sends.
             box.agent.send_signal(signal.SIGTERM)
             assert box.agent.wait(15) == 0
-            assert not alive(first.pid) and alive(first.keeper) and custodian.poll() is None
+            assert not alive(first.pid) and keeper.poll() is None
+            # Who starts the agent by hand beside such a keeper is the agent: nobody else is there to start it.
+            box.agent_command = lambda: [box.procyon, "agent", "--root", box.root, *own]
             second = box.start()
-            assert second.keeper == first.keeper and second.pid != first.pid
+            assert second.keeper == first.keeper and second.pid == box.agent.pid
+            refused = box.command("agent", "--root", box.root, "--upgrade", check=False)
+            assert refused.returncode == 1 and "neither a custodian nor systemd" in refused.stderr
+            assert keeper.poll() is None
         finally:
-            subprocess.run(words(value(unit("procyon-keeper.service"), "ExecStop")), stdin=subprocess.DEVNULL, timeout=30, check=False)
-            custodian.wait(15)
+            keeper.send_signal(signal.SIGTERM)
+            keeper.wait(30)

@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
 """Kills agents and keepers at random moments while programs print, and counts what is lost, doubled or started anew.
 
-  kills.py [--kills 1000] [--houses 10] [--no-agents]
+  kills.py [--kills 1000] [--houses 10] [--no-agents] [--seed N]
 
 A house is a root with custodian, keeper and agent, two configured containers that count aloud (on a terminal and on a pipe)
 and somebody who watches one of them. The custodian waits up to 5 s before it starts one that was killed again and again, so
-many houses are worked on in turn. Prints one line of JSON; the exit status says whether everything was exact.
+many houses are worked on in turn. What counts is the end of one that had served; who is killed on its way up is told apart, and
+one that ends without being killed is an error. Prints one line of JSON; the exit status says whether everything was exact.
 """
 
 import argparse
@@ -15,6 +16,8 @@ import random
 import re
 import shutil
 import signal
+import socket
+import struct
 import subprocess
 import sys
 import tempfile
@@ -33,6 +36,11 @@ COUNTER = (
 )
 
 
+# Of those that are met on their way up, this share is killed, too.
+EARLY_SHARE = 0.1
+IDLE_SECONDS_MAX = 60
+
+
 class Worked(House):
     """A custodian and its keeper; nobody configures anything."""
 
@@ -48,11 +56,12 @@ class Worked(House):
         )
         wait_for("both programs", lambda: len(self.programs()) == 2)
         self.pids = self.programs()
-        self.killed = {"keeper": 0, "agent": 0}
+        self.killed, self.early = {"keeper": 0, "agent": 0}, {"keeper": 0, "agent": 0}
         self.lines = 0
 
     def begin(self, root, seed):
         super().__init__(root)
+        self.said = self.path("said")
         for name, pty in (("tty", ["--pty"]), ("pipe", [])):
             self.fleet("--name", name, *pty, "--log-bytes", "10000000000", "--", "/bin/bash", "-c", COUNTER.format(1 + seed % 9))
 
@@ -61,21 +70,39 @@ class Worked(House):
 
     wards = {"keeper": b"--keeper"}
 
+    def serves(self, name, pid):
+        """Whether that keeper has got as far as to answer by its socket."""
+        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as knock:
+            if knock.connect_ex(self.path("run/keeper.sock")) != 0:
+                return False
+            return struct.unpack("3i", knock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[0] == pid
+
     def kill(self, chance):
-        """Whether there was one to be killed."""
+        """Whether there was one that served, and it is killed."""
         name = chance.choice(sorted(self.wards))
         pid = self.ward(self.wards[name])
-        if pid is not None:
-            os.kill(pid, signal.SIGKILL)
-            self.killed[name] += 1
-        return pid is not None
+        if pid is None:
+            return False
+        served = self.serves(name, pid)
+        # Some on their way up, too: a takeover may be cut off at any point.
+        if not served and chance.random() > EARLY_SHARE:
+            return False
+        os.kill(pid, signal.SIGKILL)
+        (self.killed if served else self.early)[name] += 1
+        return served
+
+    def unasked(self):
+        """How many have ended by themselves."""
+        with open(self.said, encoding="utf-8", errors="replace") as said:
+            started = re.findall(r"started ward=(\w+)", said.read())
+        return {name: started.count(name.title()) - 1 - self.killed[name] - self.early[name] for name in self.wards}
 
     def finish(self):
         """What is wrong, after all of it is written."""
         wait_for("a keeper", self.keeper)
         lengths = [len(self.log(name)) for name in ("tty", "pipe")]
         wait_for("more output", lambda: all(len(self.log(n)) > l for n, l in zip(("tty", "pipe"), lengths)))
-        wrong = {}
+        wrong = {"{} ended by itself".format(name): count for name, count in self.unasked().items() if count}
         if self.programs() != self.pids:
             wrong["started anew"] = 1
         for name in ("tty", "pipe"):
@@ -111,7 +138,9 @@ class Governed(Worked):
         self.box.initialise()
         with open(self.box.settings, "a", encoding="utf-8") as settings:
             settings.write("[limits]\nlog_bytes = 10000000000\n")
+        # Refuses with what the agent has said if it does not serve: then nothing of this would be about agents.
         self.box.start()
+        self.said = self.path("state/custodian.log")
         with open("/proc/{}/stat".format(self.box.ready.keeper)) as stat:
             self.process = types.SimpleNamespace(pid=int(stat.read().rpartition(")")[2].split()[1]))
         counter = self.path("count.sh")
@@ -123,6 +152,9 @@ class Governed(Worked):
         with self.box.connect() as session:
             session.edit_config(target="candidate", config=config.format(NETCONF, entries))
             session.commit()
+
+    def serves(self, name, pid):
+        return any(ready.pid == pid for ready in self.box.readies) if name == "agent" else super().serves(name, pid)
 
     def log(self, name):
         try:
@@ -155,9 +187,12 @@ def main():
         for number in range(asked.houses):
             house = Worked if asked.no_agents else Governed
             houses.append(house(os.path.join(folder, str(number)), number))
-        kills = 0
+        kills, last = 0, time.monotonic()
         while kills < asked.kills:
-            kills += chance.choice(houses).kill(chance)
+            if chance.choice(houses).kill(chance):
+                kills, last = kills + 1, time.monotonic()
+            elif time.monotonic() > last + IDLE_SECONDS_MAX:
+                sys.exit("nobody serves any more: see state/custodian.log of the houses in {}".format(folder))
             time.sleep(chance.random() * 0.1)
         for house in houses:
             for what, count in house.finish().items():
@@ -168,6 +203,7 @@ def main():
         shutil.rmtree(folder, ignore_errors=True)
     row = {
         "kills": {name: sum(house.killed[name] for house in houses) for name in ("agent", "keeper")},
+        "killed on their way up": {name: sum(house.early[name] for house in houses) for name in ("agent", "keeper")},
         "lines": sum(house.lines for house in houses),
         "wrong": wrong,
         "seconds": round(time.monotonic() - begin),

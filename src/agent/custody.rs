@@ -1,4 +1,4 @@
-//! The agent's side of the custodian: listening sockets that outlive the agent, and word of the custodian itself.
+//! What the agent leaves for its next life with whoever keeps it: its listening sockets; and word of that keeper itself.
 
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::{AsFd, OwnedFd};
@@ -7,16 +7,18 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use anyhow::Context as _;
 use tracing::warn;
 
-use crate::keeper::deposit::{self, DepositClient, Deposited, Notice};
+use crate::keeper::deposit::Deposited;
+use crate::keeper::keeping::{Deposit, Orphan};
+use crate::keeper::listeners;
 use crate::transport::Holder;
 
 /// What stands before the address under which listeners are left: those of endpoints, and those for conserver's client.
 const ENDPOINT: &str = "listen netconf ";
 const CONSERVER: &str = "listen conserver ";
 
-/// The custodian, where one has started this process; shared by all who leave something with it.
+/// The custodian or systemd, where one of them has started this process; shared by all who leave something with it.
 #[derive(Clone)]
-pub(super) struct Custody(Arc<Mutex<Option<DepositClient>>>);
+pub(super) struct Custody(Arc<Mutex<Option<Box<dyn Deposit>>>>);
 
 /// What earlier lives of the agent have left.
 pub(super) struct Left {
@@ -32,13 +34,13 @@ struct Shelf {
 }
 
 impl Custody {
-    pub(super) fn new(mut client: Option<DepositClient>) -> anyhow::Result<(Self, Left)> {
+    pub(super) fn new(mut client: Option<Box<dyn Deposit>>) -> anyhow::Result<(Self, Left)> {
         let mut deposits = match &mut client {
-            Some(client) => client.fetch().context("the custodian does not answer")?,
+            Some(client) => client.fetch().context("what an earlier life has left cannot be fetched")?,
             None => Vec::new(),
         };
-        let endpoints = deposit::adopt_listeners(&mut deposits, ENDPOINT);
-        let conserver = deposit::adopt_listeners(&mut deposits, CONSERVER);
+        let endpoints = listeners::adopt_listeners(&mut deposits, ENDPOINT);
+        let conserver = listeners::adopt_listeners(&mut deposits, CONSERVER);
         Ok((Self(Arc::new(Mutex::new(client))), Left { deposits, endpoints, conserver }))
     }
 
@@ -52,30 +54,32 @@ impl Custody {
 
     /// A listener of the command line or the settings file: what is left of it, or a new one.
     pub(super) fn listener(&self, left: &mut Left, kind: &str, address: SocketAddr) -> std::io::Result<TcpListener> {
-        deposit::adopt_or_bind_tcp(&mut left.deposits, &mut self.lock(), kind, address)
+        let mut client = self.lock();
+        let keeping = client.as_deref_mut().map(|client| client as &mut dyn Deposit);
+        listeners::adopt_or_bind_tcp(&mut left.deposits, keeping, kind, address)
     }
 
     /// What nobody has taken up.
     pub(super) fn drop_listeners(&self, mut left: Left) {
-        deposit::drop_listeners_left(&mut left.deposits, &mut self.lock());
+        listeners::drop_listeners_left(&mut left.deposits, self.lock().as_deref_mut());
     }
 
-    /// We serve. A descriptor that can be read when the custodian has something to say; `None` where there is none.
+    /// We serve. A descriptor that can be read when there is something to hear; `None` where nobody keeps us.
     pub(super) fn ready(&self) -> Option<OwnedFd> {
-        let client = self.lock();
-        let client = client.as_ref()?;
+        let mut client = self.lock();
+        let client = client.as_mut()?;
         if let Err(error) = client.ready() {
-            warn!(%error, "the custodian is not told that we serve");
+            warn!(%error, "whoever keeps us is not told that we serve");
         }
-        client.as_fd().try_clone_to_owned().ok()
+        client.notices()?.try_clone_to_owned().ok()
     }
 
-    /// What the custodian has to say; an error once it is gone.
-    pub(super) fn receive(&self) -> nix::Result<Option<Notice>> {
-        self.lock().as_mut().map_or(Ok(None), DepositClient::receive)
+    /// To be asked when there is something to hear; an error once the custodian is gone.
+    pub(super) fn receive(&self) -> nix::Result<Option<Orphan>> {
+        self.lock().as_mut().map_or(Ok(None), |client| client.reaped())
     }
 
-    fn lock(&self) -> MutexGuard<'_, Option<DepositClient>> {
+    fn lock(&self) -> MutexGuard<'_, Option<Box<dyn Deposit>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -99,7 +103,7 @@ impl Holder for Shelf {
 
     fn let_go(&self, address: SocketAddr) {
         if let Some(client) = &mut *self.custody.lock()
-            && let Err(error) = client.drop(&self.key(address))
+            && let Err(error) = client.take_back(&self.key(address))
         {
             warn!(%address, %error, "a listener that is not used any more stays deposited");
         }

@@ -45,7 +45,16 @@ pub(super) fn build(layout: &Layout, settings: &Settings) -> anyhow::Result<Cont
     };
     Ok(Containers {
         provider: Fleet::new(messages, places, Arc::clone(&commits)),
-        driver: Driver { keeper, events, messages: inbox, commits, journal, recorded, heard: hear },
+        driver: Driver {
+            keeper,
+            events,
+            messages: inbox,
+            commits,
+            journal,
+            recorded,
+            heard: hear,
+            root: layout.root().to_owned(),
+        },
         heard,
     })
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use tokio::io::{AsyncRead, AsyncWrite, Interest};
 use tokio::net::UnixStream;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
@@ -19,7 +19,6 @@ use super::shells::{Call, Shells};
 use super::{lines, news};
 
 use crate::appmgr::driver::Usage;
-use crate::keeper::deposit::Notice;
 use crate::netconf::driver::{ServeOptions, serve as serve_netconf};
 use crate::northbound::handle::{Access, Handle, Opening};
 use crate::northbound::{Caller, Client, SessionId};
@@ -140,15 +139,23 @@ fn windows(mut terminal: watch::Receiver<Terminal>) -> watch::Receiver<Window> {
     window
 }
 
-/// Until SIGTERM or SIGINT.
-pub(super) async fn wait_for_signal() -> anyhow::Result<()> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+/// What tells the agent to end. It is listened to before anybody is told that the agent serves.
+pub(super) struct Orders {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Orders {
+    pub(super) fn listen() -> std::io::Result<Self> {
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
     }
-    Ok(())
+
+    pub(super) async fn wait(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
 }
 
 /// Says so when the custodian is gone: everything goes on, but nothing restarts what dies.
@@ -166,11 +173,7 @@ pub(super) async fn watch_custodian(
     loop {
         let received = socket.async_io(Interest::READABLE, || match custody.receive() {
             Ok(None) => Err(ErrorKind::WouldBlock.into()),
-            Ok(Some(Notice::Refused { key, why })) => {
-                warn!(key, why, "not deposited: a restarted agent has to bind it anew");
-                Ok(true)
-            }
-            Ok(Some(Notice::Reaped { .. })) => Ok(true),
+            Ok(Some(_)) => Ok(true),
             Err(_) => Ok(false),
         });
         let is_there = tokio::select! {

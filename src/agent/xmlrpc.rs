@@ -9,7 +9,7 @@ use tokio_rustls::rustls::pki_types::pem::PemObject as _;
 use tracing::info;
 
 use super::custody::{Custody, Left};
-use crate::keeper::deposit;
+use crate::keeper::listeners;
 use crate::northbound::handle::Handle;
 use crate::settings::{Layout, XmlRpc};
 use crate::transport::keys;
@@ -30,7 +30,7 @@ pub(super) fn open(
     let authorities = certificates_of_callers(&folder.join(&settings.authorities))?;
     let tls = tls::config(certificates, key, authorities).context("XML-RPC cannot be served by TLS")?;
     let listener = custody
-        .listener(left, deposit::XMLRPC, address)
+        .listener(left, listeners::XMLRPC, address)
         .with_context(|| format!("cannot listen for XML-RPC on {address}"))?;
     let listener = TcpListener::from_std(listener)?;
     info!(address = %listener.local_addr()?, "XML-RPC is served");

@@ -9,11 +9,16 @@ use std::process::ExitCode;
 use anyhow::{Context, bail};
 use procyon::keeper::custodian::{self, Wards};
 use procyon::keeper::deposit::DepositClient;
-use procyon::keeper::deposits::{Deposit, Nobody};
+use procyon::keeper::keeping::{Deposit, Nobody};
+use procyon::keeper::launch::RootId;
+use procyon::keeper::store::{self, Store};
 use procyon::keeper::{attach, driver, procserv};
 use procyon::settings::Layout;
+use procyon::sys::cgroup;
 
-const USAGE: &str = "procyon-keeper --keeper --root DIR [--deposit-fd N] | --custodian --root DIR";
+const USAGE: &str = "procyon-keeper --keeper --root DIR [--deposit-fd N] | --custodian --root DIR | --make-way";
+/// What the unit says when a keeper has ended: see [`cgroup::make_way`].
+const MAKE_WAY: &str = "--make-way";
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args_os();
@@ -40,7 +45,7 @@ fn main() -> ExitCode {
 }
 
 fn is_procserv(called_as: &OsStr, arguments: &[OsString]) -> bool {
-    let own = ["--custodian", "--keeper", attach::ARGUMENT, "--version", "-V", custodian::ASK_VERSION];
+    let own = ["--custodian", "--keeper", MAKE_WAY, attach::ARGUMENT, "--version", "-V", custodian::ASK_VERSION];
     Path::new(called_as).file_name() == Some(OsStr::new("procServ"))
         || arguments.first().is_none_or(|first| !own.iter().any(|own| first == own))
 }
@@ -49,6 +54,7 @@ fn run(arguments: &[OsString]) -> anyhow::Result<()> {
     match arguments.first().and_then(|first| first.to_str()) {
         Some("--custodian") => run_custodian(&arguments[1..]),
         Some("--keeper") => run_keeper(&arguments[1..]),
+        Some(MAKE_WAY) => Ok(cgroup::make_way()?),
         Some(custodian::ASK_VERSION) => Ok(writeln!(std::io::stdout(), "{}", custodian::HANDOVER_VERSION)?),
         _ => Ok(writeln!(std::io::stdout(), "procyon-keeper {}", env!("CARGO_PKG_VERSION"))?),
     }
@@ -70,9 +76,20 @@ fn run_keeper(arguments: &[OsString]) -> anyhow::Result<()> {
     let layout = Layout::open(&root.with_context(|| format!("--root is missing; usage: {USAGE}"))?)?;
     let deposit: Box<dyn Deposit> = match number {
         Some(number) => Box::new(DepositClient::inherited(number).context("the deposit descriptor cannot be used")?),
-        None => Box::new(Nobody),
+        None => below_systemd(&layout)?,
     };
     Ok(driver::main(layout.root(), deposit, number.is_none())?)
+}
+
+/// Where systemd has started this process it also keeps what the keeper leaves, and starts the next one.
+fn below_systemd(layout: &Layout) -> anyhow::Result<Box<dyn Deposit>> {
+    let root = RootId::of(layout.root())?;
+    let store = Store::open(root.as_str(), "the keeper holds the containers", store::KEEPER_DESCRIPTORS_MAX)
+        .context("systemd, which NOTIFY_SOCKET names, cannot be reached")?;
+    Ok(match store {
+        Some(store) => Box::new(store),
+        None => Box::new(Nobody),
+    })
 }
 
 fn run_custodian(arguments: &[OsString]) -> anyhow::Result<()> {

@@ -10,6 +10,13 @@ pub fn plain() -> Vec<Sent> {
     vec![Sent::Break]
 }
 
+/// How long its pauses are.
+pub fn pause(pieces: &[Sent]) -> u16 {
+    let pauses =
+        pieces.iter().filter_map(|piece| if let Sent::Pause { millis } = piece { Some(*millis) } else { None });
+    pauses.max().unwrap_or(PAUSE_MILLIS)
+}
+
 /// `\z` is a break, `\d` a pause, `\r` and so on control characters, `\ooo` any byte, `^X` a control key; `\\` and `\^`
 /// themselves.
 ///
@@ -121,6 +128,7 @@ mod tests {
         assert_eq!(parsed(r"\q"), Err("\\q stands for nothing".into()));
         assert_eq!(parse(r"\d~\d", 600), Ok(vec![pause(600), bytes(b"~"), pause(600)]));
         assert_eq!(parsed(r"\d"), Ok(vec![pause(250)]));
+        assert_eq!([super::pause(&plain()), super::pause(&parse(r"~\d", 600).unwrap())], [250, 600]);
         assert!(parsed("x^").is_err() && parsed("x\\").is_err() && parsed("^1").is_err());
     }
 

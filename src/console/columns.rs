@@ -67,6 +67,11 @@ impl Listed {
 
 /// `console -u`: state and users.
 pub fn users(consoles: &[Listed]) -> String {
+    hosts(consoles, None)
+}
+
+/// The same, as somebody at a console is shown it, with a star at that one.
+pub fn hosts(consoles: &[Listed], own: Option<&str>) -> String {
     let line = |console: &Listed| {
         let writers: Vec<String> =
             console.seats.iter().filter(|seat| seat.mode == Mode::Write).map(Seat::who).collect();
@@ -75,7 +80,8 @@ pub fn users(consoles: &[Listed]) -> String {
             (true, false) => "<spies>".to_owned(),
             (true, true) => "<none>".to_owned(),
         };
-        format!(" {:<24.24}   {:<4} {who}\n", console.shown(), console.condition.word())
+        let star = if own == Some(console.name.as_str()) { '*' } else { ' ' };
+        format!(" {:<24.24} {star} {:<4} {who}\n", console.shown(), console.condition.word())
     };
     consoles.iter().map(line).collect()
 }
@@ -203,6 +209,7 @@ mod tests {
              dn                         up   <spies>\n \
              rd                         up   <none>\n"
         );
+        assert_eq!(hosts(&consoles[2..], Some("rd")), " rd                       * up   <none>\n");
         assert_eq!(
             who(&consoles, 130),
             " bob@localhost                      attach    0:00 e1\n \

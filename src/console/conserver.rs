@@ -33,8 +33,8 @@ const HELP: &[(&str, &str)] = &[
     ("w", "who is on this console"),
     ("x", "show console baud info"),
     ("z", "suspend the connection"),
-    ("|", "attach local command"),
     ("!", "invoke task"),
+    ("|", "attach local command"),
     ("?", "print this message"),
     ("<cr>", "ignore/abort command"),
     ("^R", "replay the last line"),
@@ -67,7 +67,7 @@ pub fn keys(escape: [u8; 2]) -> String {
     escape.map(key).concat()
 }
 
-fn key(byte: u8) -> String {
+pub(super) fn key(byte: u8) -> String {
     match byte {
         0..32 => format!("^{}", char::from(byte + 64)),
         127 => "^?".to_owned(),

@@ -6,6 +6,8 @@
 //!    +-------------------+-----------------------------------+
 //! ```
 
+use super::conserver;
+
 /// `^Ec`.
 pub const DEFAULT: [u8; 2] = [0x05, b'c'];
 /// Of a message or a note; what is typed beyond is left out.
@@ -46,6 +48,8 @@ pub enum Command {
     /// How many lines a replay (or the longer playback) shows from now on.
     AskLines(Span),
     Lines(Span, usize),
+    /// As many as before, which the client is to be told.
+    KeepLines(Span),
     LastLine,
     Help,
     BreakList,
@@ -90,7 +94,7 @@ enum State {
     Key(Option<u8>),
     Octal(u8, u32),
     Task,
-    Lines(Span, usize),
+    Lines(Span, Option<usize>),
     Line { note: bool, bytes: Vec<u8> },
 }
 
@@ -131,9 +135,13 @@ impl Escape {
             State::First => text(heard, &[self.keys[0], byte]),
             State::Letter => self.letter(byte, heard),
             State::Break => command(heard, if byte == b'?' { Command::BreakList } else { Command::Break(byte) }),
-            State::Key(None) => State::Key(Some(byte)),
+            State::Key(None) => {
+                heard.push(Heard::Echo(shown(byte)));
+                State::Key(Some(byte))
+            }
             State::Key(Some(first)) => {
                 self.keys = [first, byte];
+                heard.push(Heard::Echo(shown(byte)));
                 command(heard, Command::EscapeIs(self.keys))
             }
             State::Octal(digits, value) => match byte {
@@ -156,16 +164,17 @@ impl Escape {
             State::Lines(span, count) => match byte {
                 b'0'..=b'9' => {
                     heard.push(Heard::Echo(vec![byte]));
-                    State::Lines(span, (count * 10 + usize::from(byte - b'0')).min(LINES_MAX))
+                    let before = count.unwrap_or_default();
+                    State::Lines(span, Some((before * 10 + usize::from(byte - b'0')).min(LINES_MAX)))
                 }
-                b'\r' | b'\n' => {
-                    heard.push(Heard::Echo(b"]\r\n".to_vec()));
-                    if count > 0 { command(heard, Command::Lines(span, count)) } else { State::Text }
-                }
-                _ => {
-                    heard.push(Heard::Echo(b" aborted]\r\n".to_vec()));
-                    State::Text
-                }
+                b'\r' | b'\n' => match count {
+                    Some(count) => {
+                        heard.push(Heard::Echo(b"]\r\n".to_vec()));
+                        command(heard, Command::Lines(span, count))
+                    }
+                    None => command(heard, Command::KeepLines(span)),
+                },
+                _ => State::Lines(span, count),
             },
             State::Line { note, bytes } => line(note, bytes, byte, heard),
         };
@@ -217,7 +226,7 @@ impl Escape {
             b'P' | b'R' => {
                 let span = if byte == b'P' { Span::Playback } else { Span::Replay };
                 command(heard, Command::AskLines(span));
-                return State::Lines(span, 0);
+                return State::Lines(span, None);
             }
             b'b' | b'n' => {
                 let prompt: &[u8] = if byte == b'n' { b"[Enter note: " } else { b"[Enter message: " };
@@ -266,6 +275,10 @@ fn line(note: bool, mut bytes: Vec<u8>, byte: u8, heard: &mut Vec<Heard>) -> Sta
     State::Line { note, bytes }
 }
 
+fn shown(key: u8) -> Vec<u8> {
+    format!("{} ", conserver::key(key)).into_bytes()
+}
+
 fn low_byte(value: u32) -> u8 {
     u8::try_from(value & 0xff).expect("masked")
 }
@@ -302,6 +315,8 @@ mod tests {
             heard,
             [
                 Heard::Echo(b"[redef: ".to_vec()),
+                Heard::Echo(b"^A ".to_vec()),
+                Heard::Echo(b"x ".to_vec()),
                 Heard::Command(Command::EscapeIs([1, b'x'])),
                 typed(b"\x05cw"),
                 Heard::Command(Command::Who)
@@ -338,11 +353,12 @@ mod tests {
         };
         let commands = |commands: &[Command]| commands.iter().map(|each| Heard::Command(*each)).collect::<Vec<_>>();
         assert_eq!(
-            heard(b"\x05cR12\r\x05cP5x"),
+            heard(b"\x05cR12\r\x05cPx\r"),
             commands(&[
                 Command::AskLines(Span::Replay),
                 Command::Lines(Span::Replay, 12),
-                Command::AskLines(Span::Playback)
+                Command::AskLines(Span::Playback),
+                Command::KeepLines(Span::Playback)
             ])
         );
         let Some(Heard::Command(Command::Lines(_, count))) = heard(b"\x05cP99999999\r").pop() else {

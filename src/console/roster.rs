@@ -68,11 +68,13 @@ pub struct Outcome {
 pub struct Roster {
     rule: Rule,
     seats: Vec<Seat>,
+    /// Who would type as soon as nobody does, in the order in which they asked, or lost it.
+    waiting: Vec<u32>,
 }
 
 impl Roster {
     pub fn new(rule: Rule) -> Self {
-        Self { rule, seats: Vec::new() }
+        Self { rule, ..Self::default() }
     }
 
     pub fn seats(&self) -> &[Seat] {
@@ -113,6 +115,7 @@ impl Roster {
         let Some(seat) = self.seat(id) else { return Outcome::default() };
         let (who, may_write, mode) = (seat.who(), seat.may_write, seat.mode);
         let say = |text: &str| Outcome { answer: format!("[{text}]\r\n"), ..Outcome::default() };
+        self.waiting.retain(|waiting| *waiting != id);
         if wish == Wish::Spy {
             self.set(id, Mode::Spy);
             return Outcome { mark: (mode == Mode::Write).then(|| format!("{who} detached")), ..say("spying") };
@@ -137,14 +140,31 @@ impl Roster {
             (Some((other, other_who)), Wish::Force) => {
                 self.set(other, Mode::Spy);
                 self.set(id, Mode::Write);
+                self.waiting.push(other);
                 Outcome {
                     answer: format!("[bumped {other_who}]\r\n"),
                     others: vec![(other, format!("\r\n[forced to `spy' mode by {who}]\r\n"))],
                     mark: Some(format!("{who} bumped {other_who}")),
                 }
             }
-            (Some((_, other_who)), _) => say(&format!("no, {other_who} is attached")),
+            (Some((_, other_who)), _) => {
+                self.waiting.push(id);
+                say(&format!("no, {other_who} is attached"))
+            }
         }
+    }
+
+    /// Nobody may be left who types: then the first of those who wait does.
+    pub fn promote(&mut self) -> Option<Outcome> {
+        if self.rule == Rule::Shared || self.seats.iter().any(|seat| seat.mode == Mode::Write) {
+            return None;
+        }
+        let at = self.waiting.iter().position(|id| self.seat(*id).is_some_and(|seat| seat.may_write))?;
+        let id = self.waiting.remove(at);
+        self.set(id, Mode::Write);
+        let who = self.seat(id).map(Seat::who)?;
+        let others = vec![(id, "\r\n[attached]\r\n".to_owned())];
+        Some(Outcome { others, mark: Some(format!("{who} attached")), ..Outcome::default() })
     }
 
     /// Another rule from now on; who may not type any more by it, the first to have come excepted.
@@ -174,6 +194,7 @@ impl Roster {
     }
 
     pub fn leave(&mut self, id: u32) -> Option<Seat> {
+        self.waiting.retain(|waiting| *waiting != id);
         let at = self.seats.iter().position(|seat| seat.id == id)?;
         Some(self.seats.remove(at))
     }
@@ -214,6 +235,24 @@ mod tests {
         assert_eq!((roster.writes(1), roster.writes(2)), (false, true));
         roster.leave(2);
         assert_eq!(roster.wish(1, Wish::Attach).answer, "[attached]\r\n");
+    }
+
+    #[test]
+    fn who_waits_to_type_does_when_the_writer_leaves_or_only_watches() {
+        let mut roster = Roster::new(Rule::OneWriter);
+        for (id, user) in [(1, "alice"), (2, "bob"), (3, "carol")] {
+            roster.enter(seat(id, user, true), Wish::Attach).unwrap();
+        }
+        roster.wish(3, Wish::Force);
+        assert_eq!(roster.promote(), None, "somebody types");
+        roster.leave(3);
+        let next = roster.promote().unwrap();
+        assert_eq!(next.others, [(2, "\r\n[attached]\r\n".to_owned())]);
+        assert_eq!((next.answer.as_str(), next.mark.as_deref()), ("", Some("bob@localhost attached")));
+        roster.wish(2, Wish::Spy);
+        assert_eq!(roster.promote().unwrap().others[0].0, 1, "she has lost it by force");
+        roster.wish(1, Wish::Spy);
+        assert_eq!(roster.promote(), None, "who only watches does not wait");
     }
 
     #[test]
@@ -263,6 +302,7 @@ mod tests {
                     Some(wish) if roster.seat(id).is_some() => drop(roster.wish(id, wish)),
                     Some(wish) => drop(roster.enter(seat(id, "x", id != 3), wish)),
                 }
+                drop(roster.promote());
                 let writers = roster.seats().iter().filter(|seat| seat.mode == Mode::Write).count();
                 proptest::prop_assert!(writers <= 1 && !roster.writes(3));
             }

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -22,7 +23,7 @@ pub struct ConsoleSpec {
     pub replay_lines: u16,
     /// Shown to who attaches; empty for none.
     pub motd: String,
-    /// Who came, went and took over stands in the console, and so in the log.
+    /// Who came, went and took over stands in the console, and so in the log; when its program began and ended, too.
     pub marks: bool,
     /// Bytes that never reach the program.
     pub ignored: Vec<u8>,
@@ -30,6 +31,8 @@ pub struct ConsoleSpec {
     /// By their letters.
     pub breaks: Vec<(u8, Vec<Sent>)>,
     pub listeners: Vec<ListenerSpec>,
+    /// The time stands in console and log so often.
+    pub mark_every: Option<Duration>,
 }
 
 /// Keys that act at listeners in procServ's manner; `None` switches one off.

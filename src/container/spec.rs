@@ -239,17 +239,19 @@ pub struct LogSpec {
 }
 
 /// Which system log, and under which facility.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Forward {
     pub to: ForwardTo,
     pub facility: u8,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ForwardTo {
     /// The host's own.
     Host,
     Udp(SocketAddr),
+    /// The socket of a journal.
+    Journal(PathBuf),
 }
 
 impl LogSpec {

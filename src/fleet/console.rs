@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
 
 use super::definition::{number, octal, text, texts};
 use crate::console::{breaks, keys};
@@ -16,6 +17,7 @@ pub struct Console {
     pub replay_lines: Option<u16>,
     pub motd: Option<String>,
     pub marks: Option<bool>,
+    pub mark_every: Option<Duration>,
     pub ignored: Option<String>,
     /// As they are written; empty switches one off.
     pub kill: Option<String>,
@@ -104,6 +106,7 @@ impl Console {
             replay_lines: number(element.text_of("replay-lines")),
             motd: text(element, "message-of-the-day"),
             marks: number(element.text_of("marks")),
+            mark_every: number(element.text_of("mark-every")).map(Duration::from_secs),
             ignored: text(element, "ignored-keys"),
             kill: key(element, "kill-key"),
             toggle: key(element, "toggle-key"),
@@ -134,6 +137,7 @@ impl Console {
             replay_lines: self.replay_lines.or(below.replay_lines),
             motd: merged(self.motd, &below.motd),
             marks: self.marks.or(below.marks),
+            mark_every: self.mark_every.or(below.mark_every).filter(|every| !every.is_zero()),
             ignored: merged(self.ignored, &below.ignored),
             kill: merged(self.kill, &below.kill),
             toggle: merged(self.toggle, &below.toggle),
@@ -143,14 +147,14 @@ impl Console {
         }
     }
 
-    /// `path` fills in an instance.
+    /// `fill` fills in an instance.
     ///
     /// # Errors
     /// What does not resolve, with the node below `console` that it is about.
     pub fn resolve<E>(
         &self,
         has_terminal: bool,
-        mut path: impl FnMut(&str) -> Result<std::path::PathBuf, E>,
+        mut fill: impl FnMut(&str) -> Result<String, E>,
         refused: impl Fn(String, &str) -> E,
     ) -> Result<ConsoleSpec, E> {
         let mut listeners = Vec::new();
@@ -165,10 +169,10 @@ impl Console {
             }
             let place = match (&listener.unix, &listener.tcp) {
                 (Some(unix), _) => Place::Unix {
-                    path: path(&unix.path)?,
+                    path: fill(&unix.path)?.into(),
                     mode: unix.mode.unwrap_or(SOCKET_MODE_DEFAULT),
-                    owner: unix.owner.clone(),
-                    group: unix.group.clone(),
+                    owner: unix.owner.as_deref().map(&mut fill).transpose()?,
+                    group: unix.group.as_deref().map(&mut fill).transpose()?,
                 },
                 (None, Some(tcp)) => {
                     let address = tcp.address.unwrap_or(Ipv4Addr::LOCALHOST.into());
@@ -201,7 +205,7 @@ impl Console {
         Ok(ConsoleSpec {
             one_writer: self.one_writer.unwrap_or(false),
             replay_lines: self.replay_lines.unwrap_or(0),
-            motd: self.motd.clone().unwrap_or_default(),
+            motd: self.motd.as_deref().map(&mut fill).transpose()?.unwrap_or_default(),
             marks: self.marks.unwrap_or(false),
             ignored: self.ignored.as_ref().map(|text| keys::keys(text.as_bytes())).unwrap_or_default(),
             keys: ActingKeys {
@@ -211,6 +215,7 @@ impl Console {
             },
             breaks: sequences,
             listeners,
+            mark_every: self.mark_every.filter(|every| !every.is_zero()),
         })
     }
 }
@@ -259,7 +264,7 @@ mod tests {
     }
 
     fn resolved(console: &Console, has_terminal: bool) -> Result<ConsoleSpec, String> {
-        console.resolve(has_terminal, |path| Ok(path.replace("%i", "one").into()), |why, at| format!("{at}: {why}"))
+        console.resolve(has_terminal, |text| Ok(text.replace("%i", "one")), |why, at| format!("{at}: {why}"))
     }
 
     #[test]
@@ -267,6 +272,7 @@ mod tests {
         let template = console(vec![
             Element::leaf("writers", "one"),
             Element::leaf("ignored-keys", "^C^D"),
+            Element::leaf("mark-every", "300"),
             listener("main", vec![Element::node("unix", vec![Element::leaf("path", "/run/%i/control")])]),
         ]);
         let tcp = Element::node("tcp", vec![Element::leaf("port", "2000"), Element::leaf("source", "10.0.0.0/8")]);
@@ -277,6 +283,9 @@ mod tests {
         ]);
         let spec = resolved(&own.over(&template), true).unwrap();
         assert!(spec.one_writer);
+        assert_eq!(spec.mark_every, Some(Duration::from_secs(300)));
+        let never = console(vec![Element::leaf("mark-every", "0")]);
+        assert_eq!(resolved(&never.over(&template), true).unwrap().mark_every, None);
         assert_eq!(spec.ignored, [3, 4]);
         assert_eq!(spec.keys, ActingKeys { kill: None, toggle: Some(0x14), logout: Some(0x11) });
         let places: Vec<String> = spec.listeners.iter().map(|listener| listener.place.to_string()).collect();

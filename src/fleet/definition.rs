@@ -49,14 +49,14 @@ pub struct Log {
     pub age_max: Option<Duration>,
     pub files_max: Option<u8>,
     pub compress: Option<bool>,
-    pub syslog: Option<Syslog>,
+    pub forward: Option<Forward>,
 }
 
-/// Which system log gets the lines too.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Syslog {
-    pub address: Option<String>,
-    pub facility: Option<String>,
+/// Who gets the lines too.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Forward {
+    Syslog { address: Option<String>, facility: Option<String> },
+    Journal { socket: Option<String> },
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -253,7 +253,7 @@ impl Log {
             age_max: self.age_max.or(below.age_max),
             files_max: self.files_max.or(below.files_max),
             compress: self.compress.or(below.compress),
-            syslog: self.syslog.or_else(|| below.syslog.clone()),
+            forward: self.forward.or_else(|| below.forward.clone()),
         }
     }
 }
@@ -319,10 +319,16 @@ fn log(element: &Element) -> Log {
         age_max: number(element.text_of("max-age")).map(Duration::from_secs),
         files_max: number(element.text_of("keep")),
         compress: number(element.text_of("compress")),
-        syslog: element
-            .child("syslog")
-            .map(|syslog| Syslog { address: text(syslog, "address"), facility: text(syslog, "facility") }),
+        forward: forward(element),
     }
+}
+
+/// The schema allows one of them.
+fn forward(element: &Element) -> Option<Forward> {
+    let syslog = element.child("syslog");
+    let syslog = syslog.map(|log| Forward::Syslog { address: text(log, "address"), facility: text(log, "facility") });
+    let journal = || element.child("journal").map(|journal| Forward::Journal { socket: text(journal, "socket") });
+    syslog.or_else(journal)
 }
 
 fn directory(element: &Element) -> Directory {

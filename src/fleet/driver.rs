@@ -4,6 +4,7 @@
 //! their own; what a question needs of the keeper is gathered in a task of its own too, and told from here.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -25,6 +26,7 @@ use crate::keeper::protocol::{Abilities, Asker, ContainerState, MEMBERS_ASKED_MA
 use crate::keeper::refusal::KeeperRefusal;
 use crate::northbound::{Kind, Refusal};
 use crate::store::journal::Journal;
+use crate::sys::tree;
 use crate::yang::value::Element;
 
 /// Operations and questions that wait; a further one waits its turn.
@@ -109,6 +111,8 @@ pub struct Driver {
     /// The lines the journal held at start.
     pub recorded: Vec<String>,
     pub heard: mpsc::Sender<Heard>,
+    /// Of everything, the keeper's files too.
+    pub root: PathBuf,
 }
 
 /// Everything that can wake it.
@@ -128,13 +132,15 @@ struct Gathered {
     states: Vec<ContainerState>,
     details: BTreeMap<String, Details>,
     abilities: Option<Abilities>,
+    server: Option<view::Server>,
+    root: PathBuf,
     reply: oneshot::Sender<Element>,
 }
 
 impl Driver {
     /// Runs until the keeper's events or all senders of messages are gone.
     pub async fn run(self) {
-        let Driver { keeper, mut events, mut messages, commits, journal, recorded, heard } = self;
+        let Driver { keeper, mut events, mut messages, commits, journal, recorded, heard, root } = self;
         let (back, mut backs) = mpsc::channel(OUTCOMES_WAITING_MAX);
         let mut hands = Hands {
             manager: Manager::new(read_records(&recorded)),
@@ -142,6 +148,7 @@ impl Driver {
             journal: Some(journal),
             back,
             heard,
+            root,
             told: BTreeMap::new(),
             calls: BTreeMap::new(),
             last_call: 0,
@@ -211,6 +218,7 @@ struct Hands {
     journal: Option<Journal>,
     back: mpsc::Sender<Wake>,
     heard: mpsc::Sender<Heard>,
+    root: PathBuf,
     /// What was last said of each, so that only changes are said.
     told: BTreeMap<String, (&'static str, Option<String>)>,
     calls: BTreeMap<u64, Waiting>,
@@ -465,15 +473,15 @@ impl Hands {
 
     fn gather(&self, ask: Ask, check: Arc<LastCheck>, reply: oneshot::Sender<Element>) {
         let keeper = self.keeper.clone();
-        let back = self.back.clone();
+        let (back, root) = (self.back.clone(), self.root.clone());
         let configured = self.manager.members().iter().filter(|(_, member)| member.resolved.is_some());
         let picked =
             configured.filter(|(name, _)| ask.containers && ask.only.as_ref().is_none_or(|only| only == *name));
         let names: Vec<String> = picked.map(|(name, _)| name.clone()).collect();
         let connected = self.manager.is_connected();
         tokio::spawn(async move {
-            let mut gathered =
-                Gathered { ask, check, states: Vec::new(), details: BTreeMap::new(), abilities: None, reply };
+            let (states, details) = (Vec::new(), BTreeMap::new());
+            let mut gathered = Gathered { ask, check, states, details, abilities: None, server: None, root, reply };
             if connected {
                 gathered.fill(&keeper, names).await;
             }
@@ -482,7 +490,7 @@ impl Hands {
     }
 
     fn tell(&mut self, gathered: Gathered) {
-        let Gathered { ask, check, states, details, abilities, reply } = gathered;
+        let Gathered { ask, check, states, details, abilities, server, reply, .. } = gathered;
         // Fresher than the events, which tell of changes only: how much was printed, who looks on.
         let fresh: BTreeMap<String, ContainerState> =
             states.into_iter().map(|state| (state.name.local().to_owned(), state)).collect();
@@ -491,6 +499,7 @@ impl Hands {
         let mut children = Vec::new();
         if ask.host {
             children.extend(abilities.as_ref().map(view::host));
+            children.extend(server.as_ref().map(|server| view::server(server, &clock)));
         }
         for (name, member) in self.manager.members().iter().filter(|(_, member)| member.resolved.is_some()) {
             if ask.containers && ask.only.as_ref().is_none_or(|only| only == name) {
@@ -509,6 +518,11 @@ impl Gathered {
     async fn fill(&mut self, keeper: &Keeper, names: Vec<String>) {
         if self.ask.host {
             self.abilities = keeper.abilities().await.ok();
+            self.server = keeper.pid(Duration::ZERO).await.map(|pid| {
+                let started = tree::facts(pid).as_ref().and_then(tree::started);
+                let started_unix_ms = started.and_then(|since| u64::try_from(since.as_millis()).ok());
+                view::Server { pid, started_unix_ms, folder: std::mem::take(&mut self.root) }
+            });
         }
         if self.ask.containers {
             // A keeper that is lost on the way leaves the answer as the events had it.

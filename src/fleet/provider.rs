@@ -292,7 +292,7 @@ fn asked(selection: Option<&Selection>) -> Ask {
             ("container", _) => {
                 (ask.containers, ask.processes, ask.exits, ask.only) = (true, true, true, None);
             }
-            ("host", _) => ask.host = true,
+            ("host" | "server", _) => ask.host = true,
             ("last-check", _) => ask.check = true,
             _ => {}
         }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::console::Connect;
-use super::definition::{Definition, Entry, OnChange, Policy, Syslog};
+use super::definition::{self, Definition, Entry, OnChange, Policy};
 use super::template::Instance;
 use crate::container::provision::{Folder, Provision, Readiness, RequiredPath, Resources, WhenMissing, Window};
 use crate::container::rules::Rules;
@@ -14,6 +14,7 @@ use crate::container::spec::{
 };
 use crate::container::words;
 use crate::keeper::attach;
+use crate::keeper::forward::HOSTS_JOURNAL;
 use crate::northbound::{Kind, Refusal};
 
 pub const STOP_TIMEOUT_DEFAULT: Duration = Duration::from_secs(10);
@@ -96,7 +97,7 @@ pub fn resolve(entry: &Entry, template: Option<&Definition>, places: &Places) ->
     for (name, value) in &definition.environment {
         spec.env.push((name.clone(), filler.text(value, "environment")?));
     }
-    spec.user = definition.user.clone().or_else(|| places.user.clone());
+    spec.user = filled(&filler, definition.user.as_deref(), "user")?.or_else(|| places.user.clone());
     spec.umask = definition.umask.unwrap_or(UMASK_DEFAULT);
     spec.no_new_privs = !definition.new_privileges.unwrap_or(false);
     spec.rlimits = rlimits(&definition);
@@ -122,24 +123,24 @@ pub fn resolve(entry: &Entry, template: Option<&Definition>, places: &Places) ->
     }
     spec.console = definition.console.resolve(
         has_terminal,
-        |path| filler.path(path, "console"),
+        |text| filler.text(text, "console"),
         |why, node| filler.refused(Kind::InvalidValue, why, Some(&format!("console/{node}"))),
     )?;
-    for other in &definition.after {
+    let (after, before) = (filler.texts(&definition.after, "after")?, filler.texts(&definition.before, "before")?);
+    for other in &after {
         spec.after.push(filler.container(other, "after")?);
+    }
+    for other in &before {
+        filler.container(other, "before")?;
     }
     spec.check().map_err(|invalid| filler.refused(Kind::InvalidValue, invalid.to_string(), None))?;
     Ok(Resolved {
         spec,
         description: filled(&filler, definition.description.as_deref(), "description")?,
-        documentation: definition
-            .documentation
-            .iter()
-            .map(|text| filler.text(text, "documentation"))
-            .collect::<Result<_, _>>()?,
+        documentation: filler.texts(&definition.documentation, "documentation")?,
         groups: definition.groups.iter().cloned().collect(),
-        after: definition.after.clone(),
-        before: definition.before.clone(),
+        after,
+        before,
         policy,
         start_at_boot: definition.start_at_boot.unwrap_or(true),
         on_change: definition.on_change.unwrap_or_default(),
@@ -205,8 +206,8 @@ impl Filler<'_> {
         let folder = |(path, wanted): (&String, &super::definition::Directory)| {
             Ok(Folder {
                 path: self.path(path, "directory")?,
-                owner: wanted.owner.clone(),
-                group: wanted.group.clone(),
+                owner: filled(self, wanted.owner.as_deref(), "directory")?,
+                group: filled(self, wanted.group.as_deref(), "directory")?,
                 mode: wanted.mode.unwrap_or(FOLDER_MODE_DEFAULT),
             })
         };
@@ -217,8 +218,8 @@ impl Filler<'_> {
             })
         };
         Ok(Provision {
-            group: definition.primary_group.clone(),
-            groups: definition.supplementary_groups.clone(),
+            group: filled(self, definition.primary_group.as_deref(), "primary-group")?,
+            groups: self.texts(&definition.supplementary_groups, "supplementary-group")?,
             nice: definition.nice,
             window: definition.terminal.map(|terminal| Window {
                 rows: terminal.rows.unwrap_or(WINDOW_DEFAULT.rows),
@@ -254,13 +255,21 @@ impl Filler<'_> {
             age_max: wanted.age_max,
             compress: wanted.compress.unwrap_or(house.compress),
             stamp: wanted.stamp.clone(),
-            forward: wanted.syslog.as_ref().map(|syslog| self.forward(syslog)).transpose()?,
+            forward: wanted.forward.as_ref().map(|forward| self.forward(forward)).transpose()?,
             ..house
         })
     }
 
-    fn forward(&self, syslog: &Syslog) -> Result<Forward, Refusal> {
-        let to = match &syslog.address {
+    fn forward(&self, forward: &definition::Forward) -> Result<Forward, Refusal> {
+        let (address, facility) = match forward {
+            definition::Forward::Syslog { address, facility } => (address, facility.as_deref()),
+            definition::Forward::Journal { socket } => {
+                let socket = socket.as_deref().unwrap_or(HOSTS_JOURNAL);
+                let to = ForwardTo::Journal(self.path(socket, "log/journal/socket")?);
+                return Ok(Forward { to, facility: FACILITY_DAEMON });
+            }
+        };
+        let to = match address {
             None => ForwardTo::Host,
             Some(text) => ForwardTo::Udp(text.parse().map_err(|_| {
                 let message = format!("container {}: `{text}` is no address with a port", self.name);
@@ -268,8 +277,8 @@ impl Filler<'_> {
                 self.refused(Kind::InvalidValue, message, leaf).mend("for example 127.0.0.1:514")
             })?),
         };
-        let local = syslog.facility.as_deref().and_then(|name| name.strip_prefix("local")?.parse::<u8>().ok());
-        let facility = match (syslog.facility.as_deref(), local) {
+        let local = facility.and_then(|name| name.strip_prefix("local")?.parse::<u8>().ok());
+        let facility = match (facility, local) {
             (_, Some(number)) => FACILITY_LOCAL0 + number,
             (Some("user"), None) => FACILITY_USER,
             _ => FACILITY_DAEMON,
@@ -290,6 +299,10 @@ impl Filler<'_> {
         self.instance.fill_in(text).map(String::from).map_err(|unknown| {
             self.refused(Kind::InvalidValue, format!("{leaf} of container {}: {unknown}", self.name), Some(leaf))
         })
+    }
+
+    fn texts(&self, texts: &[String], leaf: &str) -> Result<Vec<String>, Refusal> {
+        texts.iter().map(|text| self.text(text, leaf)).collect()
     }
 
     fn refused(&self, kind: Kind, message: String, leaf: Option<&str>) -> Refusal {
@@ -330,7 +343,11 @@ mod tests {
         ioc.definition.directories.insert("/run/procServ/%i".into(), Default::default());
         ioc.definition.environment.insert("IOC".into(), "%I of %n".into());
         ioc.definition.required_paths.insert("/opt/iocs/e3-ioc-%i".into(), None);
-        let Resolved { spec, .. } = resolve(&ioc, None, &places()).unwrap();
+        ioc.definition.user = Some("user-%i".into());
+        ioc.definition.primary_group = Some("group-%i".into());
+        ioc.definition.after = vec!["gateway@%i".into()];
+        ioc.definition.console.motd = Some("this is %I".into());
+        let Resolved { spec, after, .. } = resolve(&ioc, None, &places()).unwrap();
         assert_eq!(spec.name.as_str(), "container:ioc@test-ioc");
         let argv = ["/opt/iocsh.bash", "/opt/iocs/e3 ioc-test-ioc/st.cmd"].map(str::to_owned).to_vec();
         assert_eq!(spec.program, Program::Command { argv });
@@ -338,7 +355,10 @@ mod tests {
         assert_eq!(spec.provision.folders[0].path, PathBuf::from("/run/procServ/test-ioc"));
         let awaited = RequiredPath { path: "/opt/iocs/e3-ioc-test-ioc".into(), when_missing: WhenMissing::Await };
         assert_eq!(spec.provision.required, [awaited]);
-        assert_eq!((spec.user.as_deref(), spec.cwd), (Some("nobody"), PathBuf::from("/work/ioc@test-ioc")));
+        let account = (spec.user.as_deref(), spec.provision.group.as_deref());
+        assert_eq!(account, (Some("user-test-ioc"), Some("group-test-ioc")));
+        assert_eq!((after, spec.after[0].local()), (vec!["gateway@test-ioc".to_owned()], "gateway@test-ioc"));
+        assert_eq!((spec.console.motd.as_str(), spec.cwd), ("this is test/ioc", PathBuf::from("/work/ioc@test-ioc")));
     }
 
     #[test]
@@ -353,14 +373,21 @@ mod tests {
         let own = logs(&ioc).unwrap();
         assert_eq!(own.output(), PathBuf::from("/var/log/procServ/1/out.log"));
         assert_eq!(own.errors(), PathBuf::from("/logs/ioc@1/stderr.log"));
-        let syslog = |address: &str| Syslog { address: Some(address.into()), facility: Some("local3".into()) };
-        ioc.definition.log.syslog = Some(syslog("127.0.0.1:514"));
+        let syslog = |address: &str| {
+            let (address, facility) = (Some(address.to_owned()), Some("local3".to_owned()));
+            Some(definition::Forward::Syslog { address, facility })
+        };
+        ioc.definition.log.forward = syslog("127.0.0.1:514");
         let to = ForwardTo::Udp("127.0.0.1:514".parse().unwrap());
         assert_eq!(logs(&ioc).unwrap().forward, Some(Forward { to, facility: 19 }));
-        ioc.definition.log.syslog = Some(syslog("somewhere"));
+        ioc.definition.log.forward = syslog("somewhere");
         let said = "container ioc@1: `somewhere` is no address with a port; for example 127.0.0.1:514";
         assert_eq!(logs(&ioc).unwrap_err().to_string(), said);
-        ioc.definition.log.syslog = None;
+        ioc.definition.log.forward =
+            Some(definition::Forward::Journal { socket: Some("/run/systemd/journal.%i/socket".into()) });
+        let to = ForwardTo::Journal("/run/systemd/journal.1/socket".into());
+        assert_eq!(logs(&ioc).unwrap().forward, Some(Forward { to, facility: 3 }));
+        ioc.definition.log.forward = None;
         ioc.definition.log.stamp = Some("%J".into());
         let refusal = logs(&ioc).unwrap_err();
         let leaf = "/procyon-container:containers/container[name='ioc@1']/log/stamp";

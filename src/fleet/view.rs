@@ -1,9 +1,13 @@
 //! The operational view of containers: `/procyon-container:containers-state`, and the notification of a change.
 
+use std::path::PathBuf;
+
 use super::effect::Effect;
 use super::manager::{Manager, Member};
 use crate::container::machine::{ExitStatus, signal_in_words};
+use crate::container::spec::ForwardTo;
 use crate::keeper::exits::ExitRecord;
+use crate::keeper::keeping::Keeping;
 use crate::keeper::protocol::{self, Abilities, ContainerState, Phase, Reason};
 use crate::yang::value::Element;
 
@@ -106,7 +110,29 @@ pub fn host(abilities: &Abilities) -> Element {
     children.push(Element::leaf("limits-processes", abilities.can_limit_processes));
     children.push(Element::leaf("limits-processor", abilities.can_limit_cpu));
     children.push(Element::leaf("confines-scripts", abilities.can_confine));
+    let by = match abilities.kept.by {
+        Keeping::Custodian => "custodian",
+        Keeping::Systemd => "systemd",
+        Keeping::Nobody => "nobody",
+    };
+    children.push(Element::leaf("kept-by", by));
+    children.push(Element::leaf("not-kept", abilities.kept.refused));
     Element::node("host", children)
+}
+
+/// Who holds the containers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Server {
+    pub pid: i32,
+    pub started_unix_ms: Option<u64>,
+    pub folder: PathBuf,
+}
+
+pub fn server(server: &Server, clock: &Clock<'_>) -> Element {
+    let mut children = vec![Element::leaf("pid", server.pid)];
+    children.extend(Element::leaf_if("started", server.started_unix_ms.map(clock.time_of)));
+    children.push(Element::leaf("directory", server.folder.display()));
+    Element::node("server", children)
 }
 
 /// One entry of the list; `fresh` is what the keeper says this moment.
@@ -122,6 +148,7 @@ pub fn container(
     if let Some(resolved) = &member.resolved {
         children.extend(Element::leaf_if("description", resolved.description.as_ref()));
         children.extend(resolved.documentation.iter().map(|text| Element::leaf("documentation", text)));
+        children.push(Element::leaf("working-directory", resolved.spec.cwd.display()));
     }
     children.push(Element::leaf("state", state(manager, name, member)));
     children.extend(Element::leaf_if("why", why(manager, name, member, clock)));
@@ -158,8 +185,12 @@ fn run(observed: &ContainerState, clock: &Clock<'_>) -> Vec<Element> {
     children.push(Element::leaf("input-bytes", observed.input_bytes));
     children.push(Element::leaf("output-bytes", observed.output_bytes));
     children.push(Element::leaf("log-bytes-lost", observed.log_bytes_dropped));
-    if observed.logs.forward.is_some() {
-        children.push(Element::leaf("syslog-lines-lost", observed.forward_lost));
+    if let Some(forward) = &observed.logs.forward {
+        let leaf = match forward.to {
+            ForwardTo::Host | ForwardTo::Udp(_) => "syslog-lines-lost",
+            ForwardTo::Journal(_) => "journal-lines-lost",
+        };
+        children.push(Element::leaf(leaf, observed.forward_lost));
     }
     children.push(Element::leaf("log-directory", observed.logs.dir.display()));
     children.push(Element::leaf("log-file", observed.logs.output().display()));

@@ -40,6 +40,8 @@ pub struct Console {
     pub awaited: Option<(u64, Instant)>,
     /// Epoll looks for room in the terminal too.
     pub terminal_awaited: bool,
+    /// When the next mark of the time is due.
+    pub mark_at: Option<Instant>,
 }
 
 /// A break sequence that is on its way to the program.
@@ -89,6 +91,7 @@ impl Console {
             breaking: None,
             awaited: None,
             terminal_awaited: false,
+            mark_at: None,
         }
     }
 
@@ -147,7 +150,7 @@ pub fn log_what_came<F: Files>(tape: &mut Tape, log: &mut LogFile<F>, now_ms: u6
 
 /// From here on bytes of this origin come.
 pub fn begin<F: Files>(tape: &mut Tape, origin: Origin, log: &mut LogFile<F>) {
-    tape.begin(origin, log.position());
+    tape.begin(origin, log.position_now());
 }
 
 pub fn keys(spec: &ConsoleSpec) -> Keys {

@@ -20,15 +20,12 @@
 //!
 //! Must not know: what the deposits mean.
 
-use std::collections::VecDeque;
-use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::collections::{BTreeSet, VecDeque};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::socket::{Backlog, getsockopt, listen, sockopt};
+use nix::poll::PollFlags;
 use serde::{Deserialize, Serialize};
 
 use crate::sys::fdpass::{self, FDS_PER_FRAME_MAX};
@@ -45,8 +42,6 @@ const FETCH_WAIT_MS_MAX: u16 = 5_000;
 const NOTICES_WAITING_MAX: usize = 4096;
 /// Notices handed out between two acknowledgements, while more wait.
 const SEEN_EVERY: u32 = 64;
-/// Connections that wait for `accept`: while an agent restarts, its clients wait here.
-const LISTEN_BACKLOG: i32 = 1024;
 
 /// What a ward says.
 #[derive(Debug, Serialize, Deserialize)]
@@ -120,13 +115,25 @@ pub struct DepositClient {
     handed_out: u64,
     unacknowledged: u32,
     fetches: u32,
+    /// What the custodian holds nothing of, or something older.
+    refused: BTreeSet<String>,
+    is_gone: bool,
 }
 
 impl DepositClient {
     /// Takes the descriptor that came with `--deposit-fd`.
     pub fn new(socket: OwnedFd) -> nix::Result<Self> {
         set_nonblocking(&socket)?;
-        Ok(Self { socket, notices: VecDeque::new(), notices_lost: 0, handed_out: 0, unacknowledged: 0, fetches: 0 })
+        Ok(Self {
+            socket,
+            notices: VecDeque::new(),
+            notices_lost: 0,
+            handed_out: 0,
+            unacknowledged: 0,
+            fetches: 0,
+            refused: BTreeSet::new(),
+            is_gone: false,
+        })
     }
 
     /// Takes the inherited descriptor `number`, as the command line names it.
@@ -136,12 +143,19 @@ impl DepositClient {
 
     /// Leaves `bytes` and copies of `fds` under `key`, in place of what was there.
     pub fn put(&mut self, key: &str, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> nix::Result<()> {
-        put(&self.socket, key, bytes, fds)
+        let put = put(&self.socket, key, bytes, fds);
+        self.is_gone |= put == Err(Errno::EPIPE);
+        put?;
+        // Unless it says no again.
+        self.refused.remove(key);
+        Ok(())
     }
 
     /// Takes back what is under `key`; nothing there is no error.
     pub fn drop(&mut self, key: &str) -> nix::Result<()> {
-        drop_key(&self.socket, key)
+        drop_key(&self.socket, key)?;
+        self.refused.remove(key);
+        Ok(())
     }
 
     /// Says that this ward serves. Who says so must look for notices from then on: one that does not is taken for hung.
@@ -157,7 +171,7 @@ impl DepositClient {
         let mut deposits = Vec::new();
         loop {
             let Some((tell, fds)) = self.next()? else {
-                if wait(&self.socket, PollFlags::POLLIN, FETCH_WAIT_MS_MAX)? {
+                if fdpass::wait(&self.socket, PollFlags::POLLIN, FETCH_WAIT_MS_MAX)? {
                     continue;
                 }
                 return Err(Errno::ETIMEDOUT);
@@ -180,7 +194,7 @@ impl DepositClient {
     pub fn receive(&mut self) -> nix::Result<Option<Notice>> {
         let next = match self.notices.pop_front() {
             Some(waiting) => Some(waiting),
-            None => self.next_notice()?,
+            None => self.next_notice().inspect_err(|error| self.is_gone |= *error == Errno::EPIPE)?,
         };
         if self.unacknowledged >= SEEN_EVERY || (next.is_none() && self.unacknowledged > 0) {
             self.send(&Ask::Seen { number: self.handed_out }, &[])?;
@@ -189,6 +203,9 @@ impl DepositClient {
         let Some((number, notice)) = next else { return Ok(None) };
         self.handed_out = number;
         self.unacknowledged += 1;
+        if let Notice::Refused { key, .. } = &notice {
+            self.refused.insert(key.clone());
+        }
         Ok(Some(notice))
     }
 
@@ -202,6 +219,16 @@ impl DepositClient {
                 None => return Ok(None),
             }
         }
+    }
+
+    /// The custodian has ended.
+    pub fn is_alone(&self) -> bool {
+        self.is_gone
+    }
+
+    /// How many deposits are not kept, or only in an older form.
+    pub fn refused(&self) -> usize {
+        self.refused.len()
     }
 
     /// Notices that came in the middle of a fetch and found no room.
@@ -256,135 +283,13 @@ fn drop_key(socket: &OwnedFd, key: &str) -> nix::Result<()> {
 
 fn send(socket: &OwnedFd, ask: &Ask, fds: &[BorrowedFd<'_>]) -> nix::Result<()> {
     let frame = postcard::to_stdvec(ask).map_err(|_| Errno::EMSGSIZE)?;
-    loop {
-        match fdpass::send(socket, &frame, fds) {
-            Ok(()) => return Ok(()),
-            Err(Errno::ECONNRESET | Errno::ENOTCONN) => return Err(Errno::EPIPE),
-            Err(Errno::EAGAIN) => {
-                if !wait(socket, PollFlags::POLLOUT, SEND_WAIT_MS_MAX)? {
-                    return Err(Errno::EAGAIN);
-                }
-            }
-            Err(error) => return Err(error),
-        }
-    }
-}
-
-/// What stands before the address in the keys of listeners that the command line or the settings file ask for.
-pub const SSH: &str = "listen ssh ";
-pub const XMLRPC: &str = "listen xmlrpc ";
-
-/// The listener of this kind for `address`: the one that an earlier life of the agent left (taken out of `deposits`), or a new one,
-/// which is left in turn. The key holds the address as it was asked for, so that a port that 0 picked stays the same.
-pub fn adopt_or_bind_tcp(
-    deposits: &mut Vec<Deposited>,
-    client: &mut Option<DepositClient>,
-    kind: &str,
-    address: SocketAddr,
-) -> io::Result<TcpListener> {
-    let key = format!("{kind}{address}");
-    if let Some(listener) = adopt_tcp(deposits, &key, address) {
-        return Ok(listener);
-    }
-    // std sets SO_REUSEADDR and close-on-exec; listening again on the same socket only changes its backlog.
-    let listener = TcpListener::bind(address)?;
-    listen(&listener, Backlog::new(LISTEN_BACKLOG)?)?;
-    listener.set_nonblocking(true)?;
-    if let Some(client) = client
-        && let Err(error) = client.put(&key, &[], &[listener.as_fd()])
-    {
-        tracing::warn!(%address, %error, "the listener is not deposited: a restarted agent has to bind it anew");
-    }
-    Ok(listener)
-}
-
-/// The listeners that earlier lives have left under `prefix` and their address, taken out of `deposits`. What is under such
-/// a key and is no listener any more stays there, for [`drop_listeners_left`].
-pub fn adopt_listeners(deposits: &mut Vec<Deposited>, prefix: &str) -> Vec<(SocketAddr, TcpListener)> {
-    let mut adopted = Vec::new();
-    deposits.retain_mut(|deposited| {
-        let address = deposited.key.strip_prefix(prefix).and_then(|address| address.parse().ok());
-        let Some(address) = address else { return true };
-        let Some(listener) = deposited.fds.pop().and_then(|listener| as_listener(listener, address)) else {
-            return true;
-        };
-        adopted.push((address, listener));
-        false
-    });
-    adopted
-}
-
-/// Closes the listeners of earlier lives that this one has not adopted.
-pub fn drop_listeners_left(deposits: &mut Vec<Deposited>, client: &mut Option<DepositClient>) {
-    deposits.retain(|deposited| {
-        if !deposited.key.starts_with("listen ") {
-            return true;
-        }
-        if let Some(client) = client
-            && let Err(error) = client.drop(&deposited.key)
-        {
-            tracing::warn!(key = deposited.key, %error, "an unused listener stays deposited");
-        }
-        false
-    });
-}
-
-fn adopt_tcp(deposits: &mut Vec<Deposited>, key: &str, address: SocketAddr) -> Option<TcpListener> {
-    let index = deposits.iter().position(|deposited| deposited.key == key)?;
-    let deposited = deposits.swap_remove(index);
-    as_listener(deposited.fds.into_iter().next()?, address)
-}
-
-fn as_listener(descriptor: OwnedFd, address: SocketAddr) -> Option<TcpListener> {
-    let listener = TcpListener::from(descriptor);
-    let local = listener.local_addr().ok()?;
-    let is_same = local.ip() == address.ip() && (address.port() == 0 || local.port() == address.port());
-    let is_listening = getsockopt(&listener, sockopt::AcceptConn).unwrap_or(false);
-    if !is_same || !is_listening || listener.set_nonblocking(true).is_err() {
-        return None;
-    }
-    Some(listener)
-}
-
-/// Waits until the socket is ready; `false` when the time is up. A peer that hung up counts as ready: the call that
-/// follows says so.
-fn wait(socket: &OwnedFd, flags: PollFlags, timeout_ms: u16) -> nix::Result<bool> {
-    loop {
-        match poll(&mut [PollFd::new(socket.as_fd(), flags)], PollTimeout::from(timeout_ms)) {
-            Ok(ready) => return Ok(ready > 0),
-            Err(Errno::EINTR) => {}
-            Err(error) => return Err(error),
-        }
+    match fdpass::send_within(socket, &frame, fds, SEND_WAIT_MS_MAX) {
+        Err(Errno::ECONNRESET | Errno::ENOTCONN) => Err(Errno::EPIPE),
+        sent => sent,
     }
 }
 
 pub(super) fn set_nonblocking(socket: &OwnedFd) -> nix::Result<()> {
     let flags = OFlag::from_bits_retain(fcntl(socket, FcntlArg::F_GETFL)?);
     fcntl(socket, FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK)).map(drop)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn left(key: &str, socket: impl Into<OwnedFd>) -> Deposited {
-        Deposited { key: key.to_owned(), bytes: Vec::new(), fds: vec![socket.into()] }
-    }
-
-    #[test]
-    fn of_what_is_left_under_addresses_only_what_listens_there_is_taken_up() {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap();
-        let elsewhere = TcpListener::bind("127.0.0.1:0").unwrap();
-        let deaf = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
-        let mut deposits = vec![
-            left(&format!("listen x {address}"), listener),
-            left("listen x 127.0.0.2:1", elsewhere),
-            left(&format!("listen x {}", deaf.local_addr().unwrap()), deaf),
-            left(&format!("listen y {address}"), TcpListener::bind("127.0.0.1:0").unwrap()),
-        ];
-        let adopted = adopt_listeners(&mut deposits, "listen x ");
-        assert_eq!(adopted.iter().map(|(at, _)| *at).collect::<Vec<_>>(), [address]);
-        assert_eq!(deposits.len(), 3, "the others are for whoever drops them");
-    }
 }

@@ -35,10 +35,10 @@ use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bin
 use thiserror::Error;
 use tracing::{info, warn};
 
-use super::deposits::Deposit;
 use super::forward::Forwarder;
 use super::gate::Frozen;
 use super::held::{Held, Moment};
+use super::keeping::Deposit;
 use super::launch::{LAUNCHER, RootId};
 use super::link::Link;
 use super::run_ids::RunIds;
@@ -356,8 +356,8 @@ impl Driver {
                 Some(Signal::SIGTERM | Signal::SIGINT) => self.begin_shutdown(SHUTDOWN_GRACE, None),
                 Some(Signal::SIGHUP) => {
                     for held in self.held.values_mut() {
-                        held.output_log.follow_the_path();
-                        held.errors_log.follow_the_path();
+                        held.output_log.reopen();
+                        held.errors_log.reopen();
                     }
                 }
                 _ => {}
@@ -401,6 +401,7 @@ impl Driver {
             self.not_ready_in_time(slot, now);
             self.try_doors_again_if_due(slot, now);
             self.go_on_with_break_if_due(slot, now);
+            self.mark_time_if_due(slot, now);
             self.helper_late(slot, now);
             self.farewell_late(slot, now);
             self.seek_again_if_due(slot, now);

@@ -3,9 +3,11 @@
 //!
 //! Everything here may wait for a disk, so it is done on a worker thread.
 
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::Read;
 use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 
@@ -18,6 +20,9 @@ use crate::container::spec::{ContainerSpec, Program, Sha256};
 use crate::sys::{memfd, spawn};
 
 pub const SCRIPT_BYTES_MAX: u64 = 16 * 1024 * 1024;
+/// What the kernel reads of a script to see who runs it, and how many of them it puts behind one another.
+const SCRIPT_HEAD_BYTES: usize = 256;
+const INTERPRETERS_MAX: usize = 6;
 
 /// Bytes that nobody can change any more, and their checksum.
 #[derive(Debug)]
@@ -79,7 +84,8 @@ pub fn check(spec: &ContainerSpec, expected: Option<Sha256>) -> Verdict {
     }
     match provide(spec) {
         Ok((account, program)) => {
-            let is_far = lies_far(&spec.cwd) || program.is_some_and(|program| lies_far(&program));
+            let is_far =
+                lies_far(&spec.cwd) || program.is_some_and(|program| begins_far(&program, &spec.cwd, &lies_far));
             Verdict::Clear { account, disk, is_far }
         }
         Err(refusal) => Verdict::Failed(refusal),
@@ -114,6 +120,21 @@ const SERVED_BY_PROGRAMS: [i64; 3] = [0x6573_5546, 0x0102_1997, 0x0187];
 
 fn lies_far(path: &Path) -> bool {
     is_of(path, &SERVED_ELSEWHERE) || is_of(path, &SERVED_BY_PROGRAMS)
+}
+
+/// Whether anything that is read to begin a program is far: itself, or what its `#!` names, which may be a script too.
+fn begins_far(program: &Path, cwd: &Path, is_far: &dyn Fn(&Path) -> bool) -> bool {
+    let next = |path: &PathBuf| Some(cwd.join(interpreter_of(path)?));
+    std::iter::successors(Some(program.to_owned()), next).take(INTERPRETERS_MAX).any(|path| is_far(&path))
+}
+
+/// Whom the first line of a script names.
+fn interpreter_of(script: &Path) -> Option<PathBuf> {
+    let mut head = [0; SCRIPT_HEAD_BYTES];
+    let count = File::open(script).and_then(|mut file| file.read(&mut head)).ok()?;
+    let line = head[..count].strip_prefix(b"#!")?.split(|byte| *byte == b'\n').next()?;
+    let word = line.trim_ascii().split(u8::is_ascii_whitespace).next().filter(|word| !word.is_empty())?;
+    Some(PathBuf::from(OsStr::from_bytes(word)))
 }
 
 fn is_of(path: &Path, kinds: &[i64]) -> bool {
@@ -310,6 +331,24 @@ mod tests {
         assert!(said("no-such-program").starts_with("not found in /usr/local/sbin:"));
         assert_eq!(said(dir.path().join("plain").to_str().unwrap()), "it may not be executed");
         assert!(said("/no/such").starts_with("No such file"));
+    }
+
+    #[test]
+    fn a_program_is_far_if_anything_is_that_is_read_to_begin_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| fs::write(dir.path().join(name), text).unwrap();
+        let far = dir.path().join("far");
+        write("far", "\x7fELF");
+        write("near", "\x7fELF");
+        write("by-far", &format!("#!{} -f\nrest", far.display()));
+        write("by-script", "#! \tby-far\n");
+        write("by-near", "#!near");
+        write("by-itself", "#!by-itself\n");
+        write("by-nobody", "#!\n");
+        let is_far = |name: &str| begins_far(&dir.path().join(name), dir.path(), &|path| path == far);
+        let programs = ["far", "near", "by-far", "by-script", "by-near", "by-itself", "by-nobody", "missing"];
+        let found: Vec<&str> = programs.into_iter().filter(|name| is_far(name)).collect();
+        assert_eq!(found, ["far", "by-far", "by-script"]);
     }
 
     #[test]

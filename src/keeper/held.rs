@@ -69,6 +69,8 @@ pub struct Run {
     pub uid: u32,
     /// It has outlived whoever held its streams: nobody sees what it prints.
     pub is_deaf: bool,
+    /// Where what it prints begins in what the console remembers; not known of a run that an earlier keeper had started.
+    pub prints_from: Option<u64>,
 }
 
 /// A command of a permit.
@@ -233,7 +235,7 @@ impl Held {
         let sought = self.sought.filter(|_| !self.is_seeking).map(|(again, _)| again);
         let farewell = self.farewell.and_then(Farewell::until);
         let pause = self.console.breaking.as_ref().and_then(|breaking| breaking.go_on_at);
-        let of_start = [self.check_by, self.check_again, look_again, ready_by, pause];
+        let of_start = [self.check_by, self.check_again, look_again, ready_by, pause, self.console.mark_at];
         [self.machine.deadline(), self.kill_again, helper, sought, farewell, self.come_back_at, self.console.try_again]
             .into_iter()
             .chain(of_start)
@@ -298,7 +300,9 @@ impl Held {
     pub fn exit_record(&self, pid: i32, status: ExitStatus, usage: Option<Usage>, ended_unix_ms: u64) -> ExitRecord {
         let run = self.run.as_ref();
         let ring = self.console.tape.as_ref().map(Tape::ring);
-        let bytes = ring.map(|ring| ring.copy_from(ring.lines_back(LINES_MAX))).unwrap_or_default();
+        let prints_from = run.and_then(|run| run.prints_from);
+        let own = ring.zip(prints_from).map(|(ring, from)| ring.copy_from(ring.lines_back(LINES_MAX).max(from)));
+        let bytes = own.unwrap_or_default();
         ExitRecord {
             run: run.map_or(0, |run| run.run.0),
             pid,
@@ -480,6 +484,7 @@ impl Held {
                 outdated: facts.outdated,
                 uid: facts.uid,
                 is_deaf: facts.is_deaf,
+                prints_from: None,
             });
         }
         Some(held)

@@ -128,6 +128,21 @@ impl<F: Files> LogFile<F> {
         self.ready().map_or_else(|_| Position::default(), |open| Position { inode: open.inode, bytes: open.bytes })
     }
 
+    /// As [`Self::position`], but looks at the file first: who has emptied it under us must not mislead a successor, and what is
+    /// printed must not go on into one that somebody has removed.
+    pub fn position_now(&mut self) -> Position {
+        let facts = self.open.as_ref().and_then(|open| open.file.metadata().ok());
+        match (facts, &mut self.open) {
+            (Some(facts), _) if facts.nlink() == 0 => self.open = None,
+            (Some(facts), Some(open)) if facts.len() < open.bytes => {
+                (open.bytes, open.marking) = (facts.len(), None);
+                open.at_line_start |= open.bytes == 0;
+            }
+            _ => {}
+        }
+        self.position()
+    }
+
     /// What the next write needs to be known of, so that a successor can tell how far it came. `None` where the bytes of
     /// the log are those that were printed.
     pub fn about_to_write(&mut self, now_ms: u64) -> Option<Written> {
@@ -241,6 +256,15 @@ impl<F: Files> LogFile<F> {
         if !same {
             self.open = None;
             self.aside = None;
+        }
+    }
+
+    /// Whoever has moved the file finds a new one of the old name at once.
+    pub fn reopen(&mut self) {
+        if self.open.is_some() {
+            self.follow_the_path();
+            // What cannot be opened now is tried again with the next byte.
+            let _ = self.open_now();
         }
     }
 

@@ -97,6 +97,125 @@ fn a_file_that_was_removed_is_made_anew_at_the_next_run() {
     assert!(fs::read_to_string(log.path()).unwrap().starts_with("-----Run ID:1  "));
 }
 
+/// Somebody prints these; then the keeper writes them, and dies before it can tell.
+fn print_and_die(tape: &mut Tape, log: &mut LogFile, bytes: &[u8]) -> Unlogged {
+    begin(tape, Origin::Output, log);
+    tape.room()[..bytes.len()].copy_from_slice(bytes);
+    tape.came(bytes.len());
+    log.append(bytes, NOW);
+    Tape::adopt(tape.fd().unwrap().try_clone_to_owned().unwrap()).unwrap().1
+}
+
+#[test]
+fn a_log_that_is_emptied_under_a_keeper_is_not_doubled_by_its_successor() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut tape, mut before) = (Tape::new(), log(dir.path(), 1000, 2));
+    before.append(b"before\n", NOW);
+    File::options().write(true).truncate(true).open(before.path()).unwrap();
+    let unlogged = print_and_die(&mut tape, &mut before, b"after\n");
+    assert_eq!(unlogged.bytes, b"after\n");
+    let mut successor = log(dir.path(), 1000, 2);
+    successor.complete(&unlogged, NOW);
+    successor.append(b"and on\n", NOW + 1000);
+    assert_eq!(fs::read_to_string(successor.path()).unwrap(), "after\nand on\n");
+    let wanted = Wanted { since: Some(NOW / 1000 + 1), ..Wanted::default() };
+    let found: Vec<u8> =
+        Reader::open(successor.path(), &wanted).unwrap().flat_map(|lines| lines.unwrap().bytes).collect();
+    assert_eq!(found, b"and on\n", "and its marks are of what is in it now");
+}
+
+#[test]
+fn a_log_that_is_removed_under_a_running_program_is_there_again_with_what_it_prints_next() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut tape, mut log) = (Tape::new(), log(dir.path(), 1000, 2));
+    for (index, text) in [&b"old\n"[..], b"new\n"].into_iter().enumerate() {
+        if index == 1 {
+            fs::remove_file(log.path()).unwrap();
+        }
+        begin(&mut tape, Origin::Output, &mut log);
+        tape.room()[..text.len()].copy_from_slice(text);
+        tape.came(text.len());
+        log_what_came(&mut tape, &mut log, NOW);
+    }
+    assert_eq!(fs::read_to_string(log.path()).unwrap(), "new\n");
+}
+
+/// A disk on which there is room for so many bytes.
+#[derive(Debug, Clone)]
+struct Small {
+    room: Arc<AtomicU32>,
+}
+
+impl Files for Small {
+    fn open(&mut self, path: &Path, follow_links: bool) -> io::Result<File> {
+        Host.open(path, follow_links)
+    }
+
+    fn write(&mut self, file: &mut File, bytes: &[u8]) -> io::Result<usize> {
+        let room = self.room.load(Ordering::Relaxed);
+        if room == 0 {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        // The kernel takes what has room, and refuses the rest.
+        let count = Host.write(file, &bytes[..bytes.len().min(room as usize)])?;
+        self.room.store(room - u32::try_from(count).unwrap(), Ordering::Relaxed);
+        Ok(count)
+    }
+
+    fn rename(&mut self, from: &Path, to: &Path) -> io::Result<()> {
+        Host.rename(from, to)
+    }
+
+    fn remove(&mut self, path: &Path) -> io::Result<()> {
+        Host.remove(path)
+    }
+
+    fn add(&mut self, _: &Path, _: &[u8]) -> io::Result<()> {
+        Err(io::ErrorKind::StorageFull.into())
+    }
+
+    fn put(&mut self, _: &Path, _: &[u8]) -> io::Result<()> {
+        Err(io::ErrorKind::StorageFull.into())
+    }
+}
+
+#[test]
+fn a_full_disk_costs_what_is_printed_meanwhile_to_the_byte_and_the_log_goes_on_when_there_is_room() {
+    let dir = tempfile::tempdir().unwrap();
+    let disk = Small { room: Arc::new(AtomicU32::new(7)) };
+    let spec = spec(dir.path(), 1000, 2);
+    let mut log = LogFile::on(disk.clone(), spec.output(), &spec);
+    log.append(b"one\n", NOW);
+    log.append(b"two and more\n", NOW);
+    log.append(b"nothing of this\n", NOW);
+    assert_eq!((log.dropped(), fs::read_to_string(log.path()).unwrap()), (26, "one\ntwo".to_owned()));
+    disk.room.store(u32::MAX, Ordering::Relaxed);
+    log.append(b"\nthree\n", NOW + 5000);
+    assert_eq!((log.dropped(), fs::read_to_string(log.path()).unwrap()), (26, "one\ntwo\nthree\n".to_owned()));
+    let found: Vec<u8> =
+        Reader::open(log.path(), &Wanted::default()).unwrap().flat_map(|it| it.unwrap().bytes).collect();
+    assert_eq!(found, b"one\ntwo\nthree\n", "also without any marks");
+}
+
+#[test]
+fn a_clock_that_is_put_back_a_day_and_forward_again_leaves_the_log_in_its_order() {
+    let dir = tempfile::tempdir().unwrap();
+    let spec = LogSpec { age_max: Some(Duration::from_secs(3600)), ..spec(dir.path(), 12, 20) };
+    let mut log = LogFile::new(spec.output(), &spec);
+    const DAY: u64 = 86_400_000;
+    let mut expected = Vec::new();
+    for (number, now_ms) in
+        [NOW, NOW + 1000, NOW - DAY, NOW - DAY + 1000, NOW + DAY, NOW - DAY, NOW + 2 * DAY].into_iter().enumerate()
+    {
+        let line = format!("line {number}\n").into_bytes();
+        log.append(&line, now_ms);
+        // A keeper that begins while the clock is wrong.
+        log = LogFile::new(spec.output(), &spec);
+        expected.extend(line);
+    }
+    assert_eq!(whole(&spec, &Wanted::default()), expected);
+}
+
 #[test]
 fn what_somebody_has_put_in_the_place_of_a_log_is_not_written_to() {
     let dir = tempfile::tempdir().unwrap();

@@ -9,6 +9,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::exits::ExitRecord;
+use super::keeping::Kept;
 use super::refusal::KeeperRefusal;
 use crate::console::columns::Listed;
 use crate::console::roster::Wish;
@@ -17,7 +18,7 @@ use crate::container::spec::{ContainerName, ContainerSpec, Floor, LogSpec, Resta
 use crate::sys::fdpass::FRAME_BYTES_MAX;
 use crate::sys::process::Usage;
 
-pub const VERSION: u16 = 4;
+pub const VERSION: u16 = 5;
 /// So that a stray client is told from an agent.
 pub const MAGIC: u32 = 0x5072_6f43;
 
@@ -206,6 +207,8 @@ pub struct Abilities {
     pub can_limit_cpu: bool,
     /// Scripts are kept from writing where they are not meant to.
     pub can_confine: bool,
+    /// Who keeps what the next keeper goes on with.
+    pub kept: Kept,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -16,7 +16,9 @@ use crate::container::console::Network;
 /// Defaults may include each other so deep.
 const DEPTH_MAX: usize = 10;
 /// Those that nobody has to configure.
-const BREAKS: [(&str, &str); 3] = [("1", "\\z"), ("2", "\\r~^b"), ("3", "#.reset -x\\r")];
+const BREAKS: [(&str, &str, Option<u16>); 4] =
+    [("1", "\\z", None), ("2", "\\r~^b", None), ("3", "#.", None), ("4", "\\r\\d~\\d^b", Some(600))];
+const DAY_SECONDS: u32 = 24 * 60 * 60;
 /// What conserver writes before a line that it stamps.
 const DATE_STAMP: &str = "[%a %b %e %H:%M:%S %Y]";
 const ACCESS: &str = "who may use consoles is said by access rules (NACM)";
@@ -39,8 +41,8 @@ impl Site {
     pub fn settle(self, candidate: &mut Candidate) {
         let mut reading =
             Reading { candidate, defaults: BTreeMap::new(), breaks: BTreeMap::new(), told: BTreeSet::new() };
-        for (name, send) in BREAKS {
-            reading.breaks.insert(name.to_owned(), Break { send: send.to_owned(), pause: None });
+        for (name, send, pause) in BREAKS {
+            reading.breaks.insert(name.to_owned(), Break { send: send.to_owned(), pause });
         }
         for (file, block) in &self.blocks {
             reading.general(file, block);
@@ -229,7 +231,7 @@ impl Reading<'_> {
             "timestamp" => return timestamp(value, draft),
             _ if needs_nothing(statement) => {}
             "include" => return Err("there is no default of that name".to_owned()),
-            "motd" => draft.console.motd = Some(value.to_owned()),
+            "motd" => draft.console.motd = Some(doubled(value)),
             "execrunas" => {
                 let (user, group) = value.split_once(':').unwrap_or((value, ""));
                 draft.user = Some(user.to_owned()).filter(|user| !user.is_empty());
@@ -270,7 +272,7 @@ impl Reading<'_> {
     fn breaks_of(&self, block: &Block) -> BTreeMap<String, Break> {
         let list = block.value("breaklist").unwrap_or("*");
         let is_listed = |name: &str| list == "*" || list.split(',').any(|listed| listed.trim() == name);
-        let is_default = |name: &str, it: &Break| BREAKS.contains(&(name, it.send.as_str()));
+        let is_default = |name: &str, it: &Break| BREAKS.contains(&(name, it.send.as_str(), it.pause));
         let mut breaks: BTreeMap<String, Break> = self
             .breaks
             .iter()
@@ -319,17 +321,26 @@ fn kind(block: &Block) -> Result<Kind, String> {
 }
 
 /// `1lab`: a mark each so many minutes or lines, and for what people do.
+/// `1lab`: each line; `5m`, `2h`, `1d`: the time, so often; and what was done, and breaks.
 fn timestamp(value: &str, draft: &mut Draft) -> Result<(), String> {
-    let digits = value.trim_start_matches(|next: char| next.is_ascii_digit());
-    let count = &value[..value.len() - digits.len()];
-    let every_line = digits.starts_with('l');
-    draft.console.marks = digits.contains(['a', 'b']);
-    draft.log.stamp = (every_line && count == "1").then(|| DATE_STAMP.to_owned());
-    match count {
-        "" | "0" => Ok(()),
-        "1" if every_line => Ok(()),
-        _ if every_line => Err("a line has a stamp, or none has (`log/stamp`)".to_owned()),
-        _ => Err("there are no marks by the clock: when each line was written is kept beside the log".to_owned()),
+    let letters = value.trim_start_matches(|next: char| next.is_ascii_digit());
+    let count = &value[..value.len() - letters.len()];
+    let number: u32 = if count.is_empty() { 0 } else { count.parse().map_err(|_| "no number".to_owned())? };
+    let is_of_lines = letters.starts_with('l');
+    let unit = match letters.chars().next() {
+        Some('h') => 60 * 60,
+        Some('d') => DAY_SECONDS,
+        _ => 60,
+    };
+    draft.console.marks = letters.contains(['a', 'b']);
+    draft.log.stamp = (is_of_lines && number == 1).then(|| DATE_STAMP.to_owned());
+    let every = (!is_of_lines && number > 0).then(|| number.saturating_mul(unit));
+    draft.console.mark_every = every.filter(|seconds| *seconds <= DAY_SECONDS);
+    match (number, draft.console.mark_every) {
+        (0, _) | (_, Some(_)) => Ok(()),
+        (1, None) if is_of_lines => Ok(()),
+        _ if is_of_lines => Err("a line has a stamp, or none has (`log/stamp`)".to_owned()),
+        _ => Err("the time is marked once a day at least (`mark-every`)".to_owned()),
     }
 }
 

@@ -61,6 +61,8 @@ pub struct Console {
     pub one_writer: bool,
     pub motd: Option<String>,
     pub marks: bool,
+    /// In seconds.
+    pub mark_every: Option<u32>,
     pub ignored: Option<String>,
     /// `None` leaves the house's.
     pub kill: Option<String>,

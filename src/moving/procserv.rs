@@ -53,16 +53,7 @@ fn console(options: &Options) -> Console {
     let endpoints = options.endpoints.iter().map(|endpoint| (endpoint, false));
     let ports = endpoints.chain(options.log_port.iter().map(|endpoint| (endpoint, true)));
     let listeners = ports.enumerate().filter_map(|(at, (endpoint, is_log))| {
-        let place = match Endpoint::parse(endpoint, Reach::ThisHost).ok()? {
-            Endpoint::Tcp { address } => Place::Tcp { port: address.port().to_string() },
-            Endpoint::Unix { path, user, group, mode } => Place::Unix {
-                path: path.display().to_string(),
-                owner: user,
-                group,
-                mode: (mode != endpoint::MODE_DEFAULT).then(|| format!("{mode:03o}")),
-            },
-            Endpoint::Abstract { .. } => return None,
-        };
+        let place = place(endpoint).ok()??;
         let name = match (is_log, at) {
             (true, _) => "log".to_owned(),
             (false, 0) => "control".to_owned(),
@@ -83,6 +74,20 @@ fn console(options: &Options) -> Console {
     }
 }
 
+/// Nowhere, for what is not in the file system.
+fn place(endpoint: &str) -> Result<Option<Place>, String> {
+    Ok(match Endpoint::parse(endpoint, Reach::ThisHost).map_err(|wrong| wrong.to_string())? {
+        Endpoint::Tcp { address } => Some(Place::Tcp { port: address.port().to_string() }),
+        Endpoint::Unix { path, user, group, mode } => Some(Place::Unix {
+            path: path.display().to_string(),
+            owner: user,
+            group,
+            mode: (mode != endpoint::MODE_DEFAULT).then(|| format!("{mode:03o}")),
+        }),
+        Endpoint::Abstract { .. } => None,
+    })
+}
+
 /// What has its place elsewhere.
 fn leave(file: &str, line: usize, options: &Options, candidate: &mut Candidate) {
     let mut left = |what: String, why: &str| candidate.leave(file, line, what, why);
@@ -101,12 +106,16 @@ fn leave(file: &str, line: usize, options: &Options, candidate: &mut Candidate) 
     }
     match path_text(options.log_file.as_ref()).as_deref() {
         Some("-") => {
-            left("--logfile=-".to_owned(), "every container has a log file; `log/syslog` has it in the host's too")
+            left("--logfile=-".to_owned(), "every container has a log file; `log/journal` has it in the journal too")
         }
         Some(path) if !path.starts_with('/') => {
             left(format!("--logfile={path}"), "a log is a file with an absolute path")
         }
         _ => {}
+    }
+    if options.kill_signal != libc::SIGKILL {
+        let why = "the kill key always kills; a stop sends it";
+        left(format!("--killsig={}", options.kill_signal), why);
     }
     for (option, path) in [("info-file", &options.info_file), ("pidfile", &options.pid_file)] {
         if let Some(path) = path_text(path.as_ref()) {
@@ -128,50 +137,93 @@ fn signal_name(number: i32) -> String {
     name.trim_start_matches("SIG").to_owned()
 }
 
+/// Whose sections hold for all others.
+const DEFAULTS: &str = "DEFAULT";
+
 /// `[name]` with `command`, `chdir`, `user`, `group`, `port`: what `manage-procs` keeps.
 pub fn read_conf(file: &str, text: &str, candidate: &mut Candidate) {
     let (items, strays) = ini::read(text, GoesOn::Indent);
     for (line, stray) in strays {
         candidate.leave(file, line, stray, "not an assignment");
     }
-    for item in items {
-        let mut draft = candidate.containers.remove(&item.section).unwrap_or_else(|| Draft {
-            has_terminal: true,
-            holdoff: Some(options::HOLDOFF_DEFAULT.as_secs().to_string()),
-            stop_signal: Some("KILL".to_owned()),
-            ..Draft::default()
-        });
-        let left = take_conf(&mut draft, &item);
-        candidate.containers.insert(item.section.clone(), draft);
-        if let Err(why) = left {
-            candidate.leave(file, item.line, format!("[{}] {} = {}", item.section, item.key, item.value), why);
+    let mut names: Vec<&str> =
+        items.iter().map(|item| item.section.as_str()).filter(|name| *name != DEFAULTS).collect();
+    names.sort_unstable();
+    names.dedup();
+    for name in &names {
+        let mut instance = Instance { draft: launched(name), is_one: true };
+        let own = items.iter().filter(|item| item.section == *name);
+        for item in items.iter().filter(|item| item.section == DEFAULTS).chain(own) {
+            if let Err(why) = instance.take(item) {
+                candidate.leave(file, item.line, format!("[{}] {} = {}", item.section, item.key, item.value), why);
+            }
         }
+        if instance.is_one {
+            candidate.containers.insert((*name).to_owned(), instance.draft);
+        }
+    }
+    if names.is_empty() && items.iter().any(|item| item.section == DEFAULTS) {
+        candidate.leave(file, 1, "[DEFAULT]", "there is no instance that it holds for");
     }
 }
 
-fn take_conf(draft: &mut Draft, item: &Item) -> Result<(), String> {
-    let value = doubled(&item.value);
-    match item.key.as_str() {
-        "command" => draft.command = words::split(&value).map_err(|open| open.to_string())?,
-        "chdir" => draft.working_directory = Some(value),
-        "user" => draft.user = Some(value),
-        "group" => draft.group = Some(value),
-        "port" if value == "0" => {}
-        "port" if value.parse::<u16>().is_ok() => {
-            let place = Place::Tcp { port: value };
-            draft.console.listeners = vec![Listener { name: "control".to_owned(), place, is_log: false }];
-        }
-        "port" => return Err("no port".to_owned()),
-        "instance" => {}
-        "environment" => {
-            for word in words::split(&value).map_err(|open| open.to_string())? {
-                let (name, value) = word.split_once('=').ok_or("not NAME=VALUE")?;
-                draft.environment.insert(name.to_owned(), value.to_owned());
-            }
-        }
-        _ => return Err("there is nothing like it here".to_owned()),
+#[derive(Debug)]
+struct Instance {
+    draft: Draft,
+    is_one: bool,
+}
+
+/// What `procServ-launcher` tells procServ, whatever the file says.
+fn launched(name: &str) -> Draft {
+    let place = Place::Unix { path: format!("/run/procServ/{name}/control"), owner: None, group: None, mode: None };
+    let listener = Listener { name: "control".to_owned(), place, is_log: false };
+    Draft {
+        working_directory: Some("/".to_owned()),
+        environment: ["IOCNAME", "PROCSERV_NAME"].map(|variable| (variable.to_owned(), name.to_owned())).into(),
+        user: Some("nobody".to_owned()),
+        stop_signal: Some("KILL".to_owned()),
+        holdoff: Some(options::HOLDOFF_DEFAULT.as_secs().to_string()),
+        has_terminal: true,
+        console: Console { ignored: Some("^D^C^]".to_owned()), listeners: vec![listener], ..Console::default() },
+        ..Draft::default()
     }
-    Ok(())
+}
+
+impl Instance {
+    fn take(&mut self, item: &Item) -> Result<(), String> {
+        let draft = &mut self.draft;
+        let value = interpolated(&item.value)?;
+        match item.key.as_str() {
+            "command" => draft.command = words::split(&value).map_err(|open| open.to_string())?,
+            "chdir" => draft.working_directory = Some(value),
+            "user" => draft.user = Some(value),
+            "group" => draft.group = Some(value).filter(|group| !group.is_empty()),
+            // Any port: one has the socket beside it.
+            "port" if matches!(value.as_str(), "0" | "-1") => {}
+            "port" => {
+                let place = place(&value)?.ok_or("a listener is a port or a socket in the file system")?;
+                draft.console.listeners.truncate(1);
+                draft.console.listeners.push(Listener { name: "port".to_owned(), place, is_log: false });
+            }
+            "instance" => self.is_one = !matches!(value.to_ascii_lowercase().as_str(), "0" | "no" | "false" | "off"),
+            "environment" => {
+                for word in words::split(&value).map_err(|open| open.to_string())? {
+                    let (name, value) = word.split_once('=').ok_or("not NAME=VALUE")?;
+                    draft.environment.insert(name.to_owned(), value.to_owned());
+                }
+            }
+            _ => return Err("there is nothing like it here".to_owned()),
+        }
+        Ok(())
+    }
+}
+
+/// A percent sign is written twice in this file and in ours; others stand for options of the same file.
+fn interpolated(text: &str) -> Result<String, String> {
+    match text.replace("%%", "").contains('%') {
+        true => Err("options of other lines are not filled in here: write out what they hold".to_owned()),
+        false => Ok(text.to_owned()),
+    }
 }
 
 /// A percent sign means itself in these files.

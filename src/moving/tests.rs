@@ -355,15 +355,23 @@ fn a_console_that_runs_a_command_becomes_a_container() {
 #[test]
 fn instances_of_manage_procs_become_containers() {
     let mut candidate = Candidate::default();
-    let text = "[ioc1]\ncommand = ./st.cmd 'a b'\nchdir = /opt/ioc1\nuser = iocuser\ngroup = iocs\nport = 0\n\n\
-                [ioc2]\ncommand: /bin/x\nport: 2002\ncolour: red\n";
+    let text = "[DEFAULT]\nuser = iocuser\n\n[ioc1]\ncommand = ./st.cmd 'a b' 100%%\nchdir = /opt/ioc1\ngroup = iocs\nport = 0\n\n\
+                [ioc2]\ncommand: /bin/x\nport: 2002\nuser: other\ncolour: red\nchdir: /opt/%(group)s\n\n[shared]\ninstance = no\n";
     procserv::read_conf("procServ.conf", text, &mut candidate);
     insta::assert_snapshot!(shown(&candidate), @r#"
     <containers xmlns="urn:procyon:container">
       <container>
         <name>ioc1</name>
-        <command>./st.cmd 'a b'</command>
+        <command>./st.cmd 'a b' 100%%</command>
         <working-directory>/opt/ioc1</working-directory>
+        <environment>
+          <name>IOCNAME</name>
+          <value>ioc1</value>
+        </environment>
+        <environment>
+          <name>PROCSERV_NAME</name>
+          <value>ioc1</value>
+        </environment>
         <user>iocuser</user>
         <primary-group>iocs</primary-group>
         <stop>
@@ -373,10 +381,30 @@ fn instances_of_manage_procs_become_containers() {
           <holdoff>15</holdoff>
         </restart>
         <terminal/>
+        <console>
+          <ignored-keys>^D^C^]</ignored-keys>
+          <listener>
+            <name>control</name>
+            <unix>
+              <path>/run/procServ/ioc1/control</path>
+            </unix>
+            <write>true</write>
+          </listener>
+        </console>
       </container>
       <container>
         <name>ioc2</name>
         <command>/bin/x</command>
+        <working-directory>/</working-directory>
+        <environment>
+          <name>IOCNAME</name>
+          <value>ioc2</value>
+        </environment>
+        <environment>
+          <name>PROCSERV_NAME</name>
+          <value>ioc2</value>
+        </environment>
+        <user>other</user>
         <stop>
           <signal>KILL</signal>
         </stop>
@@ -385,8 +413,16 @@ fn instances_of_manage_procs_become_containers() {
         </restart>
         <terminal/>
         <console>
+          <ignored-keys>^D^C^]</ignored-keys>
           <listener>
             <name>control</name>
+            <unix>
+              <path>/run/procServ/ioc2/control</path>
+            </unix>
+            <write>true</write>
+          </listener>
+          <listener>
+            <name>port</name>
             <tcp>
               <port>2002</port>
             </tcp>
@@ -395,7 +431,8 @@ fn instances_of_manage_procs_become_containers() {
         </console>
       </container>
     </containers>
-    procServ.conf:11: [ioc2] colour = red: there is nothing like it here
+    procServ.conf:14: [ioc2] colour = red: there is nothing like it here
+    procServ.conf:15: [ioc2] chdir = /opt/%(group)s: options of other lines are not filled in here: write out what they hold
     "#);
 }
 
@@ -515,6 +552,7 @@ fn what_holds_for_all_consoles_of_a_site_holds_for_each() {
         </log>
         <console>
           <writers>one</writers>
+          <mark-every>300</mark-every>
           <break>
             <name>3</name>
             <send>\d#.\z</send>
@@ -599,7 +637,6 @@ fn what_holds_for_all_consoles_of_a_site_holds_for_each() {
     c.cf:11: task x: there is nothing like it here
     c.cf:7: options ondemand: there is nothing like it here
     c.cf:8: rw *, !eve: who is left out is not: write a rule that denies it, before the others
-    c.cf:8: timestamp 5m: there are no marks by the clock: when each line was written is kept beside the log
     "#);
 }
 
@@ -636,7 +673,7 @@ fn a_log_goes_where_it_went() {
     let left: Vec<String> = candidate.left.iter().map(|left| format!("{}: {}", left.what, left.why)).collect();
     insta::assert_snapshot!(left.join("\n"), @r#"
     --logfile=b.log: a log is a file with an absolute path
-    --logfile=-: every container has a log file; `log/syslog` has it in the host's too
+    --logfile=-: every container has a log file; `log/journal` has it in the journal too
     [program:d] stderr_logfile=/var/log/d.err: errors have their file beside the house's logs (`log-directory` of the state)
     [program:e] stdout_logfile=NONE: what is printed is always in a log; `log/max-size` bounds it
     [program:e] stdout_logfile_maxbytes=0: every log has a size at which it is put aside

@@ -65,8 +65,8 @@ impl Unit<'_> {
                 }
             }
             ("Unit", "After" | "Before" | "Wants" | "Requires") => self.order(item),
-            ("Service", "User") => self.draft.user = Some(value.to_owned()),
-            ("Service", "Group") => self.draft.group = Some(value.to_owned()),
+            ("Service", "User") => self.draft.user = Some(self.filled(item, value)),
+            ("Service", "Group") => self.draft.group = Some(self.filled(item, value)),
             ("Service", "UMask") => self.draft.umask = Some(value.to_owned()),
             ("Service", "Nice") => self.draft.nice = value.parse().ok(),
             ("Service", "WorkingDirectory") if self.draft.working_directory.is_none() => {

@@ -2,7 +2,7 @@
 //!
 //! Where there are none, or where they have no controllers, that is told in words and the containers run all the same.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, OpenOptions};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -12,6 +12,11 @@ const MOUNTS: &str = "/proc/self/mountinfo";
 const OWN: &str = "/proc/self/cgroup";
 /// Where this process goes when its own group must hand controllers down: a group with processes of its own may not.
 const OWN_LEAF: &str = "procyon-keeper";
+/// Of the group below which a root's containers have theirs.
+const BASE_PREFIX: &str = "procyon-";
+/// Where systemd puts what it runs beside the main process of a unit with groups of its own.
+const CONTROL: &str = "/.control";
+const CONTROLLERS: [&str; 3] = ["memory", "pids", "cpu"];
 
 /// A share of the processor is given anew this often, as the kernel has it by default.
 const CPU_PERIOD_MICROSECONDS: u64 = 100_000;
@@ -43,7 +48,7 @@ impl Groups {
         let own = fs::read_to_string(OWN).map_err(|error| format!("{OWN}: {error}"))?;
         let own = own_path(&own).ok_or("this process is in no control group of version 2")?;
         let above = mount.join(own.trim_start_matches('/'));
-        let base = above.join(format!("procyon-{id}"));
+        let base = above.join(format!("{BASE_PREFIX}{id}"));
         match fs::create_dir(&base) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
                 return Err(format!("{} cannot be made: {error}", base.display()));
@@ -102,6 +107,41 @@ impl Groups {
     }
 }
 
+/// A keeper has ended, and systemd is about to start the next one in the same group. No process gets into a group that hands
+/// controllers down while others below it live: they are taken back, until the next keeper hands them down again. Called by
+/// a process of the unit that systemd has put beside the keeper.
+///
+/// # Errors
+/// Why the own group cannot be told.
+pub fn make_way() -> io::Result<()> {
+    let not_there = |what: &str| io::Error::new(io::ErrorKind::NotFound, what.to_owned());
+    let mounts = fs::read_to_string(MOUNTS)?;
+    let mount = mount_point(&mounts).ok_or_else(|| not_there("no control groups of version 2 are mounted"))?;
+    let own = fs::read_to_string(OWN)?;
+    let own = own_path(&own).ok_or_else(|| not_there("this process is in no control group of version 2"))?;
+    let own = own.strip_suffix(CONTROL).unwrap_or(own);
+    take_back(&mount.join(own.trim_start_matches('/')));
+    Ok(())
+}
+
+fn take_back(unit: &Path) {
+    let below = fs::read_dir(unit).into_iter().flatten().flatten().map(|entry| entry.path());
+    let bases = below.filter(|path| {
+        path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(BASE_PREFIX)) && path.is_dir()
+    });
+    for group in bases.chain([unit.to_owned()]) {
+        for controller in CONTROLLERS {
+            // One that was not handed down, or a group that is gone, is as good.
+            let _ = hand(&group, '-', controller);
+        }
+    }
+}
+
+fn hand(group: &Path, sign: char, controller: &str) -> io::Result<()> {
+    let mut file = OpenOptions::new().write(true).open(group.join("cgroup.subtree_control"))?;
+    io::Write::write_all(&mut file, format!("{sign}{controller}").as_bytes())
+}
+
 /// The processes in a group; none where there is no such group.
 pub fn members(group: &Path) -> Vec<i32> {
     let text = fs::read_to_string(group.join("cgroup.procs")).unwrap_or_default();
@@ -133,10 +173,7 @@ fn enable(group: &Path, controller: &str) -> bool {
     if listed("cgroup.subtree_control") {
         return true;
     }
-    listed("cgroup.controllers")
-        && File::create(group.join("cgroup.subtree_control"))
-            .and_then(|mut file| io::Write::write_all(&mut file, format!("+{controller}").as_bytes()))
-            .is_ok()
+    listed("cgroup.controllers") && hand(group, '+', controller).is_ok()
 }
 
 /// `36 35 0:31 / /sys/fs/cgroup rw - cgroup2 cgroup rw`: the fifth field, if the type behind the dash is right.
@@ -164,6 +201,22 @@ mod tests {
         assert_eq!(mount_point(mounts), Some(PathBuf::from("/sys/fs/cgroup/unified")));
         assert_eq!(mount_point("30 1 0:26 / / rw - ext4 /dev/vda rw\n"), None);
         assert_eq!(own_path("8:pids:/x\n0::/system.slice/a.service\n"), Some("/system.slice/a.service"));
+    }
+
+    #[test]
+    fn a_keeper_that_has_gone_hands_nothing_down_any_more() {
+        let unit = tempfile::tempdir().unwrap();
+        let control = |group: &str| unit.path().join(group).join("cgroup.subtree_control");
+        for group in ["procyon-fe00.1", "procyon-fe00.1/c-a", ".control"] {
+            fs::create_dir(unit.path().join(group)).unwrap();
+        }
+        for group in ["", "procyon-fe00.1", "procyon-fe00.1/c-a"] {
+            fs::write(control(group), "").unwrap();
+        }
+        take_back(unit.path());
+        let said =
+            ["", "procyon-fe00.1", "procyon-fe00.1/c-a"].map(|group| fs::read_to_string(control(group)).unwrap());
+        assert_eq!(said.map(|text| !text.is_empty()), [true, true, false], "what is below the containers is theirs");
     }
 
     #[test]

@@ -8,8 +8,9 @@ use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::path::Path;
 
 use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{
-    AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, UnixAddr, recvmsg, sendmsg,
+    AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, UnixAddr, recv, recvmsg, sendmsg,
     socket, socketpair,
 };
 
@@ -88,14 +89,66 @@ pub fn send(socket: &impl AsFd, bytes: &[u8], fds: &[impl AsFd]) -> nix::Result<
     }
 }
 
+/// Sends a descriptor and nothing else, as a message of its own.
+pub fn send_alone(socket: &impl AsFd, fd: &impl AsFd) -> nix::Result<()> {
+    let raw = [fd.as_fd().as_raw_fd()];
+    let control = [ControlMessage::ScmRights(&raw)];
+    sendmsg::<()>(socket.as_fd().as_raw_fd(), &[], &control, MsgFlags::MSG_NOSIGNAL, None).map(drop)
+}
+
+/// As [`send`] on a non-blocking socket, but waits for room in the peer's queue, so many milliseconds at most.
+pub fn send_within(socket: &impl AsFd, bytes: &[u8], fds: &[impl AsFd], wait_ms: u16) -> nix::Result<()> {
+    loop {
+        match send(socket, bytes, fds) {
+            Err(Errno::EAGAIN) if wait(socket, PollFlags::POLLOUT, wait_ms)? => {}
+            other => return other,
+        }
+    }
+}
+
+/// Waits until the socket is ready; `false` when the time is up. A peer that hung up counts as ready: the call that
+/// follows says so.
+pub fn wait(socket: &impl AsFd, flags: PollFlags, timeout_ms: u16) -> nix::Result<bool> {
+    loop {
+        match poll(&mut [PollFd::new(socket.as_fd(), flags)], PollTimeout::from(timeout_ms)) {
+            Ok(ready) => return Ok(ready > 0),
+            Err(Errno::EINTR) => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
 /// Receives one frame; `None` when the peer has closed. `EAGAIN` on a non-blocking socket with nothing to read.
 pub fn receive(socket: &impl AsFd) -> nix::Result<Option<Frame>> {
+    take(socket, MsgFlags::empty())
+}
+
+/// The frame that [`receive`] would give next, with copies of its descriptors. It stays where it is. Never waits.
+pub fn peek(socket: &impl AsFd) -> nix::Result<Option<Frame>> {
+    take(socket, MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT)
+}
+
+/// Forgets the frame that [`receive`] would give next; the kernel closes what came with it. Never waits.
+pub fn discard(socket: &impl AsFd) -> nix::Result<()> {
+    recv(socket.as_fd().as_raw_fd(), &mut [0], MsgFlags::MSG_DONTWAIT).map(drop)
+}
+
+/// The bytes of all frames that wait.
+pub fn waiting(socket: &impl AsFd) -> nix::Result<usize> {
+    let mut count: libc::c_int = 0;
+    // SAFETY: FIONREAD writes one int through the pointer, which is to one.
+    #[expect(unsafe_code, reason = "nix has no safe form of this question")]
+    Errno::result(unsafe { libc::ioctl(socket.as_fd().as_raw_fd(), libc::FIONREAD, &raw mut count) })?;
+    Ok(usize::try_from(count).unwrap_or(0))
+}
+
+fn take(socket: &impl AsFd, how: MsgFlags) -> nix::Result<Option<Frame>> {
     let mut bytes = vec![0; FRAME_BYTES_MAX];
     let mut control = nix::cmsg_space!([RawFd; FDS_PER_FRAME_MAX]);
+    let how = how | MsgFlags::MSG_CMSG_CLOEXEC;
     let (length, flags, fds) = loop {
         let mut slices = [IoSliceMut::new(&mut bytes)];
-        let result =
-            recvmsg::<()>(socket.as_fd().as_raw_fd(), &mut slices, Some(&mut control), MsgFlags::MSG_CMSG_CLOEXEC);
+        let result = recvmsg::<()>(socket.as_fd().as_raw_fd(), &mut slices, Some(&mut control), how);
         match result {
             Ok(message) => {
                 let mut fds = Vec::new();
@@ -118,6 +171,25 @@ pub fn receive(socket: &impl AsFd) -> nix::Result<Option<Frame>> {
     }
     bytes.truncate(length);
     Ok(Some(Frame { bytes, fds }))
+}
+
+/// A datagram of up to so many bytes, and the descriptor that came with it.
+#[cfg(test)]
+pub fn receive_with_one(socket: &impl AsFd, bytes_max: usize) -> nix::Result<(Vec<u8>, Option<OwnedFd>)> {
+    let mut bytes = vec![0; bytes_max];
+    let mut control = nix::cmsg_space!([RawFd; 1]);
+    let mut slices = [IoSliceMut::new(&mut bytes)];
+    let flags = MsgFlags::MSG_CMSG_CLOEXEC;
+    let message = recvmsg::<()>(socket.as_fd().as_raw_fd(), &mut slices, Some(&mut control), flags)?;
+    let mut fd = None;
+    for item in message.cmsgs()? {
+        if let ControlMessageOwned::ScmRights(raw) = item {
+            fd = raw.into_iter().map(adopt).next();
+        }
+    }
+    let length = message.bytes;
+    bytes.truncate(length);
+    Ok((bytes, fd))
 }
 
 fn adopt(raw: RawFd) -> OwnedFd {

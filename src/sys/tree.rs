@@ -217,6 +217,11 @@ pub fn is_this_program(pid: i32) -> bool {
     program("self").is_some_and(|own| program(&pid.to_string()) == Some(own))
 }
 
+/// Whether that is in its environment. Another user's cannot be read: no.
+pub fn has_variable(pid: i32, name: &str) -> bool {
+    is_marked(pid, &format!("{name}="))
+}
+
 /// Whether the process carries the mark. Another user's environment cannot be read: no.
 pub fn is_marked(pid: i32, mark: &str) -> bool {
     read_whole(format!("/proc/{pid}/environ"))

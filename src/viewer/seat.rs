@@ -62,8 +62,8 @@ pub(super) fn sit(
                 return Ok(());
             }
             Left::GoTo => {
-                let asked = ask("console: ", NAME_BYTES_MAX)?;
-                show(b"\r\n")?;
+                let asked = ask("[console: ", NAME_BYTES_MAX)?;
+                show(b"]\r\n")?;
                 match look_up(runtime, keeper, &asked) {
                     Ok(other) => {
                         name = other;

@@ -6,7 +6,8 @@ use std::process::Command;
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use procyon::keeper::deposit::{DepositClient, Deposited, Notice, SSH, adopt_or_bind_tcp};
+use procyon::keeper::deposit::{DepositClient, Deposited, Notice};
+use procyon::keeper::listeners::{SSH, adopt_or_bind_tcp};
 
 /// The shell script that runs the ward called `name`. The arguments of a ward end with the number of its socket.
 pub(crate) fn run(name: &str) -> String {
@@ -101,7 +102,7 @@ fn make_orphans(mut client: DepositClient) {
 
 fn listen(mut client: DepositClient) {
     let mut deposits = client.fetch().unwrap();
-    let listener = adopt_or_bind_tcp(&mut deposits, &mut Some(client), SSH, ([127, 0, 0, 1], 0).into()).unwrap();
+    let listener = adopt_or_bind_tcp(&mut deposits, Some(&mut client), SSH, ([127, 0, 0, 1], 0).into()).unwrap();
     say(&listener.local_addr().unwrap().to_string());
     wait_for_ever();
 }

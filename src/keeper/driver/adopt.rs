@@ -10,6 +10,7 @@ use super::{Driver, Source, moment};
 use crate::container::machine::{ExitStatus, Input, RunId, State};
 use crate::keeper::deposits::{Deposited, Record, is_container};
 use crate::keeper::held::Held;
+use crate::keeper::keeping::Keeping;
 use crate::keeper::launch;
 use crate::keeper::log;
 use crate::keeper::protocol::{ERROR_LINES_MAX, decode};
@@ -64,6 +65,11 @@ impl Driver {
         let recorded = held.run.as_ref().and_then(|run| memfd::recorded_pid(&run.record));
         let state = held.machine.state().clone();
         info!(%name, ?state, "taken over");
+        if self.deposit.kept().by == Keeping::Systemd && held.machine.process().is_some() {
+            // Its limits went when the unit made way for us.
+            drop(self.group_folder(slot));
+        }
+        let Some(held) = self.held.get_mut(&slot) else { return };
         // Looked at before the mark, which it has from that moment on.
         let is_half_born = recorded.is_some_and(tree::is_this_program);
         match (state, recorded) {

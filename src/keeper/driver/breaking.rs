@@ -79,8 +79,10 @@ impl Driver {
         let configured = self.held.get(&slot).map(|held| held.spec.console.breaks.clone()).unwrap_or_default();
         let mut all = BTreeMap::from([(b'0', breaks::plain())]);
         all.extend(configured);
-        let line =
-            |(name, pieces): (&u8, &Vec<Sent>)| format!(" {} - `{}'\r\n", char::from(*name), breaks::shown(pieces));
+        let line = |(name, pieces): (&u8, &Vec<Sent>)| {
+            let (name, pause) = (char::from(*name), breaks::pause(pieces));
+            format!(" {name} - {pause}ms, `{}'\r\n", breaks::shown(pieces))
+        };
         format!("list]\r\n{}", all.iter().map(line).collect::<String>())
     }
 }

@@ -1,6 +1,7 @@
 //! Seats at consoles: taking one, being heard, leaving; and what all on a console are told.
 
 use std::os::fd::OwnedFd;
+use std::time::Instant;
 
 use nix::errno::Errno;
 use nix::sys::epoll::EpollFlags;
@@ -250,6 +251,10 @@ impl Driver {
         if !is_quiet {
             self.words(id, &outcome.answer);
         }
+        self.tell_others(slot, outcome);
+    }
+
+    fn tell_others(&mut self, slot: u32, outcome: &Outcome) {
         for (other, words) in &outcome.others {
             self.words(*other, words);
             if !self.writes(slot, *other)
@@ -264,10 +269,34 @@ impl Driver {
         }
     }
 
+    /// Who has waited for it.
+    pub(super) fn let_the_next_type(&mut self, slot: u32) {
+        let next = self.held.get_mut(&slot).and_then(|held| held.console.roster.promote());
+        if let Some(outcome) = next {
+            self.tell_others(slot, &outcome);
+        }
+    }
+
     /// Into console and log, where that is wanted.
     pub(super) fn mark(&mut self, slot: u32, text: &str) {
         if self.held.get(&slot).is_some_and(|held| held.spec.console.marks) {
             self.note(slot, text);
+        }
+    }
+
+    /// The next mark of the time is due one span from now.
+    pub(super) fn mark_from_now(&mut self, slot: u32) {
+        let Some(held) = self.held.get_mut(&slot) else { return };
+        if held.spec.console.mark_every.is_some() || held.console.mark_at.is_some() {
+            held.console.mark_at = held.spec.console.mark_every.and_then(|every| moment().now.checked_add(every));
+            self.set_timer(slot);
+        }
+    }
+
+    pub(super) fn mark_time_if_due(&mut self, slot: u32, now: Instant) {
+        if self.held.get(&slot).is_some_and(|held| held.console.mark_at.is_some_and(|at| at <= now)) {
+            self.note(slot, "MARK");
+            self.mark_from_now(slot);
         }
     }
 
@@ -318,6 +347,7 @@ impl Driver {
             info!(name = %held.spec.name, who = %seat.who(), "detached");
             if seat.mode == Mode::Write {
                 self.mark(slot, &format!("{} detached", seat.who()));
+                self.let_the_next_type(slot);
             }
         }
         if nobody_left {

@@ -138,6 +138,8 @@ impl Driver {
             listener.spec = wanted.clone();
             held.console.listeners.push(listener);
         }
+        self.mark_from_now(slot);
+        let Some(held) = self.held.get_mut(&slot) else { return };
         let rule = if spec.console.one_writer { Rule::OneWriter } else { Rule::Shared };
         let demoted = held.console.roster.set_rule(rule);
         let closed = held.console.listeners.iter().filter(|listener| listener.socket.is_none());
@@ -191,6 +193,7 @@ impl Driver {
             if held.console.roster.set_right(id, has) {
                 self.words(id, "\r\n[read-only from now on]\r\n");
                 self.flush_viewer(id);
+                self.let_the_next_type(slot);
             } else if has && !had {
                 let outcome = held.console.roster.wish(id, Wish::Attach);
                 self.tell_outcome(slot, id, &outcome, true);

@@ -167,6 +167,7 @@ impl Driver {
                     can_limit_processes: groups.is_ok_and(|groups| groups.can_limit_processes),
                     can_limit_cpu: groups.is_ok_and(|groups| groups.can_limit_cpu),
                     can_confine: confinement::is_there(),
+                    kept: self.deposit.kept(),
                 };
                 Ok(Some((Answer::Abilities(abilities), vec![])))
             }
@@ -278,6 +279,7 @@ impl Driver {
         self.slots.insert(held.spec.name.clone(), slot);
         self.tapes_bytes += held.console.tape.as_ref().map_or(TAPE_BYTES_FIRST, Tape::capacity);
         self.held.insert(slot, held);
+        self.mark_from_now(slot);
         self.share_tapes();
         Ok(slot)
     }

@@ -91,7 +91,8 @@ impl Driver {
         for fd in [&facts.terminal, &facts.ready_pipe].into_iter().flatten() {
             let _ = self.epoll.delete(fd);
         }
-        let has_all_lines = held.console.tape.as_ref().is_none_or(|tape| tape.ring().first() == 0);
+        let first = held.console.tape.as_ref().map_or(0, |tape| tape.ring().first());
+        let has_all_lines = facts.prints_from.is_some_and(|from| first <= from);
         self.ends.push(End { spec: Arc::clone(&held.spec), record, has_all_lines });
         let ran = Duration::from_millis(at_unix_ms.saturating_sub(facts.started_unix_ms));
         held.last =
@@ -104,6 +105,7 @@ impl Driver {
         held.console.terminal_awaited = false;
         self.break_over(slot, false);
         self.show_end(slot, pid, status);
+        self.mark(slot, "Console down");
         let exited = Exited { name, run, pid, status, at_unix_ms, ran, usage, error_lines };
         self.tell(slot, &Event::Exited(Box::new(exited)), None);
         self.give(slot, Input::Exited { run, status });

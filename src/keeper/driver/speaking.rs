@@ -58,7 +58,7 @@ impl Driver {
                 let here = columns::here(&listed, id, moment().unix_ms / 1000, date).replace('\n', "\r\n");
                 self.words(id, &format!("[who {}]\r\n{here}", listed.shown()));
             }
-            Command::Hosts => self.list_all(id, "hosts"),
+            Command::Hosts => self.list_all(id, slot, "hosts"),
             Command::Group => self.show_list(id, slot, "group", columns::who),
             Command::Examine => self.show_list(id, slot, "examine", |listed, _| columns::places(listed)),
             Command::Info => self.show_list(id, slot, "info", columns::details),
@@ -99,8 +99,13 @@ impl Driver {
                     }
                 }
             }
+            Command::KeepLines(span) => {
+                let (replay, playback) = self.viewers.get(&id).map_or((0, 0), |viewer| viewer.lines);
+                let count = if span == Span::Replay { replay } else { playback };
+                self.words(id, &format!("{count}]\r\n"));
+            }
             Command::LastLine => self.replay(id, slot, "^R", 1),
-            Command::TaskList => self.words(id, "list]\r\n"),
+            Command::TaskList => self.words(id, "list]\r\n <undefined>\r\n"),
             Command::Task(b'\r' | b'\n') => self.words(id, "aborted]\r\n"),
             Command::Task(_) => self.words(id, "undefined]\r\n"),
             Command::Down => self.ask_for(id, slot, "line down", |driver| {
@@ -113,7 +118,7 @@ impl Driver {
                 let list = self.break_list(slot);
                 self.words(id, &list);
             }
-            Command::EscapeIs(escape) => self.words(id, &format!("{} ok]\r\n", conserver::keys(escape))),
+            Command::EscapeIs(_) => self.words(id, " ok]\r\n"),
             Command::Suspend => self.have_done(id, wire::SUSPEND),
             Command::GoTo => self.have_done(id, wire::GO_TO),
             Command::Run if self.writes(slot, id) => self.have_done(id, wire::RUN),
@@ -136,6 +141,7 @@ impl Driver {
         let Some(held) = self.held.get_mut(&slot) else { return };
         let outcome = held.console.roster.wish(id, wish);
         self.tell_outcome(slot, id, &outcome, false);
+        self.let_the_next_type(slot);
     }
 
     fn show_list(&mut self, id: u32, slot: u32, what: &str, print: impl Fn(&[columns::Listed], u64) -> String) {
@@ -146,10 +152,11 @@ impl Driver {
     }
 
     /// As long as it is short: a client is given no more than fits what waits for it.
-    fn list_all(&mut self, id: u32, what: &str) {
+    fn list_all(&mut self, id: u32, own: u32, what: &str) {
         let slots: Vec<u32> = self.slots.values().copied().collect();
         let listed: Vec<_> = slots.into_iter().filter_map(|slot| self.listed(slot)).collect();
-        let text = columns::users(&listed).replace('\n', "\r\n");
+        let own = self.held.get(&own).map(|held| held.spec.name.as_str());
+        let text = columns::hosts(&listed, own).replace('\n', "\r\n");
         self.words(id, &format!("[{what}]\r\n{text}"));
     }
 
@@ -172,7 +179,12 @@ impl Driver {
         if let Some(held) = self.held.get(&slot) {
             info!(name = %held.spec.name, %who, what, "asked for at the console");
         }
-        self.say_to_all(slot, &format!("[{what} by {who}]\r\n"));
+        self.words(id, &format!("[{what}]\r\n"));
+        let others = self.held.get(&slot).map(|held| held.console.viewers.clone()).unwrap_or_default();
+        for other in others.into_iter().filter(|other| *other != id) {
+            self.words(other, &format!("[{what} by {who}]\r\n"));
+            self.flush_viewer(other);
+        }
         carry_out(self);
     }
 

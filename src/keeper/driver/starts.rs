@@ -290,6 +290,7 @@ impl Driver {
         info!(name = %held.spec.name, run = run.0, pid, "started");
         self.give(slot, Input::Spawned { attempt, pid, run });
         self.show_start(slot, pid);
+        self.mark(slot, "Console up");
         self.tell_run_started(slot);
     }
 
@@ -382,6 +383,7 @@ impl Driver {
             outdated: false,
             uid: held.account.as_ref().map_or_else(|| nix::unistd::geteuid().as_raw(), |account| account.uid),
             is_deaf: false,
+            prints_from: None,
         });
         held.asked = None;
         // Before the exec: a keeper that dies from here on is followed by one that knows of this run.
@@ -414,6 +416,10 @@ impl Driver {
         self.drain(slot);
         let Some(held) = self.held.get_mut(&slot) else { return };
         held.error_tail.clear();
+        let printed = held.console.tape.as_ref().map_or(0, |tape| tape.ring().end());
+        if let Some(run) = &mut held.run {
+            run.prints_from = Some(printed);
+        }
         held.output_log.move_to(held.spec.logs.output());
         held.output_log.follow_the_path();
         let uid = held.run.as_ref().map_or(0, |run| run.uid);

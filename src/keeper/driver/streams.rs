@@ -92,11 +92,12 @@ impl Driver {
                     if origin == Origin::Errors {
                         held.error_tail.push(&room[..count]);
                     }
-                    if let Some(to) = held.spec.logs.forward {
+                    if let Some(to) = &held.spec.logs.forward {
                         let name = held.spec.name.local();
                         let (is_error, bytes) = (origin == Origin::Errors, &room[..count]);
-                        let pid = held.machine.process().map_or(0, |(pid, _)| pid);
-                        let came = Came { to, name, pid, at_ms: now_ms, is_error, bytes };
+                        let (pid, run) = held.machine.process().map_or((0, 0), |(pid, run)| (pid, run.0));
+                        let uid = held.run.as_ref().map_or(0, |run| run.uid);
+                        let came = Came { to, name, pid, run, uid, at_ms: now_ms, is_error, bytes };
                         self.forwarder.take(&mut held.forwarding, came);
                     }
                     tape.came(count);

@@ -94,6 +94,7 @@ impl Driver {
             outdated: false,
             uid: nix::unistd::geteuid().as_raw(),
             is_deaf: true,
+            prints_from: None,
         });
         Some(main.run)
     }

@@ -78,6 +78,7 @@ pub(super) fn start(mut options: Options) -> Result<Started, Problem> {
     let folder = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/"));
     let invalid = |text: String| Problem { text: format!("procServ: {text}"), status: libc::EINVAL };
     let places = options.places().map_err(|wrong| invalid(wrong.to_string()))?;
+    let mask = hold_back_signals().map_err(|errno| invalid(errno.desc().to_owned()))?;
     let mut listeners = Vec::new();
     for (place, read_only) in places {
         let which = if read_only { "log" } else { "control" };
@@ -121,7 +122,7 @@ pub(super) fn start(mut options: Options) -> Result<Started, Problem> {
         write_pid_file(&options, i32::try_from(std::process::id()).unwrap_or(0));
     }
     let facts = facts(&options, &folder, log_file);
-    let server = assemble(options, facts, listeners, log)
+    let server = assemble(options, facts, listeners, log, &mask)
         .map_err(|errno| Problem { text: format!("procServ: {}", errno.desc()), status: errno as i32 })?;
     Ok(Started::Server(Box::new(server)))
 }
@@ -287,7 +288,9 @@ fn facts(options: &Options, folder: &Path, log_file: Option<(String, bool)>) -> 
     }
 }
 
-fn assemble(options: Options, facts: Facts, listeners: Vec<Listener>, log: Option<Log>) -> nix::Result<Server> {
+/// What is heard by a descriptor from now on. Nobody knows of this process yet: whoever finds its files or sockets may send
+/// it any of these at once.
+fn hold_back_signals() -> nix::Result<SigSet> {
     let mut mask = SigSet::empty();
     for signal in [
         Signal::SIGCHLD,
@@ -301,12 +304,22 @@ fn assemble(options: Options, facts: Facts, listeners: Vec<Listener>, log: Optio
         mask.add(signal);
     }
     mask.thread_block()?;
+    Ok(mask)
+}
+
+fn assemble(
+    options: Options,
+    facts: Facts,
+    listeners: Vec<Listener>,
+    log: Option<Log>,
+    mask: &SigSet,
+) -> nix::Result<Server> {
     let inherited_umask = umask(Mode::empty());
     umask(inherited_umask);
     let server = Server {
         mode: options.mode,
         epoll: Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?,
-        signals: SignalFd::with_flags(&mask, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?,
+        signals: SignalFd::with_flags(mask, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?,
         listeners,
         clients: std::collections::BTreeMap::new(),
         next_client: 0,
