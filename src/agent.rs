@@ -362,7 +362,10 @@ async fn run(options: Options) -> anyhow::Result<()> {
             .map_or_else(|_| "localhost".into(), |name| name.to_string_lossy().into_owned()),
         checking: Arc::default(),
     };
-    vitals.spawn("conserver's listener", conserver::serve(desk, conserver_wanted, conserver_ports, stop.clone()));
+    vitals.spawn(
+        "conserver's listener",
+        conserver::serve(desk, conserver_wanted, (conserver_ports, bell.clone()), stop.clone()),
+    );
     let services =
         Arc::new(services::Services { consoles, northbound: northbound.clone(), options: serve_options, shells });
     let ssh = ssh::Server::new(ssh_config, accounts, services.clone(), stop.clone())?;

@@ -11,7 +11,7 @@ use std::io::Write as _;
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::bail;
+use anyhow::{Context as _, bail};
 use clap::{Args, Parser};
 
 use crate::console::columns::{self, Listed};
@@ -213,6 +213,18 @@ pub fn run(layout: &Layout, asked: &Asked) -> anyhow::Result<()> {
         }
         What::Defaults => Ok(()),
     }
+}
+
+/// Goes on at a console for which somebody else has held our seat (`seat`, as its marks told it) up to `offset`.
+///
+/// # Errors
+/// No keeper on this root, or the console has gone.
+pub fn go_on(layout: &Layout, seat: &str, offset: Option<u64>, typed: &[u8]) -> anyhow::Result<()> {
+    let (name, entering): (ContainerName, Entering) =
+        serde_json::from_str(seat).context("no seat that can be taken")?;
+    let entering = Entering { from: offset, quiet: offset.is_some(), ..entering };
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+    seat::go_on(&runtime, &layout.keeper_socket(), name, entering, typed)
 }
 
 /// `procyon export conserver`: conserver's file of this device's consoles, on standard output.

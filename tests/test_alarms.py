@@ -231,7 +231,7 @@ def test_only_what_is_asked_for_is_told(box, session, tmp_path):
 def test_the_inventory_tells_what_alarms_there_can_be_and_the_summary_how_many_there_are(session):
     data = session.get(filter=("subtree", '<alarms xmlns="{}"/>'.format(ALARMS))).data
     types = [leaf.text.rpartition(":")[2] for leaf in data.iterfind(".//{*}alarm-inventory/{*}alarm-type/{*}alarm-type-id")]
-    assert {"PROCESS_FAILED", "SCRIPT_CHECKSUM_MISMATCH", "KEEPER_LOST", "CUSTODIAN_LOST"} <= set(types)
+    assert {"PROCESS_FAILED", "SCRIPT_CHECKSUM_MISMATCH", "KEEPER_LOST", "CUSTODIAN_LOST", "CONSERVER_LISTENER_CLOSED"} <= set(types)
     counted = sum(int(leaf.text) for leaf in data.iterfind(".//{*}alarm-summary/{*}total"))
     assert counted == int(data.findtext(".//{*}number-of-alarms")) == len(alarms(session))
 

@@ -16,8 +16,9 @@ import threading
 import pytest
 
 from box import NETCONF, RPCError, wait_for
-from device import BINARIES
+from device import BINARIES, one_box
 from seats import Client, Seat, free_port
+from test_alarms import alarms, cleared, raised
 from test_containers import commit, configure, container, details, log, states, text, until
 
 CONSOLES = "urn:procyon:console"
@@ -351,6 +352,31 @@ def certificate(folder, name):
     words = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"]
     subprocess.run([*words, "-subj", "/CN=" + name, "-keyout", key, "-out", own], check=True, capture_output=True)
     return key, own
+
+
+def test_a_port_for_conservers_clients_that_somebody_else_has_is_told_and_an_alarm(tmp_path):
+    with one_box(tmp_path) as box:
+        port = free_port()
+
+        def told(session):
+            entry = session.get(filter=("subtree", '<consoles xmlns="{}"><conserver-listener/></consoles>'.format(CONSOLES)))
+            problem = entry.data_ele.find(".//{%s}problem" % CONSOLES)
+            return None if problem is None else problem.text
+
+        with box.connect() as session:
+            listen(session, port)
+            wait_for("the listener", lambda: client(port, "-l", box.admin, "-P"))
+            assert told(session) is None
+        box.stop()
+        with socket.create_server(("127.0.0.1", port)):
+            box.start()
+            with box.connect() as session:
+                assert wait_for("the problem", lambda: told(session)).startswith("127.0.0.1:{}: Address already in use".format(port))
+                raised(session, ("conserver-listener", "CONSERVER_LISTENER_CLOSED"))
+                assert "it is tried again" in alarms(session)[("conserver-listener", "CONSERVER_LISTENER_CLOSED")]["alarm-text"]
+        with box.connect() as session:
+            cleared(session, ("conserver-listener", "CONSERVER_LISTENER_CLOSED"))
+            assert told(session) is None and client(port, "-l", box.admin, "-P")
 
 
 def test_conservers_client_encrypts_where_there_are_credentials(session, box, seats, tmp_path):

@@ -67,6 +67,13 @@ impl Bell {
         self.set("custodian".to_owned(), AlarmType::CustodianLost, raised).await;
     }
 
+    /// The port for conserver's clients cannot be opened, or is open or not wanted any more.
+    pub(super) async fn conserver(&self, problem: Option<&str>) {
+        let raised = problem.map(|problem| format!("Conserver's clients are refused: {problem}; it is tried again."));
+        let raised = raised.ok_or("The port for conserver's clients is not missing any more.");
+        self.set("conserver-listener".to_owned(), AlarmType::ConserverListenerClosed, raised).await;
+    }
+
     /// A script is not what was approved, or is again, or is gone.
     pub(super) async fn script(&self, event: &ScriptEvent) {
         let (key, raised) = match event {

@@ -29,6 +29,7 @@ use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use super::alarms::Bell;
 use super::console::Consoles;
 use super::consoles::{Ports, Wanted};
 use crate::console::columns::Listed;
@@ -76,14 +77,16 @@ enum Port {
 pub(super) async fn serve(
     desk: Desk,
     mut wanted: watch::Receiver<Option<Arc<Wanted>>>,
-    ports: Ports,
+    (ports, bell): (Ports, Bell),
     stop: CancellationToken,
 ) {
+    // What an earlier life has raised may be over.
+    let mut is_told = false;
     let mut open: Option<(SocketAddr, u16, TcpListener, TcpListener)> = None;
     let mut connections = JoinSet::new();
     loop {
         let now = wanted.borrow_and_update().clone();
-        let mut failed = false;
+        let mut problem = None;
         let same = |wanted: &Arc<Wanted>| {
             open.as_ref().is_some_and(|(at, port, ..)| (*at, *port) == (wanted.at(), wanted.console_port))
         };
@@ -98,10 +101,16 @@ pub(super) async fn serve(
                     open = Some((wanted.at(), wanted.console_port, first, second));
                 }
                 Err(error) => {
-                    warn!(address = %wanted.at(), %error, "the port for conserver's clients cannot be opened");
-                    failed = true;
+                    problem = Some(format!("{}: {error}", wanted.at()));
                 }
             }
+        }
+        if ports.note(problem.as_deref()) || !is_told {
+            if let Some(problem) = &problem {
+                warn!(problem, "the port for conserver's clients cannot be opened; it is tried again");
+            }
+            bell.conserver(problem.as_deref()).await;
+            is_told = true;
         }
         ports.hand_over().await;
         loop {
@@ -109,7 +118,7 @@ pub(super) async fn serve(
             tokio::select! {
                 () = stop.cancelled() => return,
                 changed = wanted.changed() => if changed.is_err() { return } else { break },
-                () = sleep(TRY_AGAIN), if failed => break,
+                () = sleep(TRY_AGAIN), if problem.is_some() => break,
                 Some(_) = connections.join_next() => {}
                 (port, stream) = accept(open.as_ref()), if may_accept => {
                     let (Some(wanted), Ok((stream, peer))) = (now.clone(), stream) else { continue };

@@ -19,6 +19,7 @@ use crate::keeper::protocol::Entering;
 use crate::keeper::refusal::KeeperRefusal;
 use crate::northbound::handle::{Access, Handle};
 use crate::northbound::{Caller, Client, SessionId};
+use crate::shell::marks::{Mark, Marks};
 use crate::ssh::ShellCall;
 use crate::sys::fdpass;
 use crate::viewer::{self, What};
@@ -50,6 +51,8 @@ pub(super) struct Sitter<R, W> {
     pub has_terminal: bool,
     pub input: R,
     pub output: W,
+    /// Who watches goes on by itself should we end: it is told where it is.
+    pub marks: Option<Marks>,
 }
 
 impl<R, W> Sitter<R, W> {
@@ -64,7 +67,8 @@ impl Consoles {
     pub(super) async fn serve(self, call: ShellCall, words: String) -> u32 {
         let ShellCall { user, peer, terminal, stream, mut errors, .. } = call;
         let (input, output) = tokio::io::split(stream);
-        let mut sitter = Sitter { user, origin: peer.to_string(), has_terminal: terminal.is_some(), input, output };
+        let mut sitter =
+            Sitter { user, origin: peer.to_string(), has_terminal: terminal.is_some(), input, output, marks: None };
         match self.carry_out(&mut sitter, &words).await {
             Ok(()) => 0,
             Err(problem) => {
@@ -160,12 +164,19 @@ impl Consoles {
         W: AsyncWrite + Unpin,
     {
         let mut socket = self.keeper.console(name.clone(), entering.clone()).await.map_err(in_words)?;
+        let seat = serde_json::to_string(&(&name, &entering)).unwrap_or_default();
+        mark(call, Mark::Sits(seat)).await?;
         info!(user = entering.user, peer = %call.origin, %name, write = entering.may_write, "at a console");
         loop {
             let mut offset = entering.from;
             match pump(call, socket, &mut offset).await? {
-                Some(why) if why == "disconnected" => return Ok(()),
-                Some(why) => return Err(format!("the console `{name}` has gone: {why}")),
+                Some(why) => {
+                    mark(call, Mark::Left).await?;
+                    return match why.as_str() {
+                        "disconnected" => Ok(()),
+                        _ => Err(format!("the console `{name}` has gone: {why}")),
+                    };
+                }
                 None => {
                     entering = Entering { from: offset, quiet: true, ..entering };
                     socket = resume(&self.keeper_socket, &name, &entering).await?;
@@ -213,15 +224,22 @@ where
                 let Ok(Some(frame)) = frame else { return Ok(None) };
                 match Packet::read(&frame.bytes) {
                     Some(Packet::Shown { offset: at, bytes }) => {
+                        mark(call, Mark::Shown(at)).await?;
                         show(call, bytes).await?;
                         *offset = Some(at + bytes.len() as u64);
                     }
-                    Some(Packet::Words(words)) => show(call, words).await?,
+                    Some(Packet::Words(words)) => {
+                        mark(call, Mark::Words).await?;
+                        show(call, words).await?;
+                    }
                     Some(Packet::Over(why)) => return Ok(Some(String::from_utf8_lossy(why).into_owned())),
                     // It is not run in the first place.
                     Some(Packet::Do(wire::ABORT)) => {}
                     // There is no local program here that could be suspended, or ask for another console, or run another.
-                    Some(Packet::Do(_) | Packet::Run { .. }) => show(call, b"[not over SSH]\r\n").await?,
+                    Some(Packet::Do(_) | Packet::Run { .. }) => {
+                        mark(call, Mark::Words).await?;
+                        show(call, b"[not over SSH]\r\n").await?;
+                    }
                     None => {}
                 }
             }
@@ -239,6 +257,11 @@ where
             },
         }
     }
+}
+
+async fn mark<R, W: AsyncWrite + Unpin>(call: &mut Sitter<R, W>, mark: Mark) -> Result<(), String> {
+    let Some(bytes) = call.marks.as_ref().map(|marks| marks.encode(&mark)) else { return Ok(()) };
+    call.output.write_all(&bytes).await.map_err(|error| error.to_string())
 }
 
 async fn show<R, W: AsyncWrite + Unpin>(call: &mut Sitter<R, W>, bytes: &[u8]) -> Result<(), String> {

@@ -3,7 +3,7 @@
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::watch;
 use tokio_rustls::rustls::ServerConfig;
@@ -86,26 +86,42 @@ impl Wanted {
 
 /// The ports of that listener, which the custodian holds too: nobody is refused while the agent is restarted.
 #[derive(Clone)]
-pub(super) struct Ports(Sockets);
+pub(super) struct Ports {
+    sockets: Sockets,
+    /// Why they are not open although they are wanted.
+    problem: Arc<Mutex<Option<String>>>,
+}
 
 impl Ports {
     /// With what an earlier life of the agent has left.
     pub(super) fn new(left: Vec<(SocketAddr, TcpListener)>, holder: Arc<dyn Holder>) -> Self {
-        Self(Sockets::new(left, holder))
+        Self { sockets: Sockets::new(left, holder), problem: Arc::default() }
     }
 
     pub(super) fn open(&self, address: SocketAddr) -> io::Result<TcpListener> {
-        self.0.open(address)
+        self.sockets.open(address)
     }
 
     /// All others are closed.
     pub(super) fn keep_only(&self, wanted: Option<&Wanted>) {
-        self.0.keep_only(wanted.map(Wanted::places).into_iter().flatten().collect());
+        self.sockets.keep_only(wanted.map(Wanted::places).into_iter().flatten().collect());
+    }
+
+    /// Remembers why they are not open, or that they are; whether that is news.
+    pub(super) fn note(&self, problem: Option<&str>) -> bool {
+        let mut noted = self.problem.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_news = noted.as_deref() != problem;
+        *noted = problem.map(str::to_owned);
+        is_news
+    }
+
+    fn problem(&self) -> Option<String> {
+        self.problem.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Tells the custodian what is bound; it may keep us waiting, and must not keep others.
     pub(super) async fn hand_over(&self) {
-        let sockets = self.0.clone();
+        let sockets = self.sockets.clone();
         // A thread that panics has held nothing, which is noticed only by the next life of this process.
         let _ = tokio::task::spawn_blocking(move || sockets.hand_over()).await;
     }
@@ -170,7 +186,7 @@ impl Provider for ConsoleProvider {
     fn prepare(&mut self, proposal: &Proposal<'_>) -> Result<(), Refusal> {
         let places = Wanted::read(proposal).map(|wanted| wanted.places());
         let places = places.into_iter().flatten().collect();
-        self.reserved = self.ports.0.reserve(&places).map_err(|(address, error)| {
+        self.reserved = self.ports.sockets.reserve(&places).map_err(|(address, error)| {
             Refusal::new(Kind::ResourceDenied, format!("conserver's clients cannot be served on {address}: {error}"))
                 .at(LISTENER)
                 .mend("choose another address or port, or end what has it (`ss -ltnp` names it)")
@@ -179,7 +195,7 @@ impl Provider for ConsoleProvider {
     }
 
     fn abort(&mut self) {
-        self.ports.0.release(&std::mem::take(&mut self.reserved));
+        self.ports.sockets.release(&std::mem::take(&mut self.reserved));
     }
 
     /// What is not wanted any more is closed by whoever accepts there.
@@ -195,13 +211,19 @@ impl Provider for ConsoleProvider {
 
     fn state(&self, _: &'static str, _: StateQuery) -> Later<Vec<Element>> {
         let keeper = self.keeper.clone();
+        let wanted = self.wanted.borrow().as_ref().map(|wanted| wanted.at().to_string());
+        let listener = wanted.map(|place| {
+            let mut told = vec![Element::leaf("place", place)];
+            told.extend(Element::leaf_if("problem", self.ports.problem()));
+            Element::node("conserver-listener", told)
+        });
         Box::pin(async move {
             let refused = |refusal: crate::keeper::refusal::KeeperRefusal| {
                 Refusal::new(Kind::OperationFailed, format!("the keeper does not tell its consoles: {refusal}"))
             };
             let consoles = keeper.consoles().await.map_err(refused)?;
             let now = crate::viewer::now_unix_s();
-            let entries = consoles.iter().map(|console| entry(console, now)).collect();
+            let entries = consoles.iter().map(|console| entry(console, now)).chain(listener).collect();
             Ok(vec![Element::node("consoles", entries).in_module("procyon-console")])
         })
     }

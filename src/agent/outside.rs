@@ -11,6 +11,7 @@ use super::urls::Urls;
 use crate::northbound::Caller;
 use crate::northbound::handle::{Access, Handle};
 use crate::shell::driver::{Copied, Lent, Outside, Proof, Seat};
+use crate::shell::marks::Marks;
 use crate::shell::remote::Remote;
 use crate::shell::vocabulary::LINUX;
 
@@ -28,6 +29,7 @@ pub(super) struct Lending {
     pub lender: Lender,
     pub northbound: Handle,
     pub caller: Caller,
+    pub marks: Option<Marks>,
 }
 
 impl Outside for Lending {
@@ -40,6 +42,7 @@ impl Outside for Lending {
                 has_terminal: window.is_some(),
                 input,
                 output,
+                marks: self.marks.clone(),
             };
             self.lender.consoles.carry_out(&mut sitter, words).await
         })

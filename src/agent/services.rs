@@ -96,7 +96,7 @@ impl crate::ssh::Services for Services {
             let (input, output) = tokio::io::split(call.stream);
             let (input, output, errors) = (Box::new(input), Box::new(output), Box::new(call.errors));
             let window = call.terminal.map(windows);
-            shells.run(Call { opening, commands: call.command, window, input, output, errors }).await
+            shells.run(Call { opening, commands: call.command, window, input, output, errors, marks: None }).await
         })
     }
 

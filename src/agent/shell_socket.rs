@@ -12,6 +12,7 @@ use super::local::{accept, opening};
 use super::shells::{Call, Shells};
 use crate::northbound::Client;
 use crate::northbound::handle::Opening;
+use crate::shell::marks::Marks;
 use crate::shell::relay::{ASKING_BYTES_MAX, Asking, Frame, Window};
 
 /// Shells at once; a further one waits in the backlog.
@@ -86,6 +87,7 @@ pub(super) async fn converse(stream: UnixStream, opening: Opening, shells: Shell
         input: Box::new(typed),
         output: Box::new(shown),
         errors: Box::new(wrong),
+        marks: asking.marks.as_deref().map(Marks::new),
     };
     let status = tokio::select! {
         status = shells.run(call) => status,

@@ -23,6 +23,7 @@ use crate::northbound::handle::{Access, Handle, Opening};
 use crate::northbound::{Caller, SessionId};
 use crate::shell::driver::{self, Setup, Streams};
 use crate::shell::grammar::Grammar;
+use crate::shell::marks::Marks;
 use crate::shell::relay::Window;
 use crate::shell::vocabulary::Need;
 
@@ -47,6 +48,8 @@ pub(super) struct Call {
     pub input: Reading,
     pub output: Writing,
     pub errors: Writing,
+    /// Who asked wants to know where in a console it is.
+    pub marks: Option<Marks>,
 }
 
 /// What every shell needs.
@@ -111,7 +114,7 @@ impl Shells {
 }
 
 async fn serve(common: &Common, agent: &runtime::Handle, call: Call) -> u32 {
-    let Call { opening, commands, window, input, output, errors } = call;
+    let Call { opening, commands, window, input, output, errors, marks } = call;
     let caller = Caller {
         session: SessionId(0),
         user: opening.user.clone(),
@@ -121,7 +124,8 @@ async fn serve(common: &Common, agent: &runtime::Handle, call: Call) -> u32 {
     };
     let (near, far) = tokio::io::duplex(PIPE_BYTES);
     let northbound = common.northbound.clone();
-    let lending = Lending { lender: common.lender.clone(), northbound: northbound.clone(), caller: caller.clone() };
+    let lending =
+        Lending { lender: common.lender.clone(), northbound: northbound.clone(), caller: caller.clone(), marks };
     let setup = Setup {
         outside: Rc::new(lending),
         grammar: Arc::clone(&common.grammar),

@@ -42,12 +42,13 @@ pub enum AlarmType {
     ScriptChecksumMismatch,
     KeeperLost,
     CustodianLost,
+    ConserverListenerClosed,
     /// By another program.
     Reported,
 }
 
 impl AlarmType {
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::ProcessRestarted,
         Self::ProcessFailed,
         Self::ProcessConfigtestFailed,
@@ -56,6 +57,7 @@ impl AlarmType {
         Self::ScriptChecksumMismatch,
         Self::KeeperLost,
         Self::CustodianLost,
+        Self::ConserverListenerClosed,
         Self::Reported,
     ];
 
@@ -70,6 +72,7 @@ impl AlarmType {
             Self::ScriptChecksumMismatch => "procyon-alarms:SCRIPT_CHECKSUM_MISMATCH",
             Self::KeeperLost => "procyon-alarms:KEEPER_LOST",
             Self::CustodianLost => "procyon-alarms:CUSTODIAN_LOST",
+            Self::ConserverListenerClosed => "procyon-alarms:CONSERVER_LISTENER_CLOSED",
             Self::Reported => "procyon-alarms:REPORTED",
         }
     }
@@ -83,7 +86,7 @@ impl AlarmType {
             Self::ProcessRestarted | Self::ProcessResourceRequired | Self::ProcessConfigMismatch | Self::Reported => {
                 Severity::Warning
             }
-            Self::ScriptChecksumMismatch | Self::CustodianLost => Severity::Major,
+            Self::ScriptChecksumMismatch | Self::CustodianLost | Self::ConserverListenerClosed => Severity::Major,
             Self::ProcessFailed | Self::ProcessConfigtestFailed | Self::KeeperLost => Severity::Critical,
         }
     }
@@ -99,6 +102,7 @@ impl AlarmType {
             Self::ScriptChecksumMismatch => "script .*",
             Self::KeeperLost => "keeper",
             Self::CustodianLost => "custodian",
+            Self::ConserverListenerClosed => "conserver-listener",
             Self::Reported => ".*",
         }
     }
@@ -113,6 +117,7 @@ impl AlarmType {
             Self::ScriptChecksumMismatch => "A script is not what was approved: it does not run.",
             Self::KeeperLost => "The keeper does not answer: what runs goes on, and nothing is started or restarted.",
             Self::CustodianLost => "The custodian is gone: nothing restarts agent and keeper when they die.",
+            Self::ConserverListenerClosed => "The port for conserver's clients cannot be opened: they are refused.",
             Self::Reported => "Another program has reported something, which it calls by the qualifier.",
         }
     }

@@ -21,6 +21,7 @@ pub mod grammar;
 pub mod json;
 pub mod line;
 pub mod load;
+pub mod marks;
 mod names;
 pub mod paint;
 pub mod pipe;

@@ -19,6 +19,9 @@ pub struct Asking {
     /// Lines to carry out; without them, input is read.
     pub commands: Option<String>,
     pub terminal: Option<Window>,
+    /// What marks in the output begin with, if they are wanted (`shell/marks.rs`).
+    #[serde(default)]
+    pub marks: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]

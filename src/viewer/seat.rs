@@ -46,10 +46,34 @@ pub(super) fn sit(
     keeper: &Keeper,
     path: &Path,
     asked: &str,
+    entering: Entering,
+) -> anyhow::Result<()> {
+    let name = look_up(runtime, keeper, asked)?;
+    let socket = runtime.block_on(keeper.console(name.clone(), entering.clone()))?;
+    stay(runtime, keeper, path, (name, socket), entering)
+}
+
+/// In the place of somebody who has held the seat for us until now; what was typed and not taken comes first.
+pub(super) fn go_on(
+    runtime: &Runtime,
+    path: &Path,
+    name: ContainerName,
+    entering: Entering,
+    typed: &[u8],
+) -> anyhow::Result<()> {
+    let socket = resume(runtime, path, &name, &entering)?;
+    send(&socket, typed)?;
+    let (keeper, _events) = runtime.block_on(async { Keeper::connect(path.to_owned()) });
+    stay(runtime, &keeper, path, (name, socket), entering)
+}
+
+fn stay(
+    runtime: &Runtime,
+    keeper: &Keeper,
+    path: &Path,
+    (mut name, mut socket): (ContainerName, OwnedFd),
     mut entering: Entering,
 ) -> anyhow::Result<()> {
-    let mut name = look_up(runtime, keeper, asked)?;
-    let mut socket = runtime.block_on(keeper.console(name.clone(), entering.clone()))?;
     let terminal = RawTerminal::take();
     loop {
         let mut offset = entering.from;
