@@ -206,6 +206,8 @@ def conversation(binary, folder, more):
     status, _, _ = server.ended()
     log = sorted(line for line in server.text("log").split(b"\r\n") if line)
     text = b"\n".join([*said, *log, str(status).encode()])
+    # Whoever looked whether it serves may not be gone yet.
+    text = re.sub(rb"@@@ \d user\(s\) and", b"@@@ N user(s) and", text, count=1)
     text = re.sub(rb"((?:PID|is): |process )\d+", rb"\1N", text)
     return re.sub(rb"(at|time): [A-Z][^\r\n]*\d{4}", rb"\1: DATE", text)
 
