@@ -153,9 +153,9 @@ event manager environment SITE value lab
 """
 
 
-def test_what_guides_write_is_taken_and_shown_as_it_was_typed(box, session):
+def test_what_guides_write_is_taken_and_shown_as_it_was_typed(own_box):
     typed = PASTED.format(sum="ab" * 32)
-    shell = lambda *lines: local(box, typed="\n".join(("terminal exec prompt no-timestamp",) + lines) + "\n")
+    shell = lambda *lines: local(own_box, typed="\n".join(("terminal exec prompt no-timestamp",) + lines) + "\n")
     status, out, errors = shell("configure", typed, "commit", "end", "show running-config event")
     assert (status, errors) == (0, ""), out
     for line in typed.strip().splitlines():
