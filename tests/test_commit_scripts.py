@@ -411,6 +411,20 @@ def test_scripts_look_at_a_candidate_without_a_commit(box, session, scripts, nam
     assert execution(session, "running-config")["script"]["currently-configured"] == "true"
 
 
+def test_a_client_learns_what_scripts_amended(box, session, scripts, name):
+    """The answer is `<ok/>`; what was amended stands in the commit's changes and in the script's state."""
+    scripts.config(name, AMENDING)
+    box.edit(session, interface("Loopback774"))
+    assert session.commit().ok
+    state = session.get(filter=("subtree", '<commit-scripts xmlns="urn:procyon:validation"/>')).data
+    amended = [leaf.text for leaf in state.iter("{urn:procyon:validation}last-amended")]
+    assert any(path.endswith("interface-name='Loopback774']/description") for path in amended), amended
+    asked = '<config-manager xmlns="{}config-cfgmgr-exec-oper"><global><config-commit/></global></config-manager>'.format(boxes.CISCO)
+    commits = [int(leaf.text) for leaf in session.get(filter=("subtree", asked)).data.iter("{*}commit-id")]
+    changes = '<get-commit-changes xmlns="urn:procyon:history"><commit-id>{}</commit-id></get-commit-changes>'.format(max(commits))
+    assert "by a script" in box.call(session, changes).xml
+
+
 def test_what_scripts_refuse_is_the_error_of_the_validation(box, session, scripts, name):
     scripts.config(name, AMENDING.replace('one.set_node("description", "by a script")', 'add_error(one, "it needs a description")'))
     box.edit(session, interface("Loopback772"))

@@ -3,11 +3,14 @@
 import json
 import os
 import re
+import signal
 
 import pytest
 from ncclient.operations import RPCError
 
 import box as boxes
+from device import FOREVER, App
+from hands import local
 
 MANAGER = boxes.CISCO + "um-event-manager-cfg"
 POLICY = boxes.CISCO + "um-event-manager-policy-map-cfg"
@@ -114,6 +117,64 @@ def test_the_command_line_shows_triggers_actions_and_policy_maps(box, session, n
     assert re.search(r"^Script name\s+: {}$".format(re.escape(policy.script)), shell("show event manager action " + policy.name), re.M)
 
 
+# As people's guides write it.
+PASTED = """
+event manager action Pim
+ username admin
+ type script script-name pim.py maxrun seconds 3600 checksum sha256 {sum}
+!
+event manager policy-map Set-Priority-110
+ trigger event Restore
+ action Pim
+!
+event manager policy-map Activate
+ occurrence 2
+ period 60
+ trigger multi-event "Startup OR (Isolate AND Commit)"
+ action Pim
+!
+event manager event-trigger Restore
+ type track name 1 status up
+!
+event manager event-trigger Startup
+ type timer cron cron-entry "@reboot"
+!
+event manager event-trigger Commit
+ occurrence 3
+ period seconds 30
+ rate-limit seconds 60
+ type syslog pattern "%MGBL-CONFIG-6-DB_COMMIT : Configuration committed by user" severity notice severity info
+!
+event manager event-trigger Ours
+ type app name poller status exit-failure
+!
+event manager track 1 app poller
+event manager environment SITE value lab
+"""
+
+
+def test_what_guides_write_is_taken_and_shown_as_it_was_typed(own_box):
+    typed = PASTED.format(sum="ab" * 32)
+    shell = lambda *lines: local(own_box, typed="\n".join(("terminal exec prompt no-timestamp",) + lines) + "\n")
+    status, out, errors = shell("configure", typed, "commit", "end", "show running-config event")
+    assert (status, errors) == (0, ""), out
+    for line in typed.strip().splitlines():
+        assert "\n{}\n".format(line.replace('"@reboot"', "@reboot")) in "\n" + out, line
+    formal = shell("show running-config formal event | include script-name")[1]
+    assert formal == "event manager action Pim type script script-name pim.py maxrun seconds 3600 checksum sha256 {}\n".format("ab" * 32)
+    told = shell("show event manager event-trigger detail")[1]
+    for title, fact in (
+        ("Pattern", "%MGBL-CONFIG-6-DB_COMMIT : Configuration committed by user"), ("Severity", "notice info"),
+        ("Cron entry", "@reboot"), ("Track name", "1"), ("Track status", "up"),
+    ):  # fmt: skip
+        assert re.search(r"^{}\s*: {}$".format(title, re.escape(fact)), told, re.M), (title, told)
+    again = shell("configure", "event manager action Pim type script script-name", "event manager action Pim type script sha256 x", "abort")
+    assert again[0] == 1 and "% Incomplete command" in again[1] + again[2], again
+    gone = shell("configure", "no event manager action Pim type script maxrun seconds", "no event manager environment SITE", "commit", "end", "show running-config event")
+    assert "maxrun" not in gone[1] and "environment" not in gone[1] and "script-name pim.py checksum" in gone[1], gone
+    assert shell("configure", "no event", "commit", "end")[0] == 0
+
+
 def test_a_file_that_is_written_runs_a_script(box, session, name, tmp_path):
     path = str(tmp_path / "watched")
     policy = Policy(box, session, name, '<file xmlns="urn:procyon:eem"><path>{}</path></file>'.format(path))
@@ -122,6 +183,42 @@ def test_a_file_that_is_written_runs_a_script(box, session, name, tmp_path):
         handle.write("x")
     rc, event, _ = policy.seen()
     assert (rc, event["event_type_string"], event["file_path"]) == (0, "file", path)
+
+
+def test_an_app_that_comes_up_and_fails_runs_scripts(box, session, name):
+    app = App(box, session, "of-" + name, FOREVER, restart="never")
+    track = (
+        '<config xmlns="{}"><event xmlns="{}"><manager><tracks xmlns="urn:procyon:eem"><track><name>{n}</name><app>{n}</app></track></tracks>'
+        "</manager></event></config>"
+    )
+    box.configure(session, track.format(boxes.NETCONF, MANAGER, n=app.name))
+    up = Policy(box, session, "up-" + name, "<track><name>{}</name><status><up/></status></track>".format(app.name))
+    failed = Policy(
+        box, session, "ko-" + name, '<app xmlns="urn:procyon:eem"><name>{}</name><status>exit-failure</status></app>'.format(app.name)
+    )
+    app.activate()
+    rc, event, _ = up.seen()
+    assert (rc, event["event_type_string"], event["track_name"], event["track_state"]) == (0, "track", app.name, "up")
+    os.kill(app.pid(), signal.SIGKILL)
+    rc, event, _ = failed.seen()
+    assert (rc, event["event_type_string"], event["app_name"], event["app_status"]) == (0, "app", app.name, "exit-failure")
+    app.end()
+
+
+def test_an_alarm_runs_a_script(box, session, name):
+    policy = Policy(box, session, name, '<alarm xmlns="urn:procyon:eem"><resource>{}</resource></alarm>'.format(name))
+
+    def told():
+        raised = "<raise-alarm xmlns='urn:procyon:alarms'><resource>{}</resource><name>q{}</name><severity>major</severity><text>hot</text></raise-alarm>"
+        box.call(session, raised.format(name, next(count)))
+        return int(policy.state()["event-trigger-name"]["event-triggered-count"])
+
+    count = iter(range(1000))
+    boxes.wait_for("the alarm", told)
+    rc, event, _ = policy.seen()
+    assert rc == 0 and (event["event_type_string"], event["alarm_resource"], event["alarm_severity"], event["alarm_text"]) == (
+        "alarm", name, "major", "hot",
+    ), event  # fmt: skip
 
 
 def test_a_notification_runs_a_script(box, session, name):

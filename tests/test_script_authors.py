@@ -11,7 +11,7 @@ from device import BINARIES, MISSING, TOP
 
 sys.path.insert(0, os.path.join(TOP, "scripts", "python"))
 
-from procyon_testing import Device  # noqa: E402
+from procyon_testing import Device, DeviceError  # noqa: E402
 from procyon_testing.lint import lint  # noqa: E402
 
 
@@ -123,6 +123,34 @@ def test_calendar_entries_go_by_the_moved_clock(device, tmp_path):
     assert run.output.split()[:2] == ["timer", "cron"], run
     year = "<system-time xmlns='http://cisco.com/ns/yang/Cisco-IOS-XR-shellutil-oper'><clock><year/></clock></system-time>"
     assert str(time.localtime().tm_year + 1) in device.get(year) or str(time.localtime().tm_year + 2) in device.get(year)
+
+
+def test_a_process_script_is_watched_over_its_restarts(device, tmp_path):
+    source = '''"""Comes to life at the third attempt."""
+import signal
+import sys
+try:
+    with open("count") as handle:
+        count = int(handle.read()) + 1
+except IOError:
+    count = 1
+with open("count", "w") as handle:
+    handle.write(str(count))
+print("attempt", count, sys.argv[1])
+if count < 3:
+    sys.exit(1)
+signal.pause()
+'''
+    # None of the pauses of a script that keeps ending is waited for.
+    app = device.app(written(tmp_path, "third.py", source), "now", restart="on-failure")
+    app.wait_for("attempt 3 now")
+    app.wait_until("started")
+    assert app.output.splitlines() == ["attempt 1 now", "attempt 2 now", "attempt 3 now"]
+    app.order("stop")
+    app.wait_until("stopped")
+    with pytest.raises(DeviceError, match="has not printed 'never' after 0 s; it is stopped"):
+        app.wait_for("never", seconds=0)
+    app.order("deactivate")
 
 
 def test_the_memory_of_the_host_is_what_a_test_sets(device):

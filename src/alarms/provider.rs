@@ -99,7 +99,7 @@ impl Provider for AlarmProvider {
     }
 
     fn state_roots(&self) -> &'static [&'static str] {
-        &[ROOT]
+        &[ROOT, view::STATISTICS]
     }
 
     fn calls(&self) -> &'static [&'static str] {
@@ -143,9 +143,10 @@ impl Provider for AlarmProvider {
         }
     }
 
-    fn state(&self, _: &'static str, _: StateQuery) -> Later<Vec<Element>> {
+    fn state(&self, root: &'static str, _: StateQuery) -> Later<Vec<Element>> {
         let desk = self.desk.clone();
-        Box::pin(async move { Ok(vec![desk.kept.with(|alarms| view::state(alarms))]) })
+        let told = if root == view::STATISTICS { view::statistics } else { view::state };
+        Box::pin(async move { Ok(vec![desk.kept.with(|alarms| told(alarms))]) })
     }
 
     fn call(&self, call: Call) -> Later<Vec<Element>> {

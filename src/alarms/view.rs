@@ -6,6 +6,16 @@ use crate::yang::value::Element;
 
 pub const MODULE: &str = "ietf-alarms";
 
+/// Where scripts that were written for routers count alarms.
+pub const STATISTICS: &str = "/Cisco-IOS-XR-alarmgr-server-oper:alarms";
+
+pub fn statistics(alarms: &Alarms) -> Element {
+    let reported = Element::leaf("reported", alarms.on(Side::Listed).count());
+    let inner =
+        ["stats", "detail-system", "detail"].into_iter().fold(reported, |inner, name| Element::node(name, vec![inner]));
+    Element::node("alarms", vec![inner]).in_module("Cisco-IOS-XR-alarmgr-server-oper")
+}
+
 pub fn state(alarms: &Alarms) -> Element {
     let mut summaries: Vec<Element> = Severity::ALL.map(|severity| summary(alarms, severity)).into();
     let shelved = alarms.on(Side::Shelved).count();

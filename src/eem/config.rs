@@ -15,12 +15,16 @@ use crate::northbound::{Kind, Refusal};
 use crate::yang::value::Element;
 
 pub(super) const ROOT: &str = "/Cisco-IOS-XR-um-event-manager-cfg:event";
+const MODULE: &str = "Cisco-IOS-XR-um-event-manager-policy-map-cfg";
 /// `maxrun` of an action that does not say (router default).
 const RUN_SECONDS_DEFAULT: u32 = 20;
+/// Policy maps that one trigger, or one action, may stand in (as on a router).
+const POLICIES_OF_ONE_MAX: usize = 64;
 /// A compiled pattern takes at most this.
 const PATTERN_BYTES_MAX: usize = 256 * 1024;
 
-const SEVERITIES: [&str; 8] = ["emergency", "alert", "critical", "error", "warning", "notice", "info", "debug"];
+pub(super) const SEVERITIES: [&str; 8] =
+    ["emergency", "alert", "critical", "error", "warning", "notice", "info", "debug"];
 
 #[derive(Debug, Clone, Default)]
 pub(super) struct Config {
@@ -144,6 +148,7 @@ pub(super) fn read(root: Option<&Element>) -> (Config, Vec<Refusal>) {
             config.tracks.insert(name.to_owned(), app.to_owned());
         }
     }
+    refusals.extend(overused(&config));
     let variables = manager.descend(&["environment", "global-variables"]);
     for entry in variables.into_iter().flat_map(|list| list.children_named("global-variable")) {
         if let (Some(name), Some(value)) = (entry.text_of("global-variable-name"), entry.text_of("value")) {
@@ -156,6 +161,25 @@ pub(super) fn read(root: Option<&Element>) -> (Config, Vec<Refusal>) {
         }
     }
     (config, refusals)
+}
+
+/// One happening makes so many scripts run at most.
+fn overused(config: &Config) -> Vec<Refusal> {
+    let mut count: BTreeMap<(&str, &str), usize> = BTreeMap::new();
+    for policy in config.policies.values() {
+        let events = policy.when.iter().flat_map(Expression::events).map(|event| ("event-trigger", event));
+        let actions = policy.actions.iter().map(|action| ("action", action.as_str()));
+        for named in events.chain(actions) {
+            *count.entry(named).or_default() += 1;
+        }
+    }
+    let too_many = count.into_iter().filter(|(_, count)| *count > POLICIES_OF_ONE_MAX);
+    let refusal = |((kind, name), count): ((&str, &str), usize)| {
+        let why =
+            format!("{kind} {name} stands in {count} policy maps; at most {POLICIES_OF_ONE_MAX} may name the same one");
+        Refusal::new(Kind::InvalidValue, why).at(format!("{ROOT}/manager/{MODULE}:policy-maps"))
+    };
+    too_many.map(refusal).collect()
 }
 
 fn take<T>(
@@ -171,8 +195,7 @@ fn take<T>(
         Ok(value) => drop(into.insert(name.to_owned(), value)),
         Err((leaf, why)) => {
             let quote = if name.contains('\'') { '"' } else { '\'' };
-            let module = "Cisco-IOS-XR-um-event-manager-policy-map-cfg:";
-            let path = format!("{ROOT}/manager/{module}{list}[{key}={quote}{name}{quote}]/{leaf}");
+            let path = format!("{ROOT}/manager/{MODULE}:{list}[{key}={quote}{name}{quote}]/{leaf}");
             refusals.push(Refusal::new(Kind::InvalidValue, why).at(path));
         }
     }
@@ -180,7 +203,12 @@ fn take<T>(
 
 fn variable(name: &str) -> Result<(), String> {
     let is_word = |letter: char| letter.is_ascii_alphanumeric() || letter == '_';
+    // What the loader, the C library and the interpreter take for orders would make a script run what nobody approved.
+    let is_an_order = ["LD_", "PYTHON", "GCONV_", "GLIBC_"].iter().any(|prefix| name.starts_with(prefix));
     let is_ours = name.starts_with("PROCYON_") || matches!(name, "PATH" | "HOME" | "USER" | "LOGNAME" | "SHELL");
+    if is_an_order {
+        return Err(format!("`{name}` would change what the script runs, not what it reads; use another name"));
+    }
     if !name.chars().all(is_word) || name.starts_with(|first: char| first.is_ascii_digit()) {
         return Err(format!("`{name}` cannot be an environment variable: use letters, digits and `_`"));
     }
@@ -379,8 +407,25 @@ pub(super) mod tests {
     #[test]
     fn the_devices_own_variables_are_not_overwritten() {
         assert!(variable("SITE_NAME").is_ok());
-        for bad in ["PATH", "PROCYON_NODE", "1A", "A-B"] {
+        for bad in ["PATH", "PROCYON_NODE", "1A", "A-B", "LD_PRELOAD", "PYTHONPATH", "PYTHONSTARTUP", "GCONV_PATH"] {
             assert!(variable(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn one_trigger_does_not_stand_in_more_policy_maps_than_it_may() {
+        let policies = |count: usize| {
+            let all = (0..count).map(|number| policy(&format!("p{number}"), leaf("event", "cpu"), vec![]));
+            read(Some(&tree(vec![trigger("cpu", log("x"), vec![])], all.collect()))).1
+        };
+        assert_eq!(policies(POLICIES_OF_ONE_MAX), []);
+        let said: Vec<String> = policies(POLICIES_OF_ONE_MAX + 1).into_iter().map(|refusal| refusal.message).collect();
+        assert_eq!(
+            said,
+            [
+                "action act stands in 65 policy maps; at most 64 may name the same one",
+                "event-trigger cpu stands in 65 policy maps; at most 64 may name the same one"
+            ]
+        );
     }
 }

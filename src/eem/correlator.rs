@@ -7,6 +7,7 @@
 //! An event counts for one acting of a policy map and is then spent. Pure: what happened and the time come in, what to
 //! do goes out. Must not know: scripts beyond their action's name, files, clocks.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
@@ -39,6 +40,7 @@ pub(super) struct Correlator {
     /// Apps that are up, as far as somebody has told.
     up: BTreeMap<String, bool>,
     last_event_id: u64,
+    last_number: u32,
 }
 
 /// What is remembered of a trigger.
@@ -48,6 +50,7 @@ struct Watched {
     last_counted: Option<Instant>,
     counted: u32,
     due: Option<Due>,
+    number: u32,
 }
 
 /// A watchdog goes by the time that passes, a calendar entry by the clock on the wall.
@@ -65,10 +68,23 @@ struct Waiting {
     acted: u32,
 }
 
-/// How often what has happened counted, for the state.
+/// How one trigger stands, for the state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) struct Counts {
+pub(super) struct TriggerStanding {
+    /// Another one after each change of its configuration.
+    pub number: u32,
     pub counted: u32,
+}
+
+/// How one policy map stands, for the state.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct PolicyStanding {
+    pub acted: u32,
+    /// How often its events came together since, and when the first of those is forgotten.
+    pub together: usize,
+    pub forgets_in: Option<Duration>,
+    /// Events that have come and wait for others, and when each is forgotten.
+    pub heard: BTreeMap<String, Option<Duration>>,
 }
 
 impl Correlator {
@@ -76,12 +92,25 @@ impl Correlator {
         &self.config
     }
 
-    pub(super) fn trigger_counts(&self, trigger: &str) -> Counts {
-        Counts { counted: self.watched.get(trigger).map_or(0, |watched| watched.counted) }
+    pub(super) fn trigger(&self, name: &str) -> TriggerStanding {
+        let Some(watched) = self.watched.get(name) else { return TriggerStanding::default() };
+        TriggerStanding { number: watched.number, counted: watched.counted }
     }
 
-    pub(super) fn policy_counts(&self, policy: &str) -> Counts {
-        Counts { counted: self.waiting.get(policy).map_or(0, |waiting| waiting.acted) }
+    pub(super) fn policy(&self, name: &str, moment: Moment) -> PolicyStanding {
+        let Some(waiting) = self.waiting.get(name) else { return PolicyStanding::default() };
+        let period = self.config.policies.get(name).and_then(|policy| policy.period);
+        let left = |at: &Instant| period.map(|period| period.checked_sub(moment.now.saturating_duration_since(*at)));
+        // Without a period nothing is forgotten.
+        let is_remembered = |at: &&Instant| left(at) != Some(None);
+        let times: Vec<&Instant> = waiting.times.iter().filter(is_remembered).collect();
+        let heard = waiting.heard.iter().filter(|(_, at)| is_remembered(at));
+        PolicyStanding {
+            acted: waiting.acted,
+            together: times.len(),
+            forgets_in: times.first().and_then(|at| left(at).flatten()),
+            heard: heard.map(|(event, at)| (event.clone(), left(at).flatten())).collect(),
+        }
     }
 
     /// Takes a new configuration. What did not change goes on where it was; timers that are new begin now.
@@ -92,9 +121,11 @@ impl Correlator {
         let triggers = &self.config.triggers;
         self.watched.retain(|name, _| triggers.get(name).is_some_and(|trigger| is_same(name, trigger)));
         for (name, trigger) in triggers {
-            self.watched
-                .entry(name.clone())
-                .or_insert_with(|| Watched { due: first_due(&trigger.watches, moment), ..Watched::default() });
+            if let Entry::Vacant(vacant) = self.watched.entry(name.clone()) {
+                self.last_number = self.last_number.wrapping_add(1);
+                let due = first_due(&trigger.watches, moment);
+                vacant.insert(Watched { due, number: self.last_number, ..Watched::default() });
+            }
         }
         let policies = &self.config.policies;
         self.waiting.retain(|name, _| policies.contains_key(name) && policies.get(name) == old.policies.get(name));
@@ -116,7 +147,7 @@ impl Correlator {
     pub(super) fn booted(&mut self, moment: Moment) -> Vec<Firing> {
         let watches = |trigger: &Trigger| matches!(trigger.watches, Watches::Reboot);
         let names = self.names(watches);
-        self.all(&names, None, timer_facts("reboot", moment, Duration::ZERO), moment)
+        self.all(&names, None, timer_facts("cron", moment, Duration::ZERO), moment)
     }
 
     /// The time of [`Correlator::wait`] has come.

@@ -68,8 +68,8 @@ fn a_line_that_matches_makes_its_policy_act() {
         Bench::new(vec![trigger("cpu", log("CPU .*high"), vec![])], vec![policy("p", leaf("event", "cpu"), vec![])]);
     assert_eq!(bench.log(1, "CPU is very high"), ["p"]);
     assert_eq!(bench.log(1, "all is well"), NOBODY);
-    assert_eq!(bench.correlator.trigger_counts("cpu").counted, 1);
-    assert_eq!(bench.correlator.policy_counts("p").counted, 1);
+    assert_eq!(bench.correlator.trigger("cpu").counted, 1);
+    assert_eq!(bench.correlator.policy("p", bench.at(1)).acted, 1);
 }
 
 #[test]
@@ -136,7 +136,27 @@ fn after_a_boot_those_act_that_wait_for_it() {
     let mut bench = Bench::new(vec![trigger("boot", reboot, vec![])], vec![policy("p", leaf("event", "boot"), vec![])]);
     assert_eq!(bench.correlator.wait(bench.at(0)), None);
     let moment = bench.at(1);
-    assert_eq!(bench.correlator.booted(moment).len(), 1);
+    let firings = bench.correlator.booted(moment);
+    assert_eq!(firings.len(), 1);
+    // Scripts know two types of timers, and this one was written as a calendar entry.
+    assert!(firings[0].facts.own.contains(&("timer_type", "cron".to_owned())));
+}
+
+#[test]
+fn what_has_come_and_waits_for_the_rest_is_told_until_it_is_forgotten() {
+    let triggers = ["a", "b"].map(|name| trigger(name, log(name), vec![])).to_vec();
+    let policies =
+        vec![policy("p", leaf("multi-event", "\"a AND b\""), vec![leaf("occurrence", "2"), leaf("period", "30")])];
+    let mut bench = Bench::new(triggers, policies);
+    bench.log(0, "a");
+    let standing = |bench: &Bench, second| bench.correlator.policy("p", bench.at(second));
+    assert_eq!(standing(&bench, 10).heard, BTreeMap::from([("a".to_owned(), Some(Duration::from_secs(20)))]));
+    assert_eq!(standing(&bench, 31).heard, BTreeMap::new());
+    bench.log(20, "b");
+    let both = standing(&bench, 25);
+    assert_eq!((both.acted, both.together, both.forgets_in), (0, 1, Some(Duration::from_secs(25))));
+    assert_eq!(both.heard, BTreeMap::new(), "what came together is spent");
+    assert_eq!(standing(&bench, 51).together, 0);
 }
 
 #[test]

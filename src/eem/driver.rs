@@ -216,7 +216,7 @@ impl Hands {
                 run.status = status;
             }
         }
-        view::eem(&self.correlator, &runs, &self.files.unwatched)
+        view::eem(&self.correlator, &runs, &self.files.unwatched, self.clock.moment())
     }
 }
 

@@ -51,7 +51,7 @@ pub type Checksums = Arc<dyn Fn(&str) -> Vec<(String, Sha256)> + Send + Sync>;
 
 pub(super) enum Message {
     Run { order: Box<Order>, reply: oneshot::Sender<Result<RequestId, Refusal>> },
-    Stop { id: RequestId, reply: oneshot::Sender<Result<RequestId, Refusal>> },
+    Stop { id: RequestId, why: Option<String>, reply: oneshot::Sender<Result<RequestId, Refusal>> },
 }
 
 /// A way to the runs; cheap to clone.
@@ -80,9 +80,9 @@ impl Handle {
     ///
     /// # Errors
     /// There is no such run, or it is over already.
-    pub async fn stop(&self, id: RequestId) -> Result<RequestId, Refusal> {
+    pub async fn stop(&self, id: RequestId, why: Option<String>) -> Result<RequestId, Refusal> {
         let (reply, answer) = oneshot::channel();
-        self.ask(Message::Stop { id, reply }, answer).await
+        self.ask(Message::Stop { id, why, reply }, answer).await
     }
 
     async fn ask(
@@ -177,7 +177,7 @@ impl Hands {
         let ticket = Ticket(self.last_ticket);
         let (input, reply) = match message {
             Message::Run { order, reply } => (Input::Run { order, ticket }, reply),
-            Message::Stop { id, reply } => (Input::Stop { id, ticket }, reply),
+            Message::Stop { id, why, reply } => (Input::Stop { id, why, ticket }, reply),
         };
         self.waiting.insert(ticket, reply);
         input

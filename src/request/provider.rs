@@ -88,7 +88,7 @@ impl Provider for RequestProvider {
                 STOP => {
                     let text = call.input.text_of("request-id").unwrap_or_default();
                     let id = text.parse().map_err(|_| refusals::invalid(format!("`{text}` is no request id")))?;
-                    let id = handle.stop(RequestId(id)).await?;
+                    let id = handle.stop(RequestId(id), call.input.text_of("description").map(str::to_owned)).await?;
                     Ok(response("script-stop-response", format!("Request {id} is stopped"), None))
                 }
                 other => Err(Refusal::new(Kind::OperationNotSupported, format!("`{other}` is not for runs"))),

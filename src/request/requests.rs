@@ -24,6 +24,9 @@ pub const KEPT_MAX: usize = 500;
 /// Between SIGTERM and SIGKILL of a run that is stopped or has had its time.
 pub const STOP_GRACE: Duration = Duration::from_secs(5);
 
+/// With this the library's command line begins what it leaves in the error log of a command that has failed.
+const FAILED_COMMAND: &str = "xrcli: ";
+
 /// Who waits for an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Ticket(pub u64);
@@ -61,6 +64,8 @@ pub enum Input {
     },
     Stop {
         id: RequestId,
+        /// In the words of whoever stops it.
+        why: Option<String>,
         ticket: Ticket,
     },
     KeeperConnected {
@@ -131,6 +136,7 @@ enum Life {
     },
     Ending {
         status: Status,
+        why: Option<String>,
         tickets: Vec<Ticket>,
     },
 }
@@ -175,7 +181,7 @@ impl Requests {
     pub fn handle(&mut self, input: Input, moment: Moment) -> Vec<Action> {
         match input {
             Input::Run { order, ticket } => self.run(*order, ticket, moment),
-            Input::Stop { id, ticket } => self.stop(id, ticket),
+            Input::Stop { id, why, ticket } => self.stop(id, why, ticket),
             Input::KeeperConnected { held } => self.connected(held, moment),
             Input::KeeperLost => {
                 self.is_connected = false;
@@ -208,7 +214,7 @@ impl Requests {
         vec![Action::Record { id }, Action::Command { id, what: Command::Define }]
     }
 
-    fn stop(&mut self, id: RequestId, ticket: Ticket) -> Vec<Action> {
+    fn stop(&mut self, id: RequestId, why: Option<String>, ticket: Ticket) -> Vec<Action> {
         match self.alive.get_mut(&id) {
             None => {
                 let refusal = match self.runs.get(&id) {
@@ -223,7 +229,7 @@ impl Requests {
             }
             Some(life) => {
                 let waiting = life.waiting();
-                *life = Life::Ending { status: Status::Stopped, tickets: vec![ticket] };
+                *life = Life::Ending { status: Status::Stopped, why, tickets: vec![ticket] };
                 let mut actions: Vec<Action> = waiting
                     .map(|ticket| Action::Answer { ticket, answer: Err(refusals::stopped(id)) })
                     .into_iter()
@@ -238,7 +244,7 @@ impl Requests {
         let mut actions = Vec::new();
         for (id, life) in &mut self.alive {
             if matches!(life, Life::Running { deadline: Some(deadline) } if *deadline <= moment.now) {
-                *life = Life::Ending { status: Status::TimedOut, tickets: Vec::new() };
+                *life = Life::Ending { status: Status::TimedOut, why: None, tickets: Vec::new() };
                 actions.push(Action::Command { id: *id, what: Command::Release { grace: STOP_GRACE } });
             }
         }
@@ -337,11 +343,12 @@ impl Requests {
 
     /// Everything of a run that was to end is gone.
     fn gone(&mut self, id: RequestId, moment: Moment) -> Vec<Action> {
-        let Some(Life::Ending { status, tickets }) = self.alive.get(&id).cloned() else { return Vec::new() };
-        let text = match (status, self.runs.get(&id)) {
-            (Status::TimedOut, Some(run)) => {
+        let Some(Life::Ending { status, why, tickets }) = self.alive.get(&id).cloned() else { return Vec::new() };
+        let text = match (status, self.runs.get(&id), why) {
+            (Status::TimedOut, Some(run), _) => {
                 format!("Script execution ended: it ran longer than max-runtime, {} s", run.order.max_runtime_seconds)
             }
+            (_, _, Some(why)) => format!("Script execution stopped on request: {why}"),
             _ => "Script execution stopped on request".to_owned(),
         };
         let mut actions = self.over(id, status, text, moment.unix_ms);
@@ -375,13 +382,18 @@ impl Life {
 
 fn how_it_ended(exit: ExitStatus, error_lines: &[String]) -> (Status, String) {
     match exit {
-        ExitStatus::Code(0) => (Status::Executed, "Script execution complete".to_owned()),
         // What Python prints last of an exception that nobody caught stands at the left margin, behind its traceback.
         ExitStatus::Code(1) if error_lines.iter().any(|line| line.starts_with("  File \"")) => {
             let last = error_lines.last().map(String::as_str).unwrap_or_default();
             (Status::Exception, format!("Script execution ended by an exception: {last}"))
         }
-        ExitStatus::Code(_) => (Status::Executed, "Script execution complete".to_owned()),
+        // What a script returns is its own; a command that it tried and that failed is told beside it.
+        ExitStatus::Code(_) => match error_lines.iter().rev().find_map(|line| line.strip_prefix(FAILED_COMMAND)) {
+            Some(command) => {
+                (Status::Executed, format!("Script execution complete, though a command failed: {command}"))
+            }
+            None => (Status::Executed, "Script execution complete".to_owned()),
+        },
         ExitStatus::Signal { number, .. } => (
             Status::Killed,
             format!("Script execution ended by {}", crate::container::machine::signal_in_words(number)),

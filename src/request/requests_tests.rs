@@ -73,7 +73,7 @@ impl Bench {
 
     fn stop(&mut self, id: u32) -> String {
         self.tickets += 1;
-        self.feed(Input::Stop { id: RequestId(id), ticket: Ticket(self.tickets) })
+        self.feed(Input::Stop { id: RequestId(id), why: Some("too late".to_owned()), ticket: Ticket(self.tickets) })
     }
 
     fn see(&mut self, id: u32, observed: Observed) -> String {
@@ -155,7 +155,9 @@ fn a_stop_is_answered_when_everything_is_gone() {
         bench.done(1000, Command::Release { grace: STOP_GRACE }),
         "record, 1000 is Stopped, tell#2 1000, tell#3 1000"
     );
-    assert_eq!(bench.requests.get(RequestId(1000)).unwrap().return_value, Some(-15));
+    let run = bench.requests.get(RequestId(1000)).unwrap();
+    assert_eq!(run.return_value, Some(-15));
+    assert_eq!(run.events.last().unwrap().description, "Script execution stopped on request: too late");
     assert_eq!(bench.stop(1000), "refuse#4: request 1000 is over: Stopped");
     assert_eq!(bench.stop(7), "refuse#5: there is no request 7");
 }
@@ -228,6 +230,14 @@ fn an_exception_that_nobody_caught_is_told_from_an_exit() {
         (Status::Exception, "Script execution ended by an exception: ValueError: no".to_owned())
     );
     assert_eq!(how_it_ended(ExitStatus::Code(1), &["usage: x".to_owned()]).0, Status::Executed);
+    let failed = ["xrcli: show nothing: % Invalid input".to_owned()];
+    assert_eq!(
+        how_it_ended(ExitStatus::Code(0), &failed),
+        (
+            Status::Executed,
+            "Script execution complete, though a command failed: show nothing: % Invalid input".to_owned()
+        )
+    );
     assert_eq!(how_it_ended(ExitStatus::Signal { number: 9, core: false }, &[]).1, "Script execution ended by SIGKILL");
 }
 

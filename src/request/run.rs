@@ -133,8 +133,11 @@ pub struct Request {
 
 impl Request {
     pub fn new(id: RequestId, order: Order, now_ms: u64) -> Self {
-        let scheduled =
-            Event { what: Status::Scheduled, unix_ms: now_ms, description: "Script run scheduled".to_owned() };
+        let description = match &order.description {
+            Some(what_for) => format!("Script run scheduled: {what_for}"),
+            None => "Script run scheduled".to_owned(),
+        };
+        let scheduled = Event { what: Status::Scheduled, unix_ms: now_ms, description };
         Self { id, order, events: vec![scheduled], return_value: None, is_over: false }
     }
 

@@ -34,46 +34,76 @@ pub struct Clock {
     pub zone: TimeZone,
 }
 
-/// The container `execution`, as far as it is asked for.
-pub fn execution(runs: &[Request], wanted: &Wanted<'_>, logs: &Logs<'_>, clock: &Clock) -> Element {
-    let rows = Rows { logs, clock };
-    let all: Vec<&Request> = runs.iter().collect();
-    let mut children = rows.views(&all, wanted);
-    let by_key: [(&str, &str, &str, Chooses); 4] = [
-        ("lasts", "last", "last-num", |runs, key| {
-            let count = key.parse().ok()?;
-            Some(runs.iter().copied().take(count).collect())
-        }),
-        ("names", "name", "name-str", |runs, key| Some(only(runs, |run| run.order.script == key))),
-        ("requests", "request", "request-id", |runs, key| Some(only(runs, |run| run.id.to_string() == key))),
-        ("execution-statuses", "execution-status", "status-str", |runs, key| {
-            Some(only(runs, |run| run.status().as_str().eq_ignore_ascii_case(key)))
-        }),
-    ];
-    for (container, list, key, choose) in by_key {
-        let entries: Vec<Element> = wanted
-            .keys(&[container, list, key], KEYS_MAX)
-            .into_iter()
-            .filter_map(|value| {
-                let chosen = choose(&all, value)?;
-                let inner = wanted.within(container)?.within(list)?;
-                let views = rows.views(&chosen, if inner.has_only(key) { &Wanted::ALL } else { &inner });
-                let mut children = vec![Element::leaf(key, value)];
-                children.extend(views);
-                (!chosen.is_empty()).then(|| Element::node(list, children))
-            })
-            .collect();
-        if !entries.is_empty() {
-            children.push(Element::node(container, entries));
-        }
-    }
-    Element::node("execution", children)
+/// A part of the tree that shows some of the runs by the same views, with further parts within.
+enum Part {
+    /// A list whose key says which runs.
+    Chosen { container: &'static str, list: &'static str, key: &'static str, choose: Chooses, within: &'static [Part] },
+    /// Oldest first.
+    Reversed { container: &'static str, within: &'static [Part] },
 }
 
 type Chooses = for<'r> fn(&[&'r Request], &str) -> Option<Vec<&'r Request>>;
 
+const fn last(container: &'static str, list: &'static str, within: &'static [Part]) -> Part {
+    Part::Chosen { container, list, key: "last-num", choose: the_last, within }
+}
+
+const fn named(container: &'static str, list: &'static str) -> Part {
+    Part::Chosen { container, list, key: "name-str", choose: of_the_name, within: &[] }
+}
+
+/// As the router's module names them; parts within the part of one request would choose among one run, and are left out.
+const PARTS: &[Part] = &[
+    last("lasts", "last", &[named("last-names", "last-name")]),
+    named("names", "name"),
+    Part::Chosen {
+        container: "requests",
+        list: "request",
+        key: "request-id",
+        choose: |runs, key| Some(only(runs, |run| run.id.to_string() == key)),
+        within: &[],
+    },
+    Part::Chosen {
+        container: "execution-statuses",
+        list: "execution-status",
+        key: "status-str",
+        choose: |runs, key| Some(only(runs, |run| run.status().as_str().eq_ignore_ascii_case(key))),
+        within: &[
+            last("status-lasts", "status-last", &[named("status-last-names", "status-last-name")]),
+            named("execution-status-names", "execution-status-name"),
+            Part::Reversed { container: "status-reverse", within: &[] },
+        ],
+    },
+    Part::Reversed {
+        container: "reverse",
+        within: &[
+            named("reverse-names", "reverse-name"),
+            last("reverse-lasts", "reverse-last", &[named("reverse-last-names", "reverse-last-name")]),
+        ],
+    },
+];
+
+/// Runs come newest first, or turned round; either way the last are the newest.
+fn the_last<'r>(runs: &[&'r Request], key: &str) -> Option<Vec<&'r Request>> {
+    let count: usize = key.parse().ok()?;
+    let is_turned = runs.first().zip(runs.last()).is_some_and(|(first, last)| first.id < last.id);
+    let skipped = if is_turned { runs.len().saturating_sub(count) } else { 0 };
+    Some(runs.iter().copied().skip(skipped).take(count).collect())
+}
+
+fn of_the_name<'r>(runs: &[&'r Request], key: &str) -> Option<Vec<&'r Request>> {
+    Some(only(runs, |run| run.order.script == key))
+}
+
 fn only<'r>(runs: &[&'r Request], is: impl Fn(&Request) -> bool) -> Vec<&'r Request> {
     runs.iter().copied().filter(|run| is(run)).collect()
+}
+
+/// The container `execution`, as far as it is asked for.
+pub fn execution(runs: &[Request], wanted: &Wanted<'_>, logs: &Logs<'_>, clock: &Clock) -> Element {
+    let rows = Rows { logs, clock };
+    let all: Vec<&Request> = runs.iter().collect();
+    Element::node("execution", rows.parts(&all, wanted, PARTS))
 }
 
 struct Rows<'a> {
@@ -82,6 +112,37 @@ struct Rows<'a> {
 }
 
 impl Rows<'_> {
+    /// The views of these runs, and of those that the parts choose among them.
+    fn parts(&self, runs: &[&Request], wanted: &Wanted<'_>, parts: &[Part]) -> Vec<Element> {
+        let mut children = self.views(runs, wanted);
+        for part in parts {
+            match part {
+                Part::Reversed { container, within } => {
+                    if let Some(inner) = wanted.within(container).filter(|_| wanted.names(container)) {
+                        let turned: Vec<&Request> = runs.iter().rev().copied().collect();
+                        children.push(Element::node(*container, self.parts(&turned, &inner, within)));
+                    }
+                }
+                Part::Chosen { container, list, key, choose, within } => {
+                    let one = |value: &str| {
+                        let chosen = choose(runs, value)?;
+                        let inner = wanted.within(container)?.within(list)?;
+                        let inner = if inner.has_only(key) { Wanted::ALL } else { inner };
+                        let mut children = vec![Element::leaf(*key, value)];
+                        children.extend(self.parts(&chosen, &inner, within));
+                        (!chosen.is_empty()).then(|| Element::node(*list, children))
+                    };
+                    let keys = wanted.keys(&[container, list, key], KEYS_MAX);
+                    let entries: Vec<Element> = keys.into_iter().filter_map(one).collect();
+                    if !entries.is_empty() {
+                        children.push(Element::node(*container, entries));
+                    }
+                }
+            }
+        }
+        children
+    }
+
     fn views(&self, runs: &[&Request], wanted: &Wanted<'_>) -> Vec<Element> {
         let mut views = Vec::new();
         if wanted.has("summary") {
@@ -273,5 +334,42 @@ mod tests {
         assert_eq!(chosen(["execution-statuses", "execution-status"], "status-str", "executed"), ["12", "11"]);
         assert_eq!(chosen(["lasts", "last"], "last-num", "1"), ["12"]);
         assert_eq!(chosen(["names", "name"], "name-str", "c.py"), [""; 0]);
+    }
+
+    #[test]
+    fn what_is_chosen_can_be_chosen_from_again() {
+        let asked = |path: &[&str], inside: Vec<Selection>| {
+            let selection = within(&[&["x"], path].concat(), inside);
+            let mut rows = Vec::new();
+            let found = view(Some(&selection));
+            let mut waiting = vec![&found];
+            while let Some(element) = waiting.pop() {
+                if element.name == "execution-summary" {
+                    rows.extend(element.text_of("request-id").map(str::to_owned));
+                }
+                waiting.extend(element.children.iter().rev());
+            }
+            rows
+        };
+        let summary = || within(&["summary"], vec![]);
+        let of_name = |name| vec![matching("name-str", name), summary()];
+        assert_eq!(asked(&["reverse"], vec![summary()]), ["11", "12"]);
+        assert_eq!(asked(&["reverse", "reverse-names", "reverse-name"], of_name("b.py")), ["12"]);
+        let last = vec![matching("last-num", "1"), summary()];
+        assert_eq!(
+            asked(&["reverse", "reverse-lasts", "reverse-last"], last.clone()),
+            ["12"],
+            "the last is the newest"
+        );
+        let last_of = |name| vec![matching("last-num", "1"), within(&["last-names", "last-name"], of_name(name))];
+        assert_eq!(asked(&["lasts", "last"], last_of("b.py")), ["12"]);
+        assert_eq!(asked(&["lasts", "last"], last_of("a.py")), [""; 0]);
+        let of_status = |inside| vec![matching("status-str", "Executed"), inside];
+        let status = ["execution-statuses", "execution-status"];
+        assert_eq!(asked(&status, of_status(within(&["status-reverse"], vec![summary()]))), ["11", "12"]);
+        assert_eq!(asked(&status, of_status(within(&["status-lasts", "status-last"], last))), ["12"]);
+        let names = within(&["execution-status-names", "execution-status-name"], of_name("a.py"));
+        assert_eq!(asked(&status, of_status(names)), ["11"]);
+        assert!(view(None).child("reverse").is_none(), "the same rows once more are for those who name them");
     }
 }

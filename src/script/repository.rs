@@ -183,6 +183,12 @@ impl Inventory {
         self.records.iter().filter_map(|(key, record)| Some((key, record.file.as_ref()?, &**record)))
     }
 
+    /// Scripts that are or were on the shelves; of one that was not looked at since the start it is not known which.
+    pub fn records(&self) -> impl Iterator<Item = (&ScriptKey, &Record)> {
+        let is_known = |record: &Record| record.file.is_some() || record.remembered().is_none();
+        self.records.iter().filter(move |(_, record)| is_known(record)).map(|(key, record)| (key, &**record))
+    }
+
     /// Every name there is or was: what a rescan must look at beside what it finds.
     pub fn keys(&self) -> impl Iterator<Item = &ScriptKey> {
         self.records.keys()

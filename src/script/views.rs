@@ -19,10 +19,14 @@ pub const MODULE: &str = "Cisco-IOS-XR-infra-script-mgmt-oper";
 /// Numbers that one filter may ask of the `lasts` view.
 const LASTS_MAX: usize = 16;
 
+/// What stands in the place of a status where the script is gone.
+const DELETED: &str = "Deleted";
+
 /// One script as all views show it.
 struct Row<'a> {
     key: &'a ScriptKey,
-    file: &'a FileFacts,
+    /// Absent: it was deleted.
+    file: Option<&'a FileFacts>,
     record: &'a Record,
     committed: &'a Committed,
     zone: &'a TimeZone,
@@ -36,39 +40,32 @@ pub fn status(
     selection: Option<&Selection>,
 ) -> Option<Element> {
     let wanted = Wanted::new(selection).within("status")?;
-    let mut rows: Vec<Row<'_>> =
-        inventory.scripts().map(|(key, file, record)| Row { key, file, record, committed, zone }).collect();
+    let mut rows: Vec<Row<'_>> = inventory
+        .records()
+        .map(|(key, record)| Row { key, file: record.file.as_ref(), record, committed, zone })
+        .collect();
     rows.sort_by(|one, other| other.last_time().cmp(&one.last_time()).then_with(|| one.key.cmp(other.key)));
     Some(Element::node("status", views(&rows, &wanted)))
 }
 
 fn views(rows: &[Row<'_>], wanted: &Wanted<'_>) -> Vec<Element> {
-    let all: Vec<&Row<'_>> = rows.iter().collect();
+    let all: Vec<&Row<'_>> = rows.iter().filter(|row| row.file.is_some()).collect();
     let mut children = pair(&all, wanted);
     if wanted.has("reverse") {
-        children.push(Element::node("reverse", all.iter().rev().map(|row| row.detail()).collect()));
+        children.push(reverse(&all));
     }
-    if wanted.has("lasts") {
-        let numbers = wanted.keys(&["lasts", "last", "last-num"], LASTS_MAX);
-        let lasts = numbers.into_iter().filter_map(|text| text.parse::<u32>().ok()).map(|number| {
-            let mut last = vec![Element::leaf("last-num", number)];
-            last.extend(all.iter().take(number as usize).map(|row| row.detail()));
-            Element::node("last", last)
-        });
-        let lasts: Vec<Element> = lasts.collect();
-        if !lasts.is_empty() {
-            children.push(Element::node("lasts", lasts));
-        }
+    children.extend(lasts(&all, wanted));
+    if wanted.names("show-del") {
+        let summaries = Element::node("summary", rows.iter().map(Row::summary).collect());
+        children.push(Element::node("show-del", vec![summaries]));
     }
     if wanted.has("status-names") {
         let mut names: Vec<_> = all.iter().map(|row| &row.key.name).collect();
         names.sort();
         names.dedup();
         let of_name = |name: &ScriptName| {
-            let own: Vec<&Row<'_>> = all.iter().copied().filter(|row| row.key.name == *name).collect();
-            let mut children = vec![Element::leaf("name-str", name)];
-            children.extend(pair(&own, &Wanted::ALL));
-            Element::node("status-name", children)
+            let wanted = wanted.within("status-names").and_then(|names| names.within("status-name"));
+            named("status-name", name, &all, &wanted.unwrap_or(Wanted::ALL))
         };
         children.push(Element::node("status-names", names.into_iter().map(of_name).collect()));
     }
@@ -77,11 +74,51 @@ fn views(rows: &[Row<'_>], wanted: &Wanted<'_>) -> Vec<Element> {
             let node = format!("{script_type}-script");
             let wanted = types.within(&node)?;
             let own: Vec<&Row<'_>> = all.iter().copied().filter(|row| row.key.script_type == script_type).collect();
-            (!own.is_empty()).then(|| Element::node(node, pair(&own, &wanted)))
+            let mut children = group(&own, &wanted);
+            // Made for those who name it: it holds the same rows once more.
+            if let Some(entry) = wanted.within("type-names").filter(|_| wanted.names("type-names")) {
+                let wanted = entry.within("type-name").unwrap_or(Wanted::ALL);
+                let names = own.iter().map(|row| named("type-name", &row.key.name, &own, &wanted));
+                children.push(Element::node("type-names", names.collect()));
+            }
+            (!own.is_empty()).then(|| Element::node(node, children))
         };
         children.push(Element::node("type", ScriptType::ALL.into_iter().filter_map(of_type).collect()));
     }
     children
+}
+
+/// The entry of all scripts of one name among `rows`.
+fn named(list: &'static str, name: &ScriptName, rows: &[&Row<'_>], wanted: &Wanted<'_>) -> Element {
+    let own: Vec<&Row<'_>> = rows.iter().copied().filter(|row| row.key.name == *name).collect();
+    let mut children = vec![Element::leaf("name-str", name)];
+    let is_whole = wanted.has_only("name-str");
+    children.extend(group(&own, if is_whole { &Wanted::ALL } else { wanted }));
+    Element::node(list, children)
+}
+
+/// The views of some scripts; what repeats their rows is for those who name it.
+fn group(rows: &[&Row<'_>], wanted: &Wanted<'_>) -> Vec<Element> {
+    let mut children = pair(rows, wanted);
+    children.extend(wanted.names("reverse").then(|| reverse(rows)));
+    children.extend(lasts(rows, wanted));
+    children
+}
+
+fn reverse(rows: &[&Row<'_>]) -> Element {
+    Element::node("reverse", rows.iter().rev().map(|row| row.detail()).collect())
+}
+
+/// As many of the newest as the filter says, for each number that it says.
+fn lasts(rows: &[&Row<'_>], wanted: &Wanted<'_>) -> Option<Element> {
+    let numbers = wanted.keys(&["lasts", "last", "last-num"], LASTS_MAX);
+    let last = numbers.into_iter().filter_map(|text| text.parse::<u32>().ok()).map(|number| {
+        let mut last = vec![Element::leaf("last-num", number)];
+        last.extend(rows.iter().take(number as usize).map(|row| row.detail()));
+        Element::node("last", last)
+    });
+    let last: Vec<Element> = last.collect();
+    (!last.is_empty()).then(|| Element::node("lasts", last))
 }
 
 /// The `summary` and the `detail` of the same scripts.
@@ -103,7 +140,9 @@ impl Row<'_> {
 
     fn summary(&self) -> Element {
         let last = self.record.history.front();
-        let status = Status::of(&self.file.sum, self.committed.get(self.key));
+        let status = self
+            .file
+            .map_or_else(|| DELETED.to_owned(), |file| Status::of(&file.sum, self.committed.get(self.key)).to_string());
         let leaves = [
             Element::leaf_if("last-action", last.map(|row| row.action)),
             Element::leaf_if("last-action-time", last.map(|row| time_text(row.time, self.zone))),
@@ -115,10 +154,12 @@ impl Row<'_> {
     }
 
     fn detail(&self) -> Element {
-        let docstring = &self.file.docstring;
-        let mut children = vec![self.summary(), Element::leaf("checksum", self.file.sum)];
-        children.extend(Element::leaf_if("script-description", docstring.description.as_ref()));
-        children.extend(Element::leaf_if("script-arguments", docstring.arguments.as_ref()));
+        let mut children = vec![self.summary()];
+        if let Some(file) = self.file {
+            children.push(Element::leaf("checksum", file.sum));
+            children.extend(Element::leaf_if("script-description", file.docstring.description.as_ref()));
+            children.extend(Element::leaf_if("script-arguments", file.docstring.arguments.as_ref()));
+        }
         for row in &self.record.history {
             let leaves = [
                 Some(Element::leaf("action", row.action)),

@@ -38,9 +38,18 @@ struct Annotation {
     join: Option<String>,
     /// The word in the prompt.
     prompt: Option<String>,
+    /// What is in it may follow each other on one line.
+    #[serde(default)]
+    chain: bool,
     /// The value takes the rest of the line.
     #[serde(default)]
     rest: bool,
+    /// A checksum as people paste it: its word may be left out, the name of the file may follow it, letters are of either case.
+    #[serde(default)]
+    sum: bool,
+    /// The quotes around the value belong to it.
+    #[serde(default)]
+    quoted: bool,
     /// The leaf, by its path, whose values TAB offers.
     values: Option<String>,
     /// In place of the module's own description.
@@ -51,6 +60,11 @@ struct Annotation {
 pub enum CompileError {
     #[error("there is no configuration node {path}, which the sidecar {file} speaks of; correct the path")]
     NoSuchNode { file: String, path: String },
+    #[error(
+        "the sidecar {file} chains {path}; what is in such a node is leaves, and containers that are inline and, where \
+         they are presence containers, empty"
+    )]
+    CannotChain { file: String, path: String },
     #[error("the sidecar {file} hides {path}, which is no plain container; only those can be hidden")]
     CannotHide { file: String, path: String },
 }
@@ -85,6 +99,13 @@ pub fn compile(schema: &Schema, sidecars: &[(String, Sidecar)]) -> Result<Gramma
     for (file, sidecar) in sidecars {
         for annotation in &sidecar.node {
             annotate(&mut grammar, file, annotation)?;
+        }
+    }
+    for (file, sidecar) in sidecars {
+        let mut chained = sidecar.node.iter().filter(|annotation| annotation.chain);
+        let is_wrong = |one: &&Annotation| grammar.find(&one.path).is_none_or(|id| !grammar.can_chain(id));
+        if let Some(wrong) = chained.find(is_wrong) {
+            return Err(CompileError::CannotChain { file: file.clone(), path: wrong.path.clone() });
         }
     }
     grammar.settle();
@@ -204,7 +225,10 @@ fn annotate(grammar: &mut Grammar, file: &str, annotation: &Annotation) -> Resul
     let typed = &mut node.typed;
     typed.is_hidden = annotation.hide;
     typed.is_inline = annotation.inline;
+    typed.is_chain = annotation.chain;
     typed.takes_rest = annotation.rest;
+    typed.keeps_quotes = annotation.quoted;
+    typed.is_sum = annotation.sum;
     typed.joined_to = joined_to;
     typed.values_of = values_of;
     if let Some(word) = &annotation.name {

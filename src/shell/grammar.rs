@@ -67,8 +67,14 @@ pub struct Typed {
     pub is_hidden: bool,
     /// Its content is typed on the same line and has no mode of its own.
     pub is_inline: bool,
+    /// What is in it may follow each other on one line, and is printed so.
+    pub is_chain: bool,
     /// A value that takes what is left of the line.
     pub takes_rest: bool,
+    /// The quotes that it is typed in belong to the value.
+    pub keeps_quotes: bool,
+    /// A checksum: its word may be left out, and the name of its file may follow.
+    pub is_sum: bool,
     /// What the prompt of its mode says.
     pub prompt: String,
     /// The leaf whose values are likely ones.
@@ -123,6 +129,22 @@ impl Grammar {
     pub fn has_mode(&self, id: NodeId) -> bool {
         let node = self.node(id);
         !self.is_leaf_like(id) && !node.typed.is_inline && !node.typed.visible.is_empty()
+    }
+
+    /// Whether what is in it can follow each other on one line: where each of them ends must be plain to see.
+    pub(super) fn can_chain(&self, id: NodeId) -> bool {
+        let fits = |child: &NodeId| {
+            let node = self.node(*child);
+            match node.kind {
+                Kind::Leaf | Kind::LeafList | Kind::Any => !node.typed.takes_rest,
+                Kind::Container { presence: true } => node.typed.is_inline && node.children.is_empty(),
+                Kind::Container { presence: false } => {
+                    node.typed.is_inline && !node.typed.is_hidden && !node.typed.is_chain && self.can_chain(*child)
+                }
+                Kind::List { .. } => false,
+            }
+        };
+        !self.is_leaf_like(id) && self.node(id).typed.is_inline && self.node(id).children.iter().all(fits)
     }
 
     /// The child of that namespace and name.

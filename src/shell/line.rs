@@ -94,17 +94,23 @@ struct Walk<'a> {
 
 impl Walk<'_> {
     fn line(&mut self, is_no: bool, end: usize) -> Result<Meaning, Fault> {
-        let mut moved = false;
+        let (mut moved, mut edits) = (false, Vec::new());
         loop {
             let here = self.path.last().map(|item| item.node);
             if self.expects(|walk| walk.words_here(here, moved)) || self.at >= self.tokens.len() {
-                return self.arrived(is_no, moved, end);
+                let arrived = self.arrived(is_no, moved, end)?;
+                edits.extend(arrived.edits);
+                return Ok(Meaning { edits, enters: arrived.enters });
             }
             let node = self.word(here)?;
             moved = true;
             let known = self.grammar.node(node);
             if self.grammar.is_leaf_like(node) {
-                return self.leaf(node, is_no, end);
+                edits.extend(self.leaf(node, is_no, end)?.edits);
+                if !self.goes_on(is_no) {
+                    return Ok(Meaning { edits, enters: None });
+                }
+                continue;
             }
             let mut item = Item { node, value: String::new(), children: Vec::new() };
             if let Kind::List { keys } = &known.kind {
@@ -114,6 +120,34 @@ impl Walk<'_> {
                 }
             }
             self.push(item);
+            if self.grammar.visible(Some(node)).is_empty() && !is_no && self.chain().is_some() {
+                let words = |walk: &Self| Expected { may_end: true, ..walk.words_here(walk.chain_node(), true) };
+                self.expects(words);
+                if self.at < self.tokens.len() {
+                    edits.push(self.edit(Operation::Set));
+                    self.goes_on(is_no);
+                }
+            }
+        }
+    }
+
+    /// The innermost node around this place whose content may follow each other on one line: where it stands in the path.
+    fn chain(&self) -> Option<usize> {
+        self.path.iter().rposition(|item| self.grammar.node(item.node).typed.is_chain)
+    }
+
+    fn chain_node(&self) -> Option<NodeId> {
+        self.chain().map(|at| self.path[at].node)
+    }
+
+    /// Goes back to the chain that this place is in, if there is more on the line.
+    fn goes_on(&mut self, is_no: bool) -> bool {
+        match self.chain().filter(|_| !is_no && self.at < self.tokens.len()) {
+            Some(at) => {
+                self.path.truncate(at + 1);
+                true
+            }
+            None => false,
         }
     }
 
@@ -169,12 +203,18 @@ impl Walk<'_> {
             }
         }
         loop {
-            let words = |walk: &Walk<'_>| Expected {
-                words: left.iter().map(|id| walk.as_word(*id)).collect(),
-                value_of: None,
-                may_end: true,
+            let words = |walk: &Walk<'_>| {
+                let in_chain = walk.chain_node().filter(|_| !is_no).map(|chain| walk.words_here(Some(chain), true));
+                let joined = left.iter().map(|id| walk.as_word(*id));
+                let words = joined.chain(in_chain.into_iter().flat_map(|chain| chain.words)).collect();
+                Expected { words, value_of: None, may_end: true }
             };
-            if self.expects(words) || self.at >= self.tokens.len() {
+            let is_joined = |token: &Token| {
+                let words = left.iter().map(|id| ((), self.grammar.node(*id).typed.word.as_str()));
+                !matches!(meant(&token.text, words), Meant::Nothing)
+            };
+            let is_done = !is_no && self.chain().is_some() && !self.tokens.get(self.at).is_some_and(is_joined);
+            if self.expects(words) || self.at >= self.tokens.len() || is_done {
                 break;
             }
             let joined = self.one_of(&left.clone())?;
@@ -252,7 +292,15 @@ impl Walk<'_> {
 
     fn word(&mut self, here: Option<NodeId>) -> Result<NodeId, Fault> {
         let visible = self.grammar.visible(here);
-        self.one_of(visible)
+        let is_digest = |text: &str| text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let pasted = self.tokens[self.at].text.split_whitespace().next().is_some_and(is_digest);
+        // Goes on behind the word, if it is one.
+        let found = self.one_of(visible);
+        let implied = visible.iter().copied().find(|id| pasted && self.grammar.node(*id).typed.is_sum);
+        match (found, implied) {
+            (Err(fault), Some(sum)) if fault.kind == FaultKind::Unrecognised => Ok(sum),
+            (found, _) => found,
+        }
     }
 
     fn one_of(&mut self, among: &[NodeId]) -> Result<NodeId, Fault> {
@@ -285,7 +333,14 @@ impl Walk<'_> {
         if token.is_open {
             return Err(self.fault_here(FaultKind::OpenQuote));
         }
-        let value = self.canonical(node, token);
+        let mut value = self.canonical(node, token);
+        let typed = &self.grammar.node(node).typed;
+        if token.is_quoted && typed.keeps_quotes {
+            value = format!("\"{value}\"");
+        }
+        if typed.is_sum {
+            value = value.split_whitespace().next().unwrap_or_default().to_lowercase();
+        }
         let of = self.grammar.node(node).value.as_ref();
         if let Some((of, reason)) = of.and_then(|of| Some((of, mistake(of, &value)?))) {
             let (listed, other) = values(of);
@@ -298,6 +353,13 @@ impl Walk<'_> {
             return Err(self.fault_here(FaultKind::BadValue { reason }).expecting(words()));
         }
         self.at += 1;
+        let names_a_file = |token: &Token| token.text.ends_with(".py");
+        if self.grammar.node(node).typed.is_sum
+            && self.at < self.stop_at
+            && self.tokens.get(self.at).is_some_and(names_a_file)
+        {
+            self.at += 1;
+        }
         Ok(value)
     }
 

@@ -130,6 +130,9 @@ fn node(
     }
     children.extend(siblings(grammar, Some(id), dice, depth + 1));
     grammar.nodes[id.0 as usize].children = children;
+    let is_inline = grammar.nodes[id.0 as usize].typed.is_inline;
+    let is_chain = is_inline && grammar.can_chain(id) && dice.roll(2) == 0;
+    grammar.nodes[id.0 as usize].typed.is_chain = is_chain;
     id
 }
 

@@ -80,6 +80,15 @@ impl Printer<'_> {
             }
             return;
         }
+        if self.grammar.node(item.node).typed.is_chain {
+            let mut inside = Printer { grammar: self.grammar, style: Style::Formal, out: String::new() };
+            inside.level(&item.children, "", 0);
+            let words: Vec<&str> = std::iter::once(head.as_str()).chain(inside.out.lines()).collect();
+            if words.len() > 1 || !is_plain_container {
+                self.line(depth, &words.join(" "));
+            }
+            return;
+        }
         self.level(&item.children, &format!("{head} "), depth);
         // What is inside says as much of it.
         if self.out.len() == start && !is_plain_container {
@@ -189,7 +198,13 @@ impl Printer<'_> {
         if node.is_flag() {
             return word.clone();
         }
-        let value = if node.typed.takes_rest { quote_rest(&item.value) } else { quote(&item.value) };
+        let value = if node.typed.takes_rest {
+            quote_rest(&item.value)
+        } else if node.typed.keeps_quotes {
+            format!("\"{}\"", item.value.trim_matches('"'))
+        } else {
+            quote(&item.value)
+        };
         format!("{word} {value}")
     }
 

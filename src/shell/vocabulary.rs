@@ -166,7 +166,7 @@ macro_rules! run_options {
 
 /// All commands.
 pub const COMMANDS: &[Command] = &[
-    both("show script status [ detail ] < name FILE | type SCRIPT-TYPE | last COUNT | reverse >", Verb::ShowScripts).reads(SCRIPTS),
+    both("show script status [ detail ] < name FILE | type SCRIPT-TYPE | last COUNT | reverse | show-deleted >", Verb::ShowScripts).reads(SCRIPTS),
     both(
         "show script execution [ detail ] [ output ] [ error ] < request-ID REQUEST | name FILE | status STATUS | last COUNT | reverse >",
         Verb::ShowRuns,
@@ -179,7 +179,7 @@ pub const COMMANDS: &[Command] = &[
     both("show appmgr process-script-table", Verb::ShowApps).reads(APPS),
     both("show appmgr process-script APP info", Verb::ShowApp).reads(APPS),
     both("show appmgr process-script APP logs { output | errors } < last COUNT | follow >", Verb::ShowAppLogs).reads(FILES),
-    both("show running-config [ PATH ]", Verb::ShowRunning),
+    both("show running-config [ formal ] [ PATH ]", Verb::ShowRunning),
     both("show configuration commit list [ COUNT ] [ detail ]", Verb::ShowCommitList).reads("/Cisco-IOS-XR-config-cfgmgr-exec-oper:config-manager"),
     both("show configuration history [ commit ] < last COUNT | detail >", Verb::ShowHistory)
         .reads("/Cisco-IOS-XR-config-cfgmgr-exec-oper:config-manager"),

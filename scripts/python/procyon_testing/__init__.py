@@ -14,6 +14,6 @@
 `procyon script try FILE` are the same without pytest.
 """
 
-from procyon_testing.device import Device, DeviceError, Run
+from procyon_testing.device import App, Device, DeviceError, Run
 
-__all__ = ["Device", "DeviceError", "Run"]
+__all__ = ["App", "Device", "DeviceError", "Run"]

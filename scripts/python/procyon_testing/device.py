@@ -21,7 +21,7 @@ from xml.sax.saxutils import escape
 
 from iosxr.netconf.netconf_lib import NetconfClient
 
-__all__ = ["Device", "DeviceError", "Run"]
+__all__ = ["App", "Device", "DeviceError", "Run"]
 
 LIBRARY = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 PACKAGES = ("cisco", "iosxr")
@@ -35,6 +35,9 @@ VALIDATION = CISCO + "um-config-validation-cfg"
 SYSLOG = CISCO + "infra-syslog-oper"
 HISTORY = "urn:procyon:history"
 EVENTS = CISCO + "um-event-manager-cfg"
+APPS = CISCO + "um-appmgr-cfg"
+APPS_ACT = CISCO + "appmgr-act"
+APPS_STATE = CISCO + "appmgr-oper"
 EVENT_STATE = CISCO + "ha-eem-policy-oper"
 POLICIES = CISCO + "um-event-manager-policy-map-cfg"
 
@@ -345,6 +348,22 @@ class Device(object):
         deadline = time.monotonic() + max_runtime + 30
         return self._end(request_id, name, deadline, before, known)
 
+    def app(self, path, *arguments, restart="never", user=None):
+        """Adds a process script, registers an app for it and activates it; an `App`. The first restarts come at once."""
+        script = self.add(path, "process")
+        name = script[: -len(".py")]
+        leaves = [
+            "<executable>{}</executable>".format(escape(script)),
+            "<run-args>{}</run-args>".format(escape(" ".join(map(str, arguments)))) if arguments else "",
+            "<restart>{}</restart>".format(restart),
+            "<username>{}</username>".format(escape(_own_account() if user is None else user)),
+        ]
+        entry = "<process-script><process-script-name>{}</process-script-name>{}</process-script>".format(name, "".join(leaves))
+        self.configure('<appmgr xmlns="{}"><process-scripts>{}</process-scripts></appmgr>'.format(APPS, entry))
+        app = App(self, name, script)
+        app.order("activate")
+        return app
+
     def _end(self, request_id, name, deadline, before=0, known=None):
         """Waits for the end of a run; `before` lines of the log and the commits in `known` are older than it."""
         while True:
@@ -424,6 +443,52 @@ class Device(object):
         with open(path + ".new", "w") as handle:
             handle.write(text)
         os.rename(path + ".new", path)
+
+
+class App(object):
+    """A process script that is activated on a scratch device, under the rights of the account of the tests."""
+
+    def __init__(self, device, name, script):
+        self.name = name
+        self._device = device
+        self._logs = os.path.join(device.root, "harddisk", "mirror", "script-mgmt", "logs", "{}_process_{}".format(script, name))
+
+    @property
+    def status(self):
+        """started, exit-success, exit-failure, ... as the device tells it."""
+        asked = "<process-scripts><process-script><name>{}</name><info/></process-script></process-scripts>".format(self.name)
+        reply = self._device.get('<appmgr xmlns="{}">{}</appmgr>'.format(APPS_STATE, asked))
+        return "".join(re.findall(r"<status>([^<]*)</status>", reply)[:1])
+
+    @property
+    def output(self):
+        """What it has printed so far, over all its restarts."""
+        return _content(os.path.join(self._logs, "stdout.log"))
+
+    @property
+    def errors(self):
+        return _content(os.path.join(self._logs, "stderr.log"))
+
+    def order(self, verb):
+        """activate, deactivate, start, stop, restart or kill."""
+        self._device.rpc('<appmgr-process-script-{0} xmlns="{1}"><name>{2}</name></appmgr-process-script-{0}>'.format(verb, APPS_ACT, self.name))
+
+    def wait_for(self, text, seconds=30):
+        """Returns when it has printed `text`, to either log."""
+        self._wait(lambda: text in self.output + self.errors, "has not printed {!r}".format(text), seconds)
+
+    def wait_until(self, status, seconds=30):
+        """Returns when it stands so."""
+        self._wait(lambda: self.status == status, "is not {}".format(status), seconds)
+
+    def _wait(self, condition, trouble, seconds):
+        deadline = time.monotonic() + seconds
+        while not condition():
+            if time.monotonic() > deadline:
+                raise DeviceError(
+                    "{} {} after {} s; it is {}\n{}{}".format(self.name, trouble, seconds, self.status, self.output, self.errors)
+                )
+            time.sleep(POLL_SECONDS)
 
 
 class _Client(NetconfClient):

@@ -76,7 +76,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Shell<S> {
                 let text = commits::failed(&self.setup.grammar, &errors);
                 self.show(&text, piped).await
             }
-            Verb::ShowRunning => self.show_running(tokens, matched.rest, piped).await,
+            Verb::ShowRunning => {
+                let form = if matched.has("formal") { piped.form.or(Some(Form::Formal)) } else { piped.form };
+                let piped = Piped { form, ..piped.clone() };
+                self.show_running(tokens, matched.rest, &piped).await
+            }
             Verb::ShowCommitChanges => {
                 let reply = self.ask(&commits::changes_request(matched)).await?;
                 let is_diff = matched.has("diff");

@@ -15,7 +15,7 @@ struct Kind {
     list: &'static str,
     /// Column and leaf; the first one is the name.
     columns: &'static [(&'static str, &'static str)],
-    /// The same for the long form, before what the entry is joined with.
+    /// The same for the long form, before what the entry is joined with; a leaf may stand further down.
     facts: &'static [(&'static str, &'static str)],
     /// What it is joined with: title, list, leaf.
     joined: &'static [(&'static str, &'static str, &'static str)],
@@ -78,6 +78,13 @@ const TRIGGERS: Kind = Kind {
     facts: &[
         ("Event name", "event-name"),
         ("Event type", "event-type"),
+        ("Pattern", "event-syslog-info/pattern"),
+        ("Severity", "event-syslog-info/severity"),
+        ("Timer type", "event-timer-info/timer-type"),
+        ("Cron entry", "event-timer-info/cron-info/cron-entry"),
+        ("Timer value (seconds)", "event-timer-info/wd-info/timer-value"),
+        ("Track name", "event-track-info/track-name"),
+        ("Track status", "event-track-info/track-state"),
         ("Status", "event-status"),
         ("Occurrence", "event-occurrence"),
         ("Period (seconds)", "event-period"),
@@ -116,7 +123,10 @@ pub(super) fn render(matched: &Matched, grammar: &Grammar, items: &[Item]) -> St
 fn details(entry: &Item, kind: &Kind, grammar: &Grammar) -> String {
     let mut out = String::new();
     for (title, leaf) in kind.facts {
-        if let Some(fact) = entry.text(grammar, leaf) {
+        let (folder, leaf) = leaf.rsplit_once('/').unwrap_or(("", leaf));
+        let steps = folder.split('/').filter(|step| !step.is_empty());
+        let holder = steps.fold(Some(entry), |at, step| at?.child(grammar, step));
+        if let Some(fact) = holder.and_then(|holder| holder.text(grammar, leaf)) {
             let _ = writeln!(out, "{:<26}: {fact}", title);
         }
     }

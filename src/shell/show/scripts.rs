@@ -41,16 +41,26 @@ pub fn python(answer: &[XmlElement]) -> String {
 }
 
 pub(super) fn filter(matched: &Matched) -> String {
-    let view = if matched.has("detail") { "<detail/>" } else { "<summary/>" };
+    let view = match (matched.has("show-deleted"), matched.has("detail")) {
+        (true, _) => "<show-del><summary/></show-del>",
+        (false, true) => "<detail/>",
+        (false, false) => "<summary/>",
+    };
     format!(
         r#"<script xmlns="http://cisco.com/ns/yang/Cisco-IOS-XR-infra-script-mgmt-oper"><status>{view}</status></script>"#
     )
 }
 
 pub(super) fn render(matched: &Matched, grammar: &Grammar, items: &[Item]) -> String {
-    let is_detail = matched.has("detail");
-    let (view, row) = if is_detail { ("detail", "status-detail") } else { ("summary", "status-summary") };
-    let mut rows = all(grammar, descend(grammar, items, &["script", "status", view]), row);
+    let with_deleted = matched.has("show-deleted");
+    // Of what is gone nothing but the row is told.
+    let is_detail = matched.has("detail") && !with_deleted;
+    let (path, row): (&[&str], _) = match (with_deleted, is_detail) {
+        (true, _) => (&["script", "status", "show-del", "summary"], "status-summary"),
+        (false, true) => (&["script", "status", "detail"], "status-detail"),
+        (false, false) => (&["script", "status", "summary"], "status-summary"),
+    };
+    let mut rows = all(grammar, descend(grammar, items, path), row);
     let summary =
         |row: &Item| if is_detail { row.child(grammar, "status-summary").cloned() } else { Some(row.clone()) };
     let is = |row: &Item, leaf: &str, wanted: Option<&str>| {

@@ -6,13 +6,15 @@
         print(result["output"])
 
 Commands run with the rights of the run's account, like its NETCONF sessions. A command that comes to nothing does not
-raise: its `status` is `error`, and `output` holds what was shown and why.
+raise: its `status` is `error`, and `output` holds what was shown and why. Whatever the script makes of that, the run's
+error log has a line of it, and so has the history of runs.
 """
 
 import json
 import logging
 import re
 import struct
+import sys
 
 import procyon_door
 
@@ -67,6 +69,7 @@ class XrcliHelper(object):
             result = {"status": "success", "output": shown}
         else:
             result = {"status": "error", "output": shown + wrong or "the command ended with status {}".format(status)}
+            _note(commands, result["output"])
         if self.debug:
             _log.debug("result: %s", result)
         return result
@@ -86,6 +89,18 @@ class XrcliHelper(object):
                     wrong.append(content)
                 elif kind == b"x":
                     return _text(shown), _text(wrong), struct.unpack(">I", content)[0]
+
+
+def _note(commands, output):
+    """One line for the error log: `xrcli: show nothing: % Invalid input detected at '^' marker.`"""
+    command = commands.partition("\n")[0].strip()
+    said = [line.strip() for line in output.splitlines() if line.strip()]
+    try:
+        sys.stderr.write("xrcli: {}: {}\n".format(command, said[-1] if said else "it failed"))
+        sys.stderr.flush()
+    except (AttributeError, OSError, ValueError):
+        # A script may have closed its error stream.
+        pass
 
 
 def _dedented(lines):
