@@ -281,6 +281,7 @@ fn decoded_whole(mut stream: &[u8]) -> (Vec<Bytes>, bool) {
 /// By another parser than ours.
 fn is_well_formed(message: &[u8]) -> bool {
     let mut reader = quick_xml::NsReader::from_reader(message);
+    reader.config_mut().expand_empty_elements = true;
     let mut depth = 0_usize;
     loop {
         match reader.read_resolved_event() {

@@ -13,6 +13,7 @@ import socket
 import stat
 import subprocess
 import sys
+import termios
 import time
 
 import pytest
@@ -639,6 +640,9 @@ def test_telnet_shows_what_is_typed_once_and_leaves(serve):
     telnet = subprocess.Popen(["telnet", "127.0.0.1", port], stdin=slave, stdout=slave, stderr=slave, start_new_session=True)
     os.close(slave)
     read_until(master, b"plus you)")
+    # What it shows may come before it has told the terminal that the other side echoes.
+    while termios.tcgetattr(master)[3] & termios.ECHO:
+        assert time.monotonic() < deadline
     os.write(master, b"dbl\r")
     seen = read_until(master, b"dbl", times=2)
     os.write(master, b"\x1d")

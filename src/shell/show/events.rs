@@ -124,8 +124,8 @@ fn details(entry: &Item, kind: &Kind, grammar: &Grammar) -> String {
     let mut out = String::new();
     for (title, leaf) in kind.facts {
         let (folder, leaf) = leaf.rsplit_once('/').unwrap_or(("", leaf));
-        let steps = folder.split('/').filter(|step| !step.is_empty());
-        let holder = steps.fold(Some(entry), |at, step| at?.child(grammar, step));
+        let mut steps = folder.split('/').filter(|step| !step.is_empty());
+        let holder = steps.try_fold(entry, |at, step| at.child(grammar, step));
         if let Some(fact) = holder.and_then(|holder| holder.text(grammar, leaf)) {
             let _ = writeln!(out, "{:<26}: {fact}", title);
         }
