@@ -207,10 +207,10 @@ def test_what_a_banner_tells_is_state_too(session, box, seats):  # noqa: F811
     port = free_port()
     configure(session, container("told", "/bin/cat", console(tcp(port))))
     pid = text(until(session, "told", "running"), "pid")
-    banner = seats(Seat(["telnet", "127.0.0.1", str(port)])).until("told\" started at").decode()
+    banner = seats(Seat(["telnet", "127.0.0.1", str(port)])).until("Child \"told\" started at").decode()
     server = next(get(session, "<server/>").iter("{*}server"))
     entry = details(session, "told")
-    lines = r"@@@ (procServ server PID|Server startup directory|Child startup directory|Child \"\S*told\" PID): (\S+)"
+    lines = r"@@@ (procServ server PID|Server startup directory|Child startup directory|Child \"told\" PID): (\S+)"
     assert [value for _, value in re.findall(lines, banner)] == [
         text(server, "pid"),
         text(server, "directory"),

@@ -357,12 +357,13 @@ def test_lines_go_to_a_journal_too_and_a_gap_is_told(session, tmp_path, gate):
 # Consoles
 
 
-def test_the_kill_key_may_be_another(session, seats):
+def test_the_kill_key_and_the_title_may_be_others(session, seats):
     port = free_port()
-    configure(session, container("keys", SHELL, console(tcp(port, WRITE) + "<kill-key>^A</kill-key>")))
+    configure(session, container("keys", SHELL, console(tcp(port, WRITE) + "<kill-key>^A</kill-key><title>IOC of %n</title>")))
     pid = text(until(session, "keys", "running"), "pid")
     client = seats(Client(("127.0.0.1", port)))
     client.until("@@@ Use ^A to kill the child")
+    client.until('@@@ Child "IOC of keys" PID: ')
     client.until("(plus you)")
     client.type(b"\x01")
     client.until("Received a sigChild for process {}".format(pid))
@@ -445,7 +446,7 @@ LEAVES = {
         "test_one_writer_motd_replay_breaks_and_keys_are_configured",
     "console/break/name console/break/send console/break/pause": "test_one_writer_motd_replay_breaks_and_keys_are_configured",
     "console/mark-every": "test_the_time_and_what_happens_are_marked",
-    "console/kill-key": "test_the_kill_key_may_be_another",
+    "console/kill-key console/title": "test_the_kill_key_and_the_title_may_be_others",
     "console/logout-key": "test_listeners_come_change_and_go_by_commit_and_nobody_else_notices",
     "console/listener/name console/listener/unix/path console/listener/write console/listener/tcp/port":
         "test_listeners_come_change_and_go_by_commit_and_nobody_else_notices",

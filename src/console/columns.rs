@@ -61,8 +61,13 @@ const PLAIN: &str = "container:";
 impl Listed {
     /// What people call it.
     pub fn shown(&self) -> &str {
-        self.name.strip_prefix(PLAIN).unwrap_or(&self.name)
+        shown(&self.name)
     }
+}
+
+/// Of a container's whole name, what people call it.
+pub fn shown(name: &str) -> &str {
+    name.strip_prefix(PLAIN).unwrap_or(name)
 }
 
 /// `console -u`: state and users.

@@ -33,6 +33,8 @@ pub struct ConsoleSpec {
     pub listeners: Vec<ListenerSpec>,
     /// The time stands in console and log so often.
     pub mark_every: Option<Duration>,
+    /// What procServ's texts call it, if not by its name.
+    pub title: Option<String>,
 }
 
 /// Keys that act at listeners in procServ's manner; `None` switches one off.

@@ -18,6 +18,7 @@ pub struct Console {
     pub motd: Option<String>,
     pub marks: Option<bool>,
     pub mark_every: Option<Duration>,
+    pub title: Option<String>,
     pub ignored: Option<String>,
     /// As they are written; empty switches one off.
     pub kill: Option<String>,
@@ -107,6 +108,7 @@ impl Console {
             motd: text(element, "message-of-the-day"),
             marks: number(element.text_of("marks")),
             mark_every: number(element.text_of("mark-every")).map(Duration::from_secs),
+            title: text(element, "title"),
             ignored: text(element, "ignored-keys"),
             kill: key(element, "kill-key"),
             toggle: key(element, "toggle-key"),
@@ -138,6 +140,7 @@ impl Console {
             motd: merged(self.motd, &below.motd),
             marks: self.marks.or(below.marks),
             mark_every: self.mark_every.or(below.mark_every).filter(|every| !every.is_zero()),
+            title: merged(self.title, &below.title),
             ignored: merged(self.ignored, &below.ignored),
             kill: merged(self.kill, &below.kill),
             toggle: merged(self.toggle, &below.toggle),
@@ -216,6 +219,7 @@ impl Console {
             breaks: sequences,
             listeners,
             mark_every: self.mark_every.filter(|every| !every.is_zero()),
+            title: self.title.as_deref().map(&mut fill).transpose()?,
         })
     }
 }
@@ -273,6 +277,7 @@ mod tests {
             Element::leaf("writers", "one"),
             Element::leaf("ignored-keys", "^C^D"),
             Element::leaf("mark-every", "300"),
+            Element::leaf("title", "IOC %i"),
             listener("main", vec![Element::node("unix", vec![Element::leaf("path", "/run/%i/control")])]),
         ]);
         let tcp = Element::node("tcp", vec![Element::leaf("port", "2000"), Element::leaf("source", "10.0.0.0/8")]);
@@ -283,7 +288,7 @@ mod tests {
         ]);
         let spec = resolved(&own.over(&template), true).unwrap();
         assert!(spec.one_writer);
-        assert_eq!(spec.mark_every, Some(Duration::from_secs(300)));
+        assert_eq!((spec.mark_every, spec.title.as_deref()), (Some(Duration::from_secs(300)), Some("IOC one")));
         let never = console(vec![Element::leaf("mark-every", "0")]);
         assert_eq!(resolved(&never.over(&template), true).unwrap().mark_every, None);
         assert_eq!(spec.ignored, [3, 4]);

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::log::{Files, LogFile};
 use super::tape::{Origin, Tape};
+use crate::console::columns;
 use crate::console::keys::{Keys, Program};
 use crate::console::roster::{Roster, Rule};
 use crate::console::texts::{Facts, RestartMode, Wording};
@@ -172,7 +173,7 @@ pub fn facts(spec: &ContainerSpec, server_folder: &str, server_started: &str) ->
         server_pid: std::process::id(),
         server_folder: server_folder.to_owned(),
         child_folder: spec.cwd.display().to_string(),
-        name: spec.name.to_string(),
+        name: spec.console.title.clone().unwrap_or_else(|| columns::shown(spec.name.as_str()).to_owned()),
         executed: command.clone(),
         command,
         log_file: None,

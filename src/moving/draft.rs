@@ -63,6 +63,8 @@ pub struct Console {
     pub marks: bool,
     /// In seconds.
     pub mark_every: Option<u32>,
+    /// What procServ's texts call it.
+    pub title: Option<String>,
     pub ignored: Option<String>,
     /// `None` leaves the house's.
     pub kill: Option<String>,

@@ -174,6 +174,7 @@ impl Console {
             xml.leaf("marks", "true");
         }
         xml.leaf_if("mark-every", self.mark_every.map(|seconds| seconds.to_string()).as_ref());
+        xml.leaf_if("title", self.title.as_ref());
         xml.leaf_if("ignored-keys", self.ignored.as_ref());
         xml.leaf_if("kill-key", self.kill.as_ref());
         xml.leaf_if("toggle-key", self.toggle.as_ref());

@@ -65,6 +65,7 @@ fn console(options: &Options) -> Console {
     let shown_key = |key: Option<u8>| key.map(shown).unwrap_or_default();
     let ignored: String = options.keys.ignored.iter().map(|key| shown(*key)).collect();
     Console {
+        title: options.name.clone(),
         ignored: Some(ignored).filter(|keys| !keys.is_empty()),
         kill: (options.keys.kill != house.kill).then(|| shown_key(options.keys.kill)),
         toggle: (options.keys.toggle != house.toggle).then(|| shown_key(options.keys.toggle)),

@@ -91,6 +91,7 @@ fn the_template_of_the_guide_becomes_a_template() {
           <file>/var/log/procServ/%i/out.log</file>
         </log>
         <console>
+          <title>%i</title>
           <ignored-keys>^C^D</ignored-keys>
           <logout-key>^Q</logout-key>
           <listener>
@@ -167,6 +168,7 @@ WantedBy=multi-user.target
           <file>/home/iocuser/test-ioc.log</file>
         </log>
         <console>
+          <title>test-ioc</title>
           <ignored-keys>^C^D</ignored-keys>
           <listener>
             <name>control</name>
