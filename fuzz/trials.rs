@@ -88,6 +88,10 @@ fn decoded(framing: Framing, mut stream: &[u8], piece: impl Fn(usize) -> usize) 
 /// A hello is read or refused; one that says what was read reads the same, and ours is no client's.
 pub(crate) fn hello(data: &[u8]) {
     let Ok(capabilities) = hello::parse(data) else { return };
+    // XML has no such letters (section 2.2): where they come in they are kept, and stand for nothing where they go out.
+    if capabilities.iter().any(|capability| capability.contains(['\u{fffe}', '\u{ffff}'])) {
+        return;
+    }
     let ours = hello::compose(SessionId(1), &capabilities);
     assert!(is_well_formed(&ours), "{ours:?}");
     assert_eq!(hello::parse(&ours), Err(HelloFault::SessionIdInside));
@@ -115,7 +119,7 @@ pub(crate) fn rpc(data: &[u8]) {
     encode(Framing::Chunked, [Bytes::copy_from_slice(data)], |piece| stream.extend_from_slice(&piece));
     let mut action = session.on(Input::Bytes(&stream), &mut outbox);
     while let Some(Action::Deliver(request)) = action {
-        if is_well_formed(data) {
+        if is_well_formed(data) && !has_markup_in_namespaces(data) {
             cut_pieces_are_readable(&request);
         }
         let answer = match request {
@@ -276,6 +280,22 @@ fn decoded_whole(mut stream: &[u8]) -> (Vec<Bytes>, bool) {
         }
     }
     (messages, decoder.is_amid_message())
+}
+
+/// Such a namespace cannot be kept.
+fn has_markup_in_namespaces(message: &[u8]) -> bool {
+    let mut reader = quick_xml::Reader::from_reader(message);
+    reader.config_mut().expand_empty_elements = true;
+    let is_one = |attribute: Attribute<'_>| {
+        attribute.key.as_ref().starts_with("xmlns") && attribute.value.contains(['&', '<', '>', '"'])
+    };
+    loop {
+        match reader.read_event() {
+            Ok(quick_xml::events::Event::Start(start)) if start.attributes().flatten().any(is_one) => return true,
+            Ok(quick_xml::events::Event::Eof) | Err(_) => return false,
+            Ok(_) => {}
+        }
+    }
 }
 
 /// By another parser than ours.

@@ -87,6 +87,73 @@ fn has_whole_identity(arguments: &[Token]) -> bool {
     false
 }
 
+/// Functions that look into the first node of their argument without asking whether there is one.
+const LOOK_INSIDE: &[&str] = &["bit-is-set", "deref", "derived-from", "derived-from-or-self", "enum-value"];
+
+/// Whether what such functions are given is named. The root of all has no schema: given that, libyang (5.4.9) reads through
+/// a null pointer.
+pub(super) fn looks_into_named_nodes(text: &str) -> bool {
+    let Some(tokens) = tokens(text) else { return !LOOK_INSIDE.iter().any(|function| text.contains(function)) };
+    // Of each bracket that is open, and of the one that was closed last: whether it stands behind a name.
+    let (mut open, mut closed) = (vec![false], false);
+    for (at, token) in tokens.iter().enumerate() {
+        match token {
+            Token::Symbol("[") => {
+                let before = at.checked_sub(1).map(|before| &tokens[before]);
+                open.push(before.is_some_and(is_name_test) || before == Some(&Token::Symbol("]")) && closed);
+            }
+            Token::Symbol("]") => closed = open.pop().unwrap_or(false),
+            Token::Name(name) if LOOK_INSIDE.contains(&name.as_str()) => {
+                let is_call = tokens.get(at + 1) == Some(&Token::Symbol("("));
+                if is_call && !is_named(&tokens[at + 2..], open.last() == Some(&true)) {
+                    return false;
+                }
+            }
+            Token::Number | Token::Literal(_) | Token::Name(_) | Token::Symbol(_) => {}
+        }
+    }
+    true
+}
+
+/// Of the first argument of a call: whether its last step names what it selects. `context`: whether `.` is named.
+fn is_named(arguments: &[Token], context: bool) -> bool {
+    let mut depth = 0_usize;
+    let mut end = 0;
+    for token in arguments {
+        match token {
+            Token::Symbol("(" | "[") => depth += 1,
+            Token::Symbol(")" | ",") if depth == 0 => break,
+            Token::Symbol(")" | "]") => depth = depth.saturating_sub(1),
+            Token::Symbol("|") if depth == 0 => return false,
+            Token::Number | Token::Literal(_) | Token::Name(_) | Token::Symbol(_) => {}
+        }
+        end += 1;
+    }
+    let mut argument = &arguments[..end];
+    // Predicates only take some away.
+    while let [.., Token::Symbol("]")] = argument {
+        let mut depth = 0_usize;
+        let opens = argument.iter().rposition(|token| {
+            match token {
+                Token::Symbol("]") => depth += 1,
+                Token::Symbol("[") => depth -= 1,
+                Token::Number | Token::Literal(_) | Token::Name(_) | Token::Symbol(_) => {}
+            }
+            depth == 0
+        });
+        argument = &argument[..opens.unwrap_or(0)];
+    }
+    match argument {
+        [Token::Symbol(".")] => context,
+        [.., last] => is_name_test(last),
+        [] => false,
+    }
+}
+
+fn is_name_test(token: &Token) -> bool {
+    matches!(token, Token::Name(_) | Token::Symbol("*"))
+}
+
 /// Takes the nodes of a subtree out of `room`; false when there are more.
 fn counts(node: Node<'_>, room: &mut usize) -> bool {
     *room = match room.checked_sub(1) {
@@ -286,6 +353,41 @@ mod tests {
             ("~derived-from(., 'x')", false),
         ] {
             assert_eq!(names_identities_whole(expression), is_whole, "{expression}");
+        }
+    }
+
+    #[test]
+    fn what_is_looked_into_is_named() {
+        for (expression, is_named) in [
+            ("/m:a[b = 'deref(/)']", true),
+            ("/m:a[deref]/enum-value", true),
+            ("/m:a/b[derived-from(., 'm:x')]", true),
+            ("/m:a/b[1][derived-from(., 'm:x')]", true),
+            ("/m:a/*[deref(.)/../c = 1]", true),
+            ("deref(/m:a/b)/../c", true),
+            ("deref(/m:a/b[c = 1][2])/../c", true),
+            ("/m:a[bit-is-set(b, 'one') and enum-value(../c) > 1]", true),
+            ("deref(/)", false),
+            ("deref(.)", false),
+            ("deref(current())", false),
+            ("/m:a[deref(current())]", false),
+            ("/m:a[deref(..)]", false),
+            ("/m:a/b[deref(../..)]", false),
+            ("deref(/m:a/b | /)", false),
+            ("deref((/m:a | /))", false),
+            ("deref(/m:a/..)", false),
+            ("deref(/.[/m:a])", false),
+            ("deref()", false),
+            ("deref(", false),
+            ("/m:a/..[deref(.)]", false),
+            ("/m:a/..[1][deref(.)]", false),
+            ("/m:a/ancestor::node()[enum-value(.) = 1]", false),
+            ("/m:a[derived-from(/, 'm:x')]", false),
+            ("bit-is-set(/, 'one')", false),
+            ("/m:a/b[c[1] and deref (/)]", false),
+            ("~deref(a)", false),
+        ] {
+            assert_eq!(looks_into_named_nodes(expression), is_named, "{expression}");
         }
     }
 

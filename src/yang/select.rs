@@ -105,6 +105,13 @@ fn found<'t>(tree: &'t Tree, expression: &str, namespaces: &[(String, String)]) 
         let message = "an identity that derived-from or derived-from-or-self asks about has to be named with its module or prefix";
         return Err(Refusal::new(Kind::InvalidValue, message).mend("write it between quotes, like 'prefix:identity'"));
     }
+    if !reach::looks_into_named_nodes(&text) {
+        let message =
+            "what deref, derived-from, derived-from-or-self, enum-value and bit-is-set are given has to be named";
+        return Err(
+            Refusal::new(Kind::InvalidValue, message).mend("end the path with the name of a node, like deref(/m:a/b)")
+        );
+    }
     reach::is_bearable(&text, tree).map_err(|too_much| {
         let refusal = Refusal::new(Kind::ResourceDenied, too_much.to_string());
         refusal.mend("name the nodes by their path, and compare with values instead of with other nodes")

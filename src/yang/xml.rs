@@ -270,6 +270,11 @@ fn begin(start: &BytesStart<'_>, parent: Option<&XmlElement>) -> Result<XmlEleme
         if let Some(fault) = fault_of_declaration(declared, &value) {
             return Err(malformed(fault));
         }
+        // libyang prints the namespaces of what it has no schema for as they are: what it kept could not be read again.
+        if value.contains(['&', '<', '>', '"']) {
+            let message = format!("the namespace {value} has markup in it, and cannot be kept");
+            return Err(Refusal::new(Kind::InvalidValue, message).mend("name a namespace without & < > and quotes"));
+        }
         scope = scope.bind(declared, &value);
     }
     let mut attributes = Vec::with_capacity(raw.len());
@@ -356,6 +361,10 @@ mod tests {
         ] {
             let refusal = parse(text.as_bytes()).unwrap_err();
             assert_eq!(refusal.kind, Kind::MalformedMessage, "{text}");
+        }
+        for namespace in ["a&amp;b", "a&lt;b", "a<b", "a>b", "a&quot;b"] {
+            let refusal = parse(format!("<a><b xmlns:c=\"{namespace}\"/></a>").as_bytes()).unwrap_err();
+            assert_eq!(refusal.kind, Kind::InvalidValue, "{namespace}");
         }
         assert_eq!(parse("<é.1-ü xmlns:ö='urn:a' ö:_='1' xml:lang='en'/>".as_bytes()).unwrap().len(), 1);
         assert_eq!(parse(deep.as_bytes()).unwrap_err().kind, Kind::TooBig);
