@@ -66,6 +66,9 @@ def test_who_leaves_the_console_is_in_the_shell_again_and_ends_with_the_agent(ow
     seat = sit(box, "cat")
     try:
         assert b"\x1b_" not in seat.until("help]")
+        # Who is root on the box types, too: the terminal echoes it, and cat says it again.
+        seat.type("typed\r")
+        seat.until("typed\r\ntyped\r\n")
         seat.type("\x05c.")
         seat.until("disconnect")
         seat.until("#")

@@ -45,9 +45,8 @@ pub(super) fn words(command: &str) -> Option<&str> {
 
 /// Who asks, and where from and whereto.
 pub(super) struct Sitter<R, W> {
-    pub user: String,
-    /// `ADDRESS:PORT`, or what is said of somebody on the box.
-    pub origin: String,
+    /// With `ADDRESS:PORT` as the origin, or what is said of somebody on the box.
+    pub caller: Caller,
     pub has_terminal: bool,
     pub input: R,
     pub output: W,
@@ -57,7 +56,7 @@ pub(super) struct Sitter<R, W> {
 
 impl<R, W> Sitter<R, W> {
     fn host(&self) -> String {
-        let address = self.origin.parse::<std::net::SocketAddr>();
+        let address = self.caller.origin.parse::<std::net::SocketAddr>();
         address.map_or_else(|_| "localhost".to_owned(), |address| address.ip().to_canonical().to_string())
     }
 }
@@ -67,8 +66,14 @@ impl Consoles {
     pub(super) async fn serve(self, call: ShellCall, words: String) -> u32 {
         let ShellCall { user, peer, terminal, stream, mut errors, .. } = call;
         let (input, output) = tokio::io::split(stream);
-        let mut sitter =
-            Sitter { user, origin: peer.to_string(), has_terminal: terminal.is_some(), input, output, marks: None };
+        let caller = Caller {
+            session: SessionId(0),
+            user,
+            groups: Vec::new(),
+            client: Client::Netconf,
+            origin: peer.to_string(),
+        };
+        let mut sitter = Sitter { caller, has_terminal: terminal.is_some(), input, output, marks: None };
         match self.carry_out(&mut sitter, &words).await {
             Ok(()) => 0,
             Err(problem) => {
@@ -85,13 +90,7 @@ impl Consoles {
         W: AsyncWrite + Unpin,
     {
         let asked = viewer::parse(words).map_err(|error| error.to_string().trim_end().to_owned())?;
-        let caller = Caller {
-            session: SessionId(0),
-            user: call.user.clone(),
-            groups: Vec::new(),
-            client: Client::Netconf,
-            origin: call.origin.clone(),
-        };
+        let caller = call.caller.clone();
         let host = call.host();
         let who = format!("{}@{host}", caller.user);
         match asked.what() {
@@ -166,7 +165,7 @@ impl Consoles {
         let mut socket = self.keeper.console(name.clone(), entering.clone()).await.map_err(in_words)?;
         let seat = serde_json::to_string(&(&name, &entering)).unwrap_or_default();
         mark(call, Mark::Sits(seat)).await?;
-        info!(user = entering.user, peer = %call.origin, %name, write = entering.may_write, "at a console");
+        info!(user = entering.user, peer = %call.caller.origin, %name, write = entering.may_write, "at a console");
         loop {
             let mut offset = entering.from;
             match pump(call, socket, &mut offset).await? {

@@ -37,8 +37,7 @@ impl Outside for Lending {
         Box::pin(async move {
             let Seat { input, output, window, .. } = seat;
             let mut sitter = Sitter {
-                user: self.caller.user.clone(),
-                origin: self.caller.origin.clone(),
+                caller: self.caller.clone(),
                 has_terminal: window.is_some(),
                 input,
                 output,
