@@ -5,6 +5,7 @@ PROCYON_BIN names the folder of the binaries, target/debug unless told.
 
 import contextlib
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -118,6 +119,16 @@ def quick(operation, *arguments):
     result = operation(*arguments)
     assert time.monotonic() - begin < ANSWER_SECONDS_MAX
     return result
+
+
+def while_the_agent_is_away(box):
+    """Kills the agent, and yields again and again until the next one serves: whoever comes in between waits in a listener
+    that the custodian holds."""
+    known, pid = len(box.readies), box.ready.pid
+    os.kill(pid, signal.SIGKILL)
+    boxes.wait_for("its end", lambda: not boxes.alive(pid))
+    while len(box.readies) == known:
+        yield
 
 
 def openssh(box, *arguments, **options):

@@ -9,7 +9,7 @@ import subprocess
 import pytest
 from ncclient.operations import RPCError
 
-from device import FOREVER, HELLO, App, boxes, filled, one_box, openssh, quick, refusal
+from device import FOREVER, HELLO, App, boxes, filled, one_box, openssh, quick, refusal, while_the_agent_is_away
 
 SYSTEM = "urn:ietf:params:xml:ns:yang:ietf-system"
 NACM = "urn:ietf:params:xml:ns:yang:ietf-netconf-acm"
@@ -239,11 +239,7 @@ def test_a_dead_custodian_is_told_and_everything_else_goes_on(own_box, name):
 
 def test_no_connection_is_refused_while_the_agent_is_restarted(own_box):
     box = own_box
-    known, pid = len(box.readies), box.ready.pid
-    os.kill(pid, signal.SIGKILL)
-    boxes.wait_for("its end", lambda: not boxes.alive(pid))
-    # Whoever comes between the two agents waits in the listener that the custodian holds.
-    while len(box.readies) == known:
+    for _ in while_the_agent_is_away(box):
         with socket.create_connection(box.ready.ssh, timeout=boxes.READY_SECONDS_MAX) as peer:
             assert peer.recv(4) == b"SSH-"
 

@@ -4,13 +4,12 @@ import base64
 import http.client
 import os
 import shutil
-import signal
 import socket
 import xmlrpc.client
 
 import pytest
 
-from device import boxes
+from device import boxes, while_the_agent_is_away
 from processes import define, sleeper, start, state, wait_state
 from test_alarms import alarms
 from test_transports import Certificates, context, free_port
@@ -178,11 +177,7 @@ def test_declared_files_are_replaced_read_and_deleted_and_no_others(box, session
 
 def test_no_connection_is_refused_while_the_agent_is_restarted(own_box):
     box = own_box
-    known, pid = len(box.readies), box.ready.pid
-    os.kill(pid, signal.SIGKILL)
-    boxes.wait_for("its end", lambda: not boxes.alive(pid))
-    # Whoever comes between the two agents waits in the listener that the custodian holds, and is answered by the next.
-    while len(box.readies) == known:
+    for _ in while_the_agent_is_away(box):
         assert box.http("GET", "/nothing")[0] in (403, 404)
 
 
