@@ -50,7 +50,8 @@ pub enum Down {
         id: u64,
         order: Order,
     },
-    /// This connection is the floor's: as long as it is there, each start of what has a permit is ordered by it.
+    /// This connection is the floor's: as long as it is there, each start of what has a permit is ordered by it. It is told of
+    /// what happens on that floor alone.
     Attend {
         floor: Floor,
     },
