@@ -17,8 +17,9 @@ use nix::sys::statfs::statfs;
 use super::footing::Footing;
 use super::launch;
 use super::refusal::KeeperRefusal;
+use crate::checksum::Sha256;
 use crate::container::provision::{Folder, WhenMissing};
-use crate::container::spec::{ContainerSpec, Program, Sha256};
+use crate::container::spec::{ContainerSpec, Program};
 use crate::sys::{memfd, spawn};
 
 pub const SCRIPT_BYTES_MAX: u64 = 16 * 1024 * 1024;

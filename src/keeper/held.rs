@@ -17,10 +17,11 @@ use super::protocol::{Asker, ContainerState, ERROR_LINE_BYTES_MAX, ERROR_LINES_M
 use super::refusal::KeeperRefusal;
 use super::tape::{Origin, Tape, Unlogged};
 use super::viewer::Recent;
+use crate::checksum::Sha256;
 use crate::console::roster::Mode;
 use crate::container::machine::{ExitStatus, Input, Machine, Rest, RunId, State};
 use crate::container::provision::Readiness;
-use crate::container::spec::{ContainerSpec, Program, Sha256};
+use crate::container::spec::{ContainerSpec, Program};
 use crate::logs::lines::last_lines;
 use crate::sys::process::Usage;
 use crate::sys::spawn::Account;
