@@ -26,8 +26,9 @@ use procyon::northbound::{
     DefaultOperation, ErrorOption, Fragment, Kind, Refusal, Request, Response, SessionId, Source, WithDefaults,
 };
 use procyon::yang::schema::{ModuleSpec, Schema};
+use procyon::yang::segments::Segments;
 use procyon::yang::select::{self, Seen, View};
-use procyon::yang::tree::Tree;
+use procyon::yang::tree::{Node, Tree};
 use procyon::yang::{named, prefix, xml};
 
 use quick_xml::events::attributes::{AttrError, Attribute};
@@ -152,8 +153,8 @@ fn cut_pieces_are_readable(request: &Request) {
     }
 }
 
-/// What a filter selects is a part of the tree; it is printed alike with and without a copy, is the same where nothing is
-/// hidden by access rules, and selects itself.
+/// What a filter selects is a part of the tree; it is printed alike with and without a copy and from what is kept, is the
+/// same where nothing is hidden by access rules, and selects itself.
 pub(crate) fn filter(data: &[u8]) {
     let head: &[u8] = b"<rpc message-id='1' xmlns='urn:ietf:params:xml:ns:netconf:base:1.0' xmlns:s='urn:sample' \
         xmlns:m='urn:more'><get-config><source><running/></source>";
@@ -172,7 +173,12 @@ pub(crate) fn filter(data: &[u8]) {
     both.merge(&selected);
     assert_eq!(text(&both), text(&tree));
     let all = |view: &View<'_>| view.to_tree().print_xml(WithDefaults::ReportAll);
-    let permitted = select::with_view(&tree, Some(&filter), Some(&|_| Seen::Itself), tagged, all);
+    let segments = Segments::new(1, 1 << 16);
+    for _ in 0..2 {
+        assert_eq!(view.print_kept(with_defaults, &segments), view.print_xml(with_defaults));
+    }
+    let sees = |_: Node<'_>| Seen::Itself;
+    let permitted = select::with_view(&tree, Some(&filter), Some(&sees), tagged, all);
     assert_eq!(permitted, Ok(selected.print_xml(WithDefaults::ReportAll)));
     match &filter {
         Filter::Subtree(_) => {
@@ -286,9 +292,8 @@ fn decoded_whole(mut stream: &[u8]) -> (Vec<Bytes>, bool) {
 fn has_markup_in_namespaces(message: &[u8]) -> bool {
     let mut reader = quick_xml::Reader::from_reader(message);
     reader.config_mut().expand_empty_elements = true;
-    let is_one = |attribute: Attribute<'_>| {
-        attribute.key.as_ref().starts_with("xmlns") && attribute.value.contains(['&', '<', '>', '"'])
-    };
+    let is_one =
+        |attribute: Attribute<'_>| is_declaration(&attribute) && attribute.value.contains(['&', '<', '>', '"']);
     loop {
         match reader.read_event() {
             Ok(quick_xml::events::Event::Start(start)) if start.attributes().flatten().any(is_one) => return true,
@@ -296,6 +301,11 @@ fn has_markup_in_namespaces(message: &[u8]) -> bool {
             Ok(_) => {}
         }
     }
+}
+
+fn is_declaration(attribute: &Attribute<'_>) -> bool {
+    let name: &str = attribute.key.as_ref();
+    name == "xmlns" || name.starts_with("xmlns:")
 }
 
 /// By another parser than ours.
@@ -314,10 +324,12 @@ fn is_well_formed(message: &[u8]) -> bool {
                 let is_bad = |attribute: Result<Attribute<'_>, AttrError>| match attribute {
                     Ok(attribute) => {
                         let is_unbound = matches!(reader.resolver().resolve_attribute(attribute.key).0, Unknown(_));
-                        let is_undone = attribute.key.as_ref().starts_with("xmlns:") && attribute.value.is_empty();
-                        is_undone
+                        let prefix = attribute.key.as_ref().strip_prefix("xmlns").unwrap_or_default();
+                        let is_faulty = is_declaration(&attribute)
+                            && xml::fault_of_declaration(prefix.trim_start_matches(':'), &attribute.value).is_some();
+                        is_faulty
                             || !xml::is_qualified_name(attribute.key.as_ref())
-                            || is_unbound && !attribute.key.as_ref().starts_with("xmlns")
+                            || is_unbound && !is_declaration(&attribute)
                     }
                     Err(_) => true,
                 };

@@ -440,7 +440,7 @@ impl Datastores {
     /// Running, to be changed in place. Whoever still holds the old one keeps it.
     fn own_running(&mut self) -> &mut Tree {
         if Arc::get_mut(&mut self.running).is_none() {
-            self.running = Arc::new(self.running.duplicate());
+            self.running = Arc::new(self.running.duplicate_with_stamps());
         }
         Arc::get_mut(&mut self.running).expect("a tree that was just made has one owner")
     }

@@ -11,7 +11,10 @@ use proptest::test_runner::RngSeed;
 use super::edit::Edit;
 use super::*;
 use crate::northbound::{Fragment, WithDefaults};
-use crate::yang::schema::ModuleSpec;
+use crate::yang::schema::{ModuleSpec, SchemaNode};
+use crate::yang::segments::{Segments, SightId};
+use crate::yang::select::{self, Entries, Seen, Sight, View};
+use crate::yang::tree::Node;
 
 struct Dice(u64, World);
 
@@ -391,6 +394,32 @@ fn told(changes: &[Change]) -> BTreeSet<String> {
     changes.iter().map(|change| format!("{change:?}")).collect()
 }
 
+/// Somebody who does not see some names, wherever they stand.
+struct Blind(usize);
+
+impl Sight for Blind {
+    fn sees(&self, node: Node<'_>) -> Seen {
+        let is_hidden = node.name().len() % 2 == self.0 % 2 && node.name().ends_with(['1', '4', '7']);
+        if is_hidden { Seen::Nothing } else { Seen::Itself }
+    }
+
+    fn entries(&self, _: SchemaNode) -> Entries {
+        Entries::Alike(SightId(self.0.try_into().unwrap()))
+    }
+}
+
+/// What is kept of running is what would be printed of it.
+fn compare_kept(running: &Tree, segments: &Segments, dice: &mut Dice) -> Result<(), String> {
+    let (blind, all) = (Blind(dice.roll(2)), dice.one_in(2));
+    let sight = if all { None } else { Some(&blind as &dyn Sight) };
+    let mode = *dice.pick(&[WithDefaults::Explicit, WithDefaults::ReportAll, WithDefaults::Trim]);
+    let printed =
+        |view: &View<'_>| (view.print_kept(mode, segments), view.to_tree().print_by_libyang(mode), view.is_of(running));
+    let (kept, anew, is_kept) = select::with_view(running, None, sight, false, printed).unwrap();
+    assert!(is_kept);
+    if kept == anew { Ok(()) } else { Err(format!("kept {kept:?} is not {anew:?}, {mode:?}")) }
+}
+
 #[derive(Debug, Default)]
 struct Tally {
     partial: usize,
@@ -411,6 +440,8 @@ fn play(seed: u64, world: World, steps: usize, tally: &mut Tally) -> Result<(), 
     let id = CandidateId::Shared;
     let mut candidate = running.duplicate();
     let mut log = vec![text];
+    // Which readings there are decides nothing about the edits.
+    let (segments, mut readers) = (Segments::new(1, 1 << 16), Dice::new(!seed, world));
     for _ in 0..steps {
         let (xml, edit) = random_edit(&parts, &mut dice);
         let option = *dice.pick(&[
@@ -469,11 +500,22 @@ fn play(seed: u64, world: World, steps: usize, tally: &mut Tally) -> Result<(), 
                 if told(&proposal.changes) != told(&changes) {
                     return Err(fail("the changes differ", &proposal.changes, &changes));
                 }
+                // Whoever holds running keeps it; then it is a copy that is changed.
+                let held = readers.one_in(3).then(|| Arc::clone(stores.running()));
                 stores.stage(&proposal);
                 if !stores.running().is_same(&next) {
                     return Err(fail("what is staged differs", stores.running(), &next));
                 }
+                if readers.one_in(2) {
+                    compare_kept(stores.running(), &segments, &mut readers)
+                        .map_err(|what| fail("staged", &what, &proposal.diff))?;
+                }
                 stores.unstage(&proposal);
+                if readers.one_in(2) {
+                    compare_kept(stores.running(), &segments, &mut readers)
+                        .map_err(|what| fail("unstaged", &what, &proposal.diff))?;
+                }
+                drop(held);
                 if !stores.running().is_same(&running) {
                     return Err(fail("what was unstaged differs", stores.running(), &running));
                 }
@@ -499,6 +541,10 @@ fn play(seed: u64, world: World, steps: usize, tally: &mut Tally) -> Result<(), 
                     (false, false) => tally.whole += 1,
                 }
                 stores.accept(&proposal);
+                if readers.one_in(2) {
+                    compare_kept(stores.running(), &segments, &mut readers)
+                        .map_err(|what| fail("committed", &what, &proposal.diff))?;
+                }
                 running = next;
                 candidate = running.duplicate();
                 if !stores.running().is_same(&running) {

@@ -237,14 +237,11 @@ impl<'m> Scanner<'m> {
         Ok(found)
     }
 
-    /// All attributes of the tag as written, name and raw value. The values have been checked to be sound.
+    /// All attributes of the tag as written, name and raw value: fit to be written again.
     pub(super) fn written_attributes(tag: &Tag<'m>) -> Parsed<Vec<(&'m str, &'m str)>> {
         let found = attributes(tag.inside, tag.qualified_bytes)?;
-        for (key, raw) in &found {
-            let text = resolve_text(raw)?;
-            if raw.contains('<') || !text.chars().all(is_xml_char) || !is_qualified_name(key) {
-                return Err(malformed("an attribute holds what XML does not allow there"));
-            }
+        if found.iter().any(|(key, raw)| !raw.chars().all(is_xml_char) || !is_qualified_name(key)) {
+            return Err(malformed("an attribute holds what XML does not allow there"));
         }
         Ok(found)
     }
@@ -342,7 +339,8 @@ impl<'m> Scanner<'m> {
     }
 }
 
-/// Names and raw values of a tag's attributes; their syntax and uniqueness have been checked.
+/// Names and raw values of a tag's attributes, which have been checked: their syntax, that each is there once, and that their
+/// references can be resolved.
 pub(super) fn attributes(inside: &str, qualified_bytes: usize) -> Parsed<Vec<(&str, &str)>> {
     let mut found = Vec::new();
     for attribute in Attributes::new(inside, qualified_bytes) {
@@ -355,6 +353,12 @@ pub(super) fn attributes(inside: &str, qualified_bytes: usize) -> Parsed<Vec<(&s
             return Err(malformed("a prefix of no letters is declared"));
         }
         let Cow::Borrowed(raw) = attribute.value else { unreachable!("values are not unescaped on the way") };
+        if raw.contains('<') {
+            return Err(malformed("an attribute has a `<` in its value"));
+        }
+        if raw.contains('&') && !resolve_text(raw)?.chars().all(is_xml_char) {
+            return Err(malformed("a character reference names what is no XML character"));
+        }
         found.push((key, raw));
     }
     Ok(found)

@@ -38,7 +38,7 @@ impl Access {
     pub(super) fn refresh(&mut self, running: &Tree, changed: &[Change]) {
         if changed.iter().any(|change| change.path.starts_with(NACM_ROOT)) {
             self.nacm = compiled(running);
-            self.masks = Masks::default();
+            self.masks.forget();
         }
     }
 

@@ -50,6 +50,7 @@ use crate::datastore::{CandidateId, Datastores, Proposal as CommitProposal, Spen
 use crate::store::commits::CommitStore;
 use crate::store::note::Note;
 use crate::yang::schema::Schema;
+use crate::yang::segments::Segments;
 use crate::yang::tree::{Tree, release_memory};
 
 /// How long is waited without another look at the clock: it may be set, and a timer does not count while the host sleeps.
@@ -60,6 +61,9 @@ const SESSIONS_TIDIED: usize = 50;
 
 /// How long the buffers of a session may outlive it.
 const SESSION_END_TIME: Duration = Duration::from_secs(1);
+
+/// Lists that nobody has read for so long are no longer kept as they were printed.
+const SEGMENTS_IDLE: Duration = Duration::from_mins(5);
 
 /// So many nodes are looked through and printed in less time than another thread needs to wake up.
 const NODES_BRIEF: usize = 1_000;
@@ -157,6 +161,10 @@ pub struct Northbound {
     pub(super) calls: BTreeMap<u64, PendingCall>,
     pub(super) last_pending: u64,
     pub(super) leftovers: Leftovers,
+    /// Of running.
+    pub(super) segments: Segments,
+    /// They are looked at when [`SEGMENTS_IDLE`] is over.
+    are_segments_watched: bool,
     is_running_small: bool,
 }
 
@@ -219,6 +227,8 @@ impl Northbound {
             calls: BTreeMap::new(),
             last_pending: 0,
             leftovers: Leftovers::default(),
+            segments: Segments::default(),
+            are_segments_watched: false,
         })
     }
 
@@ -327,6 +337,22 @@ impl Northbound {
                 drop(tokio::task::spawn_blocking(release_memory).await);
             });
         }
+        if self.segments.bytes() > 0 && !std::mem::replace(&mut self.are_segments_watched, true) {
+            let (inputs, seen) = (self.inputs.clone(), self.segments.readings());
+            let look = Continuation(Box::new(move |northbound: &mut Self| northbound.let_go_of_segments(seen)));
+            self.runtime.spawn(async move {
+                tokio::time::sleep(SEGMENTS_IDLE).await;
+                drop(inputs.send(Input::Resume(look)).await);
+            });
+        }
+    }
+
+    /// Of lists that were read after the `seen`th reading the rest is looked at later.
+    pub(super) fn let_go_of_segments(&mut self, seen: u64) {
+        self.are_segments_watched = false;
+        let before = self.segments.bytes();
+        self.segments.forget_unused_since(seen);
+        self.leftovers.is_large |= self.segments.bytes() < before;
     }
 
     fn take(&mut self, input: Input) {

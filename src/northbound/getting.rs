@@ -20,10 +20,11 @@ use super::nmda::Shape;
 use super::own_state;
 use super::provider::StateQuery;
 use super::reading::{Reach, root_path, selection_of};
+use super::sight::Below;
 use super::{Answer, Caller, Kind, Refusal, Response, WithDefaults};
 use crate::yang::schema::SchemaNode;
-use crate::yang::select::{self, Seen, View};
-use crate::yang::tree::{Node, Tree};
+use crate::yang::select::{self, View};
+use crate::yang::tree::Tree;
 use crate::yang::value::Element;
 
 /// Nodes of state after which others have their turn; about half a millisecond.
@@ -193,8 +194,8 @@ impl Northbound {
         let Wanted { caller, filter, with_defaults, shape } = &pending.wanted;
         let (filter, running) = (filter.as_ref(), self.datastores.running());
         let tops: Vec<SchemaNode> = pending.left.iter().filter_map(|told| self.schema.node(&told.root)).collect();
-        let has_state = |top: Node<'_>| tops.contains(&top.schema());
-        let print = |view: &View<'_>| view.print_xml(*with_defaults);
+        let has_state = |top: SchemaNode| tops.contains(&top);
+        let print = |view: &View<'_>| self.printed(view, *with_defaults);
         let alone = match shape {
             Some(_) => {
                 let config = self.configuration(filter, &|top| !has_state(top));
@@ -202,12 +203,7 @@ impl Northbound {
             }
             None if tops.is_empty() => self.with_readable(caller, running, filter, *with_defaults, print)?,
             None => {
-                let reader = self.access.reader(caller);
-                let alone = |node: Node<'_>| match &reader {
-                    _ if node.parent().is_none() && has_state(node) => Seen::Nothing,
-                    Some(reader) => reader.sees(node),
-                    None => Seen::Whole,
-                };
+                let alone = Below { reader: self.access.reader(caller), has: |top| !has_state(top) };
                 let marks = *with_defaults == WithDefaults::ReportAllTagged;
                 select::with_view(running, filter, Some(&alone), marks, print)?
             }
@@ -264,7 +260,7 @@ impl Northbound {
         let state: Vec<Element> = told.into_iter().flat_map(|told| self.put_together(wanted, told.state)).collect();
         let Wanted { caller, filter, with_defaults, shape } = wanted;
         let content = if state.is_empty() && shape.is_none() {
-            let print = |view: &View<'_>| view.print_xml(*with_defaults);
+            let print = |view: &View<'_>| self.printed(view, *with_defaults);
             self.with_readable(caller, self.datastores.running(), filter.as_ref(), *with_defaults, print)
                 .map_err(|refusal| vec![refusal])?
         } else {
@@ -281,12 +277,9 @@ impl Northbound {
     }
 
     /// What of the configuration the filter can look at below the tops that `wants` names.
-    fn configuration(&self, filter: Option<&Filter>, wants: &dyn Fn(Node<'_>) -> bool) -> Tree {
+    fn configuration(&self, filter: Option<&Filter>, wants: &dyn Fn(SchemaNode) -> bool) -> Tree {
         let reach = Reach::of(self.schema, filter);
-        let wanted = |node: Node<'_>| match node.parent() {
-            None if !wants(node) || !reach.has(&root_path(node)) => Seen::Nothing,
-            _ => Seen::Whole,
-        };
+        let wanted = Below { reader: None, has: |top| wants(top) && reach.has(&root_path(top)) };
         let wide = filter.and_then(|filter| filter::widened(self.schema, filter));
         select::with_view(self.datastores.running(), wide.as_ref(), Some(&wanted), false, |view| view.to_tree())
             .expect("a subtree filter is never refused")

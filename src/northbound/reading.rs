@@ -1,15 +1,17 @@
 //! get-config, get-data and get-schema: what of the datastores a caller sees.
 
+use bytes::Bytes;
 use tokio::sync::oneshot;
 
 use super::driver::Northbound;
 use super::filter::{self, Filter, Selection};
 use super::getting::Wanted;
 use super::nmda::{self, Asked, Store};
+use super::sight::Below;
 use super::{Answer, Caller, Datastore, Kind, Refusal, Response, WithDefaults};
-use crate::yang::schema::{Schema, TextError, TextFormat};
-use crate::yang::select::{self, Seen, View};
-use crate::yang::tree::{Node, Tree};
+use crate::yang::schema::{Schema, SchemaNode, TextError, TextFormat};
+use crate::yang::select::{self, View};
+use crate::yang::tree::Tree;
 use crate::yang::{named, prefix, reach};
 
 impl Northbound {
@@ -50,14 +52,15 @@ impl Northbound {
         with_defaults: WithDefaults,
     ) -> Answer {
         let tree = self.datastore(caller, source)?;
-        let printed = self.with_readable(caller, &tree, filter, with_defaults, |view| view.print_xml(with_defaults));
+        let print = |view: &View<'_>| self.printed(view, with_defaults);
+        let printed = self.with_readable(caller, &tree, filter, with_defaults, print);
         printed.map(Response::Data).map_err(|refusal| vec![refusal])
     }
 
     /// All that the caller may read.
     pub(super) fn readable(&self, caller: &Caller, tree: &Tree) -> Tree {
         match self.access.reader(caller) {
-            Some(reader) => select::prune(tree, &|node| reader.sees(node)),
+            Some(reader) => select::prune(tree, &reader),
             None => tree.duplicate(),
         }
     }
@@ -78,11 +81,16 @@ impl Northbound {
         };
         // Of what an expression cannot reach nothing need be judged.
         let reach = Reach::of(self.schema, filter);
-        let sees = |node: Node<'_>| match node.parent() {
-            None if !reach.has(&root_path(node)) => Seen::Nothing,
-            _ => reader.sees(node),
-        };
-        select::with_view(tree, filter, Some(&sees), marks, then)
+        let sight = Below { reader: Some(reader), has: |root| reach.has(&root_path(root)) };
+        select::with_view(tree, filter, Some(&sight), marks, then)
+    }
+
+    /// As XML. What stays in running from one reading to the next is printed once.
+    pub(super) fn printed(&self, view: &View<'_>, with_defaults: WithDefaults) -> Bytes {
+        match view.is_of(self.datastores.running()) {
+            true => view.print_kept(with_defaults, &self.segments),
+            false => view.print_xml(with_defaults),
+        }
     }
 
     pub(super) fn get_schema(&self, identifier: &str, version: Option<&str>, format: Option<&str>) -> Answer {
@@ -142,8 +150,8 @@ impl<'f> Reach<'f> {
     }
 }
 
-pub(super) fn root_path(root: Node<'_>) -> String {
-    format!("/{}:{}", root.schema().module().name(), root.name())
+pub(super) fn root_path(root: SchemaNode) -> String {
+    format!("/{}:{}", root.module().name(), root.name())
 }
 
 /// What of one root is asked for, for who makes it; the filter takes its pick of that.
@@ -173,3 +181,7 @@ fn matching<'f>(
         selection.name == name && (selection.namespace.is_none() || selection.namespace == namespace)
     })
 }
+
+#[cfg(test)]
+#[path = "reading_tests.rs"]
+mod tests;

@@ -6,21 +6,26 @@
 //! ```
 //! So a read goes down only where something is hidden, and asks for single entries only where rules do.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::access::deny_of;
 use super::nacm::{Access, DataPath, Decision, Nacm, Step, Subject};
 use crate::yang::schema::{NodeKind, SchemaNode};
-use crate::yang::select::Seen;
+use crate::yang::segments::SightId;
+use crate::yang::select::{Entries, Seen, Sight};
 use crate::yang::tree::Node;
 
 /// Masks that are kept; people with other groups have theirs made anew.
 const MASKS_MAX: usize = 16;
 
 /// What is decided of each place of the schema that somebody has looked at.
-type Mask = Mutex<HashMap<SchemaNode, Place>>;
+#[derive(Debug)]
+struct Mask {
+    id: SightId,
+    places: Mutex<HashMap<SchemaNode, Place>>,
+}
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Place {
@@ -31,18 +36,30 @@ enum Place {
 
 /// The masks of one set of rules, by the rule lists that concern a caller.
 #[derive(Debug, Default)]
-pub(super) struct Masks(RefCell<BTreeMap<Vec<usize>, Arc<Mask>>>);
+pub(super) struct Masks {
+    known: RefCell<BTreeMap<Vec<usize>, Arc<Mask>>>,
+    /// So many there were, those of earlier rules included: no two have the same number.
+    made: Cell<u64>,
+}
 
 impl Masks {
     fn of(&self, lists: &[usize]) -> Arc<Mask> {
-        let mut masks = self.0.borrow_mut();
+        let mut masks = self.known.borrow_mut();
         if let Some(mask) = masks.get(lists) {
             return Arc::clone(mask);
         }
         if masks.len() >= MASKS_MAX {
             masks.clear();
         }
-        Arc::clone(masks.entry(lists.to_vec()).or_default())
+        self.made.set(self.made.get() + 1);
+        let mask = Arc::new(Mask { id: SightId(self.made.get()), places: Mutex::default() });
+        masks.insert(lists.to_vec(), Arc::clone(&mask));
+        mask
+    }
+
+    /// There are other rules.
+    pub(super) fn forget(&mut self) {
+        self.known.get_mut().clear();
     }
 }
 
@@ -68,20 +85,9 @@ impl<'a> Reader<'a> {
         self.sees(node) != Seen::Nothing
     }
 
-    pub(super) fn sees(&self, node: Node<'_>) -> Seen {
-        match self.place(node.schema()) {
-            Place::Everywhere(seen) => seen,
-            Place::ByEntry => {
-                let deny = deny_of(node.schema());
-                let decision = self.nacm.data(&self.subject, Access::Read, &path_of(node), deny);
-                if decision.is_permit() { Seen::Itself } else { Seen::Nothing }
-            }
-        }
-    }
-
     /// Readers go on one after the other: nobody waits here.
     fn known(&self) -> MutexGuard<'_, HashMap<SchemaNode, Place>> {
-        self.mask.lock().unwrap_or_else(PoisonError::into_inner)
+        self.mask.places.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn place(&self, schema: SchemaNode) -> Place {
@@ -109,11 +115,68 @@ impl<'a> Reader<'a> {
         place
     }
 
+    /// Whether no rule looks at what stands below.
+    fn is_alike_below(&self, schema: SchemaNode) -> bool {
+        schema.children().into_iter().all(|child| match child.kind() {
+            NodeKind::Choice | NodeKind::Case => self.is_alike_below(child),
+            _ => match self.place(child) {
+                Place::Everywhere(Seen::Itself) => self.is_alike_below(child),
+                Place::Everywhere(Seen::Whole | Seen::Nothing) => true,
+                Place::ByEntry => false,
+            },
+        })
+    }
+
     fn sees_all_below(&self, schema: SchemaNode, path: &mut DataPath) -> bool {
         schema.children().into_iter().all(|child| match child.kind() {
             NodeKind::Choice | NodeKind::Case => self.sees_all_below(child, path),
             _ => self.decide(child, path) == Place::Everywhere(Seen::Whole),
         })
+    }
+}
+
+impl Sight for Reader<'_> {
+    fn sees(&self, node: Node<'_>) -> Seen {
+        match self.place(node.schema()) {
+            Place::Everywhere(seen) => seen,
+            Place::ByEntry => {
+                let deny = deny_of(node.schema());
+                let decision = self.nacm.data(&self.subject, Access::Read, &path_of(node), deny);
+                if decision.is_permit() { Seen::Itself } else { Seen::Nothing }
+            }
+        }
+    }
+
+    fn entries(&self, list: SchemaNode) -> Entries {
+        match self.place(list) {
+            Place::Everywhere(Seen::Whole) => Entries::Whole,
+            Place::Everywhere(Seen::Itself) if self.is_alike_below(list) => Entries::Alike(self.mask.id),
+            Place::Everywhere(_) | Place::ByEntry => Entries::Differ,
+        }
+    }
+}
+
+/// What a reader sees below some of the tops, as if there were no others.
+pub(super) struct Below<'a, F> {
+    /// `None` when nothing is hidden.
+    pub(super) reader: Option<Reader<'a>>,
+    pub(super) has: F,
+}
+
+impl<F: Fn(SchemaNode) -> bool> Sight for Below<'_, F> {
+    fn sees(&self, node: Node<'_>) -> Seen {
+        if node.parent().is_none() && !(self.has)(node.schema()) {
+            return Seen::Nothing;
+        }
+        self.reader.as_ref().map_or(Seen::Whole, |reader| reader.sees(node))
+    }
+
+    fn entries(&self, list: SchemaNode) -> Entries {
+        // Those of other tops are not there.
+        if list.data_parent().is_none() && !(self.has)(list) {
+            return Entries::Differ;
+        }
+        self.reader.as_ref().map_or(Entries::Whole, |reader| reader.entries(list))
     }
 }
 

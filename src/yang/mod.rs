@@ -33,6 +33,7 @@ mod record;
 pub mod replay;
 pub mod rpc;
 pub mod schema;
+pub mod segments;
 pub mod select;
 mod shape;
 mod transplant;
@@ -40,6 +41,7 @@ pub mod tree;
 mod unique;
 mod validity;
 pub mod value;
+mod view;
 pub mod xml;
 
 #[cfg(test)]

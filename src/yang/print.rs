@@ -5,9 +5,11 @@
 
 use bytes::Bytes;
 
-use super::ffi::{ModuleRef, Node};
+use super::ffi::{Children, ModuleRef, Node, Tree};
 use super::path;
 use super::schema::NodeKind;
+use super::segments::{Look, Place, Segments};
+use super::select::{Entries, Seen, Sight};
 
 /// The module of the attributes that make up a diff.
 const DIFF_MODULE: &str = "yang";
@@ -18,12 +20,25 @@ const DIFF_NAMESPACE: &str = "urn:ietf:params:xml:ns:yang:1";
 const CAPACITY: usize = 1024;
 
 /// How a tree is printed.
-pub(super) struct Printer {
+pub(super) struct Printer<'a> {
     out: Vec<u8>,
     options: u32,
+    /// Without it, everything is seen.
+    sight: Option<&'a dyn Sight>,
+    /// Where entries of long lists are kept, and the tree whose they are.
+    kept: Option<(&'a Segments, &'a Tree)>,
+    /// Long lists that were met.
+    lists_met: usize,
     /// Around the node at hand somebody has declared the prefix of [`DIFF_MODULE`].
     is_diff_prefix_bound: bool,
     orders: Orders,
+}
+
+/// How much of nodes is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Extent {
+    All,
+    Readable,
 }
 
 /// What is said of entries that their user orders.
@@ -37,10 +52,28 @@ enum Orders {
     Missed,
 }
 
-impl Printer {
+impl<'a> Printer<'a> {
     /// libyang's options about defaults; those with a tag are not for us.
     pub(super) fn new(options: u32) -> Self {
-        Self { out: Vec::with_capacity(CAPACITY), options, is_diff_prefix_bound: false, orders: Orders::Shown }
+        Self {
+            out: Vec::with_capacity(CAPACITY),
+            options,
+            sight: None,
+            kept: None,
+            lists_met: 0,
+            is_diff_prefix_bound: false,
+            orders: Orders::Shown,
+        }
+    }
+
+    /// What [`Printer::seen`] asks.
+    pub(super) fn with_sight(self, sight: Option<&'a dyn Sight>) -> Self {
+        Self { sight, ..self }
+    }
+
+    /// Takes the entries of long lists of `tree` from what is kept of them. All nodes are of this tree.
+    pub(super) fn keeping(self, segments: &'a Segments, tree: &'a Tree) -> Self {
+        Self { kept: Some((segments, tree)), ..self }
     }
 
     pub(super) fn finish(self) -> Bytes {
@@ -134,11 +167,88 @@ impl Printer {
             }
         } else {
             let inside = self.begin();
-            for child in node.children() {
-                self.node(child, Some(facts.module));
-            }
+            self.siblings(node.children(), Some(facts.module), Extent::All);
             self.end(node, inside);
         }
+    }
+
+    /// A node, as much of it as may be read. `around` as for [`Printer::node`].
+    pub(super) fn seen(&mut self, node: Node<'_>, around: Option<ModuleRef>) {
+        match self.sight.map_or(Seen::Whole, |sight| sight.sees(node)) {
+            Seen::Nothing => {}
+            Seen::Itself if node.schema().has_no_children() => self.node(node, around),
+            Seen::Itself => self.part(node, around, |printer, around| {
+                printer.siblings(node.children(), around, Extent::Readable);
+            }),
+            Seen::Whole => self.node(node, around),
+        }
+    }
+
+    /// An entry and those of the same list behind it, as much of each as may be read.
+    pub(super) fn entries(&mut self, first: Node<'_>, around: Option<ModuleRef>) {
+        if self.long_list(first, around, Extent::Readable).is_none() {
+            let schema = first.schema();
+            first.and_following().take_while(|node| node.schema() == schema).for_each(|node| self.seen(node, around));
+        }
+    }
+
+    fn siblings(&mut self, mut siblings: Children<'_>, around: Option<ModuleRef>, extent: Extent) {
+        let mut looked_at = None;
+        while let Some(node) = siblings.next() {
+            if self.kept.is_some() && looked_at != Some(node.schema()) {
+                looked_at = Some(node.schema());
+                if let Some(rest) = self.long_list(node, around, extent) {
+                    siblings = rest;
+                    continue;
+                }
+            }
+            match extent {
+                Extent::All => self.node(node, around),
+                // What it is a part of came with its keys.
+                Extent::Readable if node.schema().is_key() => {}
+                Extent::Readable => self.seen(node, around),
+            }
+        }
+    }
+
+    /// All entries of a long list, which begins with this one; answers what stands behind them. `None` where entries are not
+    /// kept: then nothing was printed.
+    fn long_list<'n>(&mut self, first: Node<'n>, around: Option<ModuleRef>, extent: Extent) -> Option<Children<'n>> {
+        let (segments, tree) = self.kept?;
+        let list = first.schema();
+        if list.facts().kind != NodeKind::List || !is_long(first, segments.long_list()) {
+            return None;
+        }
+        let asked = self.sight.filter(|_| extent == Extent::Readable);
+        let sight = match asked.map_or(Entries::Whole, |sight| sight.entries(list)) {
+            Entries::Differ => return None,
+            Entries::Whole => None,
+            Entries::Alike(sight) => Some(sight),
+        };
+        if self.lists_met == 0 {
+            segments.begin_reading();
+        }
+        self.lists_met += 1;
+        let look = Look { options: self.options, sight };
+        let above = first.parent().map(Node::path).unwrap_or_default();
+        let mut reading = segments.list(Place { above, list, look });
+        let mut next = Some(first);
+        while let Some(entry) = next.filter(|node| node.schema() == list) {
+            let stamp = tree.stamp(entry);
+            if !reading.find(stamp, &mut self.out) {
+                let (begin, lists_met) = (self.out.len(), self.lists_met);
+                match sight {
+                    Some(_) => self.seen(entry, around),
+                    None => self.node(entry, around),
+                }
+                // A long list in it is kept by itself.
+                let is_kept = self.lists_met == lists_met;
+                reading.add(stamp, is_kept.then(|| &self.out[begin..]));
+            }
+            next = entry.next_sibling();
+        }
+        reading.finish(&mut self.out);
+        Some(next.map_or_else(Children::none, Node::and_following))
     }
 
     /// A node of which only a part is to be seen: its keys, and what `children` print. A container that stands for
@@ -257,6 +367,12 @@ fn place_of(entry: Node<'_>) -> (&'static str, String) {
         NodeKind::List => ("key", before.map(path::key_predicates).unwrap_or_default()),
         _ => ("value", before.and_then(Node::value).unwrap_or_default().to_owned()),
     }
+}
+
+/// Whether there are so many entries at least.
+fn is_long(first: Node<'_>, entries: usize) -> bool {
+    let last = first.and_following().nth(entries.saturating_sub(1));
+    last.is_some_and(|last| last.schema() == first.schema())
 }
 
 /// Whether its text needs no namespaces but its own.

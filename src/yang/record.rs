@@ -20,7 +20,7 @@ pub(super) enum Operation<'v> {
 }
 
 pub(super) struct Recorder<'t> {
-    printer: Printer,
+    printer: Printer<'static>,
     /// The nodes around the one that is looked at.
     around: Vec<Node<'t>>,
     /// So many of them have been written.

@@ -6,51 +6,17 @@
 
 use std::collections::{HashMap, HashSet};
 
-use bytes::Bytes;
-
 use super::build::DEFAULTS_NAMESPACE;
-use super::ffi::{At, ModuleRef, Node, Tree};
-use super::print::Printer;
+use super::ffi::{Node, Tree};
 use super::schema::{NodeKind, SchemaNode};
-use super::tree::defaults_option;
+pub use super::view::{Entries, Seen, Sight, View};
+use super::view::{Extent, PickId};
 use super::{errors, path, prefix, reach};
 use crate::northbound::filter::{Content, Filter, Selection, XPath};
-use crate::northbound::{Kind, Refusal, WithDefaults};
+use crate::northbound::{Kind, Refusal};
 
-/// How much of a node the caller may read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Seen {
-    /// Nor anything below it.
-    Nothing,
-    /// Each node below it is another question.
-    Itself,
-    /// With all below it.
-    Whole,
-}
-
-/// Says it of each node.
-pub type Readable<'a> = &'a dyn Fn(Node<'_>) -> Seen;
-
-/// What a filter selects of a tree, where it stands.
-#[derive(Debug)]
-pub struct View<'t> {
-    source: &'t Tree,
-    picks: Vec<Pick<'t>>,
-    tops: Vec<PickId>,
-    /// Picks stand in the order of the tree.
-    is_ordered: bool,
-}
-
-#[derive(Debug)]
-struct Pick<'t> {
-    node: Node<'t>,
-    /// With all below it; else with its keys and these.
-    whole: bool,
-    children: Vec<PickId>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct PickId(usize);
+/// Says what the caller may read.
+pub type Readable<'a> = &'a dyn Sight;
 
 /// What `filter` selects.
 pub fn select(tree: &Tree, filter: &Filter) -> Result<Tree, Refusal> {
@@ -60,7 +26,7 @@ pub fn select(tree: &Tree, filter: &Filter) -> Result<Tree, Refusal> {
 /// What `filter` selects, without a copy. With `marks_defaults` it is for a reply in which defaults are marked (RFC 6243
 /// report-all-tagged): a filter may ask for the mark.
 pub fn view<'t>(tree: &'t Tree, filter: &Filter, marks_defaults: bool) -> Result<View<'t>, Refusal> {
-    let selector = Selector { view: View::nothing(tree), readable: None, marks_defaults };
+    let selector = Selector { view: View::nothing(tree, None), marks_defaults };
     match filter {
         Filter::Subtree(selections) => Ok(selector.subtree(selections)),
         Filter::XPath { expression, namespaces } => selector.xpath(expression, namespaces),
@@ -77,14 +43,13 @@ pub fn with_view<R>(
     then: impl FnOnce(&View<'_>) -> R,
 ) -> Result<R, Refusal> {
     let view = match (filter, readable) {
-        (None, None) => everything(tree),
+        (None, readable) => View::everything(tree, readable),
         (Some(filter), None) => view(tree, filter, marks_defaults)?,
-        (None, Some(readable)) => all_readable(tree, readable),
         (Some(Filter::Subtree(selections)), Some(_)) => {
-            Selector { view: View::nothing(tree), readable, marks_defaults }.subtree(selections)
+            Selector { view: View::nothing(tree, readable), marks_defaults }.subtree(selections)
         }
         (Some(filter @ Filter::XPath { .. }), Some(readable)) => {
-            if tree.roots().any(|root| readable(root) != Seen::Whole) {
+            if tree.roots().any(|root| readable.sees(root) != Seen::Whole) {
                 let pruned = prune(tree, readable);
                 return Ok(then(&view(&pruned, filter, marks_defaults)?));
             }
@@ -121,130 +86,17 @@ fn found<'t>(tree: &'t Tree, expression: &str, namespaces: &[(String, String)]) 
     })
 }
 
-/// All of a tree, as if a filter had selected each top node.
-pub fn everything(tree: &Tree) -> View<'_> {
-    let mut view = View::nothing(tree);
-    for root in tree.roots() {
-        view.pick(None, root, true);
-    }
-    view
-}
-
-fn copy_levels(out: &mut Tree, parent: Option<At>, node: Node<'_>, levels: u16) {
-    let is_leaf = node.schema().is_leaf_like() || node.schema().kind() == NodeKind::AnyData;
-    let at = out.copy(parent, node, is_leaf);
-    if levels > 1 && !is_leaf {
-        // Without its content, a container that nobody wrote in would say that somebody did.
-        let is_told = |child: &Node<'_>| levels > 2 || child.schema().is_leaf_like() || !child.is_default();
-        for child in node.children().filter(|child| !child.schema().is_key()).filter(is_told) {
-            copy_levels(out, Some(at), child, levels - 1);
-        }
-    }
-}
-
 /// Everything that may be read.
 pub fn prune(tree: &Tree, readable: Readable<'_>) -> Tree {
-    all_readable(tree, readable).to_tree()
+    View::everything(tree, Some(readable)).to_tree()
 }
 
-fn all_readable<'t>(tree: &'t Tree, readable: Readable<'_>) -> View<'t> {
-    let mut selector = Selector { view: View::nothing(tree), readable: Some(readable), marks_defaults: false };
-    for root in tree.roots() {
-        selector.whole(None, root);
-    }
-    selector.view
-}
-
-impl<'t> View<'t> {
-    fn nothing(source: &'t Tree) -> Self {
-        Self { source, picks: Vec::new(), tops: Vec::new(), is_ordered: true }
-    }
-
-    /// Compact XML, as [`Tree::print_xml`] prints it.
-    pub fn print_xml(&self, with_defaults: WithDefaults) -> Bytes {
-        if !self.is_ordered || with_defaults == WithDefaults::ReportAllTagged {
-            return self.to_tree().print_xml(with_defaults);
-        }
-        let options = defaults_option(with_defaults);
-        let mut printer = Printer::new(options);
-        self.print(&mut printer, &self.tops, None);
-        self.source.forget_faults_of_printing(options);
-        printer.finish()
-    }
-
-    fn print(&self, printer: &mut Printer, picks: &[PickId], around: Option<ModuleRef>) {
-        for pick in picks.iter().map(|id| &self.picks[id.0]) {
-            if pick.whole {
-                printer.node(pick.node, around);
-            } else {
-                printer.part(pick.node, around, |printer, around| self.print(printer, &pick.children, around));
-            }
-        }
-    }
-
-    /// A copy in which each node that was selected comes with so many levels at most; containers in which there are only
-    /// defaults are there where those are told.
-    pub fn to_depth(&self, levels: u16, tells_defaults: bool) -> Tree {
-        let mut out = Tree::new(self.source.schema());
-        self.copy_to_depth(&mut out, None, &self.tops, levels, tells_defaults);
-        out
-    }
-
-    fn copy_to_depth(&self, out: &mut Tree, parent: Option<At>, picks: &[PickId], levels: u16, tells_defaults: bool) {
-        for pick in picks.iter().map(|id| &self.picks[id.0]) {
-            if pick.node.is_default() && !pick.node.schema().is_leaf_like() && !tells_defaults {
-                continue;
-            }
-            if pick.whole {
-                copy_levels(out, parent, pick.node, levels);
-            } else {
-                let at = out.copy(parent, pick.node, false);
-                self.copy_to_depth(out, Some(at), &pick.children, levels, tells_defaults);
-            }
-        }
-    }
-
-    pub fn to_tree(&self) -> Tree {
-        let mut out = Tree::new(self.source.schema());
-        self.copy(&mut out, None, &self.tops);
-        out
-    }
-
-    fn copy(&self, out: &mut Tree, parent: Option<At>, picks: &[PickId]) {
-        for pick in picks.iter().map(|id| &self.picks[id.0]) {
-            let at = out.copy(parent, pick.node, pick.whole);
-            self.copy(out, Some(at), &pick.children);
-        }
-    }
-
-    fn pick(&mut self, parent: Option<PickId>, node: Node<'t>, whole: bool) -> PickId {
-        let id = PickId(self.picks.len());
-        self.picks.push(Pick { node, whole, children: Vec::new() });
-        self.siblings_below(parent).push(id);
-        id
-    }
-
-    /// Takes back what was picked last below `parent`.
-    fn unpick(&mut self, parent: Option<PickId>) {
-        self.siblings_below(parent).pop();
-    }
-
-    fn siblings_below(&mut self, parent: Option<PickId>) -> &mut Vec<PickId> {
-        match parent {
-            Some(parent) => &mut self.picks[parent.0].children,
-            None => &mut self.tops,
-        }
-    }
-}
-
-struct Selector<'t, 'r> {
+struct Selector<'t> {
     view: View<'t>,
-    /// Without it, everything is.
-    readable: Option<Readable<'r>>,
     marks_defaults: bool,
 }
 
-impl<'t> Selector<'t, '_> {
+impl<'t> Selector<'t> {
     fn subtree(mut self, selections: &[Selection]) -> View<'t> {
         let selections: Vec<&Selection> = selections.iter().collect();
         if let Some(selections) = self.agreed(None, &selections) {
@@ -259,37 +111,49 @@ impl<'t> Selector<'t, '_> {
         Ok(self.view)
     }
 
-    fn sees(&self, node: Node<'_>) -> Seen {
-        self.readable.map_or(Seen::Whole, |readable| readable(node))
-    }
-
     /// Picks a node with all below it.
     fn whole(&mut self, parent: Option<PickId>, node: Node<'t>) {
-        let is_last = || node.schema().is_leaf_like() || node.schema().kind() == NodeKind::AnyData;
-        match self.sees(node) {
-            Seen::Nothing => {}
-            Seen::Itself if !is_last() => {
-                let at = self.view.pick(parent, node, false);
-                for child in node.children().filter(|child| !child.schema().is_key()) {
-                    self.whole(Some(at), child);
-                }
-            }
-            Seen::Itself | Seen::Whole => drop(self.view.pick(parent, node, true)),
+        if self.view.sees(node) != Seen::Nothing {
+            self.view.pick(parent, node, Extent::Whole);
         }
     }
 
     /// Picks what the selections choose among the children of `parent`; true when there was anything.
     fn siblings(&mut self, parent: Option<Node<'t>>, out: Option<PickId>, selections: &[&Selection]) -> bool {
+        if let Some(first) = self.whole_list(parent, selections) {
+            let list = first.schema();
+            let mut entries = first.and_following().take_while(|node| node.schema() == list);
+            let any = entries.any(|entry| self.view.sees(entry) != Seen::Nothing);
+            if any {
+                self.view.pick(out, first, Extent::List);
+            }
+            return any;
+        }
         let mut any = false;
         for (node, matching) in self.candidates(parent, selections) {
             if node.schema().is_key() {
                 // The key came with its entry.
                 any = true;
-            } else if self.sees(node) != Seen::Nothing {
+            } else if self.view.sees(node) != Seen::Nothing {
                 any |= self.node(out, node, &matching);
             }
         }
         any
+    }
+
+    /// The first entry where one list is chosen with all of each, and nothing else: there is nothing to put in order.
+    fn whole_list(&self, parent: Option<Node<'t>>, selections: &[&Selection]) -> Option<Node<'t>> {
+        let [Selection { namespace: Some(_), attributes, content: Content::Selected, .. }] = selections else {
+            return None;
+        };
+        let schemas = schemas(self.view.source, parent, selections[0]);
+        let [list] = schemas.as_slice() else { return None };
+        if !attributes.is_empty() || list.kind() != NodeKind::List {
+            return None;
+        }
+        let parent = parent.map(|parent| self.view.source.at(parent));
+        let first = self.view.source.instance(parent, *list, None).ok().flatten()?;
+        Some(self.view.source.node(first))
     }
 
     fn node(&mut self, out: Option<PickId>, node: Node<'t>, selections: &[&Selection]) -> bool {
@@ -321,7 +185,7 @@ impl<'t> Selector<'t, '_> {
         if inner.is_empty() {
             return false;
         }
-        let at = self.view.pick(out, node, false);
+        let at = self.view.pick(out, node, Extent::Part);
         let any = self.siblings(Some(node), Some(at), &inner);
         if !any {
             // Nothing below was chosen: the node was only on the way.
@@ -397,12 +261,12 @@ impl<'t> Selector<'t, '_> {
             }
             let mut out = None;
             for ancestor in ancestors.into_iter().rev() {
-                let copy = *copies.entry(ancestor).or_insert_with(|| self.view.pick(out, ancestor, false));
+                let copy = *copies.entry(ancestor).or_insert_with(|| self.view.pick(out, ancestor, Extent::Part));
                 out = Some(copy);
             }
             let is_there = node.schema().is_key() && out.is_some();
             if !is_there {
-                self.view.pick(out, *node, true);
+                self.view.pick(out, *node, Extent::Whole);
             }
         }
     }
@@ -411,17 +275,18 @@ impl<'t> Selector<'t, '_> {
     fn agreed<'s>(&self, parent: Option<Node<'_>>, selections: &[&'s Selection]) -> Option<Vec<&'s Selection>> {
         let tree = self.view.source;
         // A key is as readable as its entry.
-        let is_readable = |node: Node<'_>| node.schema().is_key() || self.sees(node) != Seen::Nothing;
+        let is_readable = |node: Node<'_>| node.schema().is_key() || self.view.sees(node) != Seen::Nothing;
         for selection in selections {
             let Content::Match(text) = &selection.content else { continue };
             let is_true =
                 schemas(tree, parent, selection).into_iter().filter(|schema| schema.is_leaf_like()).any(|schema| {
                     let at = parent.map(|parent| tree.at(parent));
                     let Ok(Some(first)) = tree.instance(at, schema, None) else { return false };
-                    tree.node(first)
-                        .and_following()
-                        .take_while(|node| node.schema() == schema)
-                        .any(|node| value_matches(node, text) && is_readable(node))
+                    tree.node(first).and_following().take_while(|node| node.schema() == schema).any(|node| {
+                        value_matches(node, text)
+                            && attributes_match(node, selection, self.marks_defaults)
+                            && is_readable(node)
+                    })
                 });
             if !is_true {
                 return None;

@@ -200,8 +200,15 @@ fn subtree_filters_select_as_rfc_6241_section_6_says() {
     let item_b = "<item><name>b</name><port>2</port><note>x</note></item>";
     let wild = Selection { namespace: None, ..within("top", vec![Selection { namespace: None, ..all("name") }]) };
     let with_attribute = Selection { attributes: vec![(None, "a".to_owned(), "b".to_owned())], ..all("top") };
+    let attribute = vec![(None, "a".to_owned(), "b".to_owned())];
+    let equal_with_attribute = Selection { attributes: attribute, ..equal("name", "n") };
     for (what, selections, expected) in [
         ("nothing", vec![], ""),
+        (
+            "a value with an attribute that it does not have",
+            vec![within("top", vec![equal_with_attribute, all("item")])],
+            "",
+        ),
         ("a leaf", vec![within("top", vec![all("name")])], "<name>n</name>"),
         ("any namespace", vec![wild], "<name>n</name>"),
         ("a whole list", vec![within("top", vec![all("item")])], &format!("{item_a}{item_b}")),

@@ -98,7 +98,8 @@ pub fn without_hidden(notification: &Tree, may_read: &dyn Fn(&str) -> bool) -> O
     };
     let root = notification.roots().next().filter(|root| root.name() == CONFIG_CHANGE)?;
     let hides = root.children().any(is_hidden);
-    hides.then(|| select::prune(notification, &|node| if is_hidden(node) { Seen::Nothing } else { Seen::Itself }))
+    let sees = |node: Node<'_>| if is_hidden(node) { Seen::Nothing } else { Seen::Itself };
+    hides.then(|| select::prune(notification, &sees))
 }
 
 fn who(caller: &Caller) -> Vec<Element> {

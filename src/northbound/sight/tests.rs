@@ -177,5 +177,5 @@ fn people_of_the_same_groups_share_a_mask() {
     for list in 0..3 * MASKS_MAX {
         masks.of(&[list]);
     }
-    assert!(masks.0.borrow().len() <= MASKS_MAX);
+    assert!(masks.known.borrow().len() <= MASKS_MAX);
 }

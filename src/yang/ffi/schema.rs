@@ -182,6 +182,10 @@ impl SchemaNode {
         matches!(self.kind(), NodeKind::Leaf | NodeKind::LeafList)
     }
 
+    pub fn has_no_children(self) -> bool {
+        matches!(self.kind(), NodeKind::Leaf | NodeKind::LeafList | NodeKind::AnyData)
+    }
+
     /// A list without keys and other nodes that can be written; state and operations are not.
     pub fn is_config(self) -> bool {
         u32::from(self.get().flags) & sys::LYS_CONFIG_W != 0

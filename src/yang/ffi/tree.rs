@@ -18,6 +18,7 @@ use super::context::{Context, Fault};
 use super::nested_when::Watch;
 use super::node::{Children, Node, find, print_node};
 use super::schema::{NodeKind, SchemaNode, c_text};
+use super::stamp::AreGiven;
 use super::tail::{self, Tail};
 use crate::yang::schema::Schema;
 use crate::yang::xml;
@@ -26,6 +27,7 @@ use crate::yang::xml;
 pub struct Tree {
     pub(in crate::yang) schema: &'static Schema,
     first: *mut sys::lyd_node,
+    pub(super) stamps: AreGiven,
 }
 
 /// A position in a tree that is being changed.
@@ -48,7 +50,7 @@ impl Drop for Tree {
 
 impl Tree {
     pub fn new(schema: &'static Schema) -> Self {
-        Self { schema, first: ptr::null_mut() }
+        Self { schema, first: ptr::null_mut(), stamps: AreGiven::default() }
     }
 
     fn adopt(schema: &'static Schema, node: *mut sys::lyd_node) -> Self {
@@ -58,7 +60,7 @@ impl Tree {
             // SAFETY: a fresh node of which we are told to be the owner.
             unsafe { sys::lyd_first_sibling(node) }
         };
-        Self { schema, first }
+        Self { schema, first, stamps: AreGiven::default() }
     }
 
     pub fn schema(&self) -> &'static Schema {
@@ -93,9 +95,13 @@ impl Tree {
 
     #[must_use]
     pub fn duplicate(&self) -> Tree {
+        self.duplicate_so(0)
+    }
+
+    pub(super) fn duplicate_so(&self, options: u32) -> Tree {
         let mut copy = ptr::null_mut();
         if !self.first.is_null() {
-            let options = sys::LYD_DUP_RECURSIVE | sys::LYD_DUP_WITH_FLAGS;
+            let options = options | sys::LYD_DUP_RECURSIVE | sys::LYD_DUP_WITH_FLAGS;
             // SAFETY: our own siblings are copied into the same context.
             let code = unsafe { sys::lyd_dup_siblings(self.first, ptr::null_mut(), options, &raw mut copy) };
             assert_eq!(code, 0, "copying a tree fails only without memory");
@@ -146,6 +152,7 @@ impl Tree {
         if other.first.is_null() {
             return;
         }
+        self.touch_all();
         // SAFETY: both are of one context; `other` is copied.
         let code = unsafe { sys::lyd_merge_siblings(&raw mut self.first, other.first, 0) };
         assert_eq!(code, 0, "merging trees of one context fails only without memory");
@@ -160,6 +167,7 @@ impl Tree {
     }
 
     pub(in crate::yang) fn apply(&mut self, diff: &Tree) -> Result<(), Vec<Fault>> {
+        self.touch_all();
         // SAFETY: both are of one context; the diff is only read.
         let code = unsafe { sys::lyd_diff_apply_all(&raw mut self.first, diff.first) };
         if !self.first.is_null() {
@@ -300,8 +308,7 @@ impl Tree {
 
     /// Takes over what libyang knows of `node`: whether it is a default, and whether it was validated.
     pub(in crate::yang) fn copy_flags(&mut self, at: At, node: Node<'_>) {
-        // SAFETY: the position is ours, and both nodes are alive.
-        unsafe { (*at.0.as_ptr()).flags = node.flags() };
+        self.put_flags(&[(at, node.flags())]);
     }
 
     pub(in crate::yang) fn add_inner(&mut self, parent: Option<At>, schema: SchemaNode) -> Result<At, Vec<Fault>> {
@@ -384,6 +391,7 @@ impl Tree {
         ) -> sys::LY_ERR::Type,
     ) -> Result<At, Vec<Fault>> {
         let mut node = ptr::null_mut();
+        self.touch(parent);
         let raw_parent = parent.map_or(ptr::null_mut(), |parent| parent.0.as_ptr());
         let name = schema.raw_name();
         // Parent and schema node are of our context, the name is the schema's own.
@@ -431,6 +439,7 @@ impl Tree {
         let Some(value) = c_text(value) else {
             return Err(vec![Fault::plain("the value contains a zero byte")]);
         };
+        self.touch(Some(at));
         // SAFETY: the node is a leaf of ours; the value is terminated.
         match unsafe { sys::lyd_change_term(at.0.as_ptr(), value.as_ptr()) } {
             0 | sys::LY_ERR::LY_EEXIST => Ok(true),
@@ -442,6 +451,7 @@ impl Tree {
     /// Puts a metadata annotation (RFC 7952) on a node.
     pub(in crate::yang) fn annotate(&mut self, at: At, module: &str, name: &std::ffi::CStr, value: &std::ffi::CStr) {
         let Some(module) = self.schema.module(module) else { return };
+        self.touch(Some(at));
         // SAFETY: the node is ours; name and value are terminated.
         let code = unsafe {
             let (node, context) = (at.0.as_ptr(), self.context());
@@ -455,6 +465,7 @@ impl Tree {
 
     /// Marks a node, and those around it, as written by somebody.
     pub(in crate::yang) fn make_explicit(&mut self, at: At) {
+        self.touch(Some(at));
         let mut node = at.0.as_ptr();
         // SAFETY: nodes of our tree, which is borrowed mutably; parents outlive children.
         unsafe {
@@ -467,6 +478,7 @@ impl Tree {
 
     /// Removes a node and all below it. Keys go with their entry only.
     pub(in crate::yang) fn remove(&mut self, at: At) {
+        self.touch(Some(at));
         let raw = at.0.as_ptr();
         if raw == self.first {
             // SAFETY: the first node is alive.
@@ -481,6 +493,7 @@ impl Tree {
         if anchor == at {
             return Ok(());
         }
+        self.touch(Some(at));
         // SAFETY: both are nodes of ours; libyang checks that they are entries of one user-ordered list.
         let code = unsafe { sys::lyd_insert_before(anchor.0.as_ptr(), at.0.as_ptr()) };
         self.find_first(anchor);
@@ -491,6 +504,7 @@ impl Tree {
         if anchor == at {
             return Ok(());
         }
+        self.touch(Some(at));
         // SAFETY: as in `move_before`.
         let code = unsafe { sys::lyd_insert_after(anchor.0.as_ptr(), at.0.as_ptr()) };
         self.find_first(anchor);
@@ -508,6 +522,7 @@ impl Tree {
 
     /// Copies `node` under `parent`: alone (a list entry takes its keys along), or with everything below.
     pub(crate) fn copy(&mut self, parent: Option<At>, node: Node<'_>, whole: bool) -> At {
+        self.touch(parent);
         let depth = if whole { sys::LYD_DUP_RECURSIVE } else { 0 };
         let raw_parent = parent.map_or(ptr::null_mut(), |parent| parent.0.as_ptr());
         let mut copy = ptr::null_mut();
@@ -525,6 +540,9 @@ impl Tree {
 
     /// Moves a node with all below it from `other` to below `parent`.
     pub(crate) fn take_over(&mut self, parent: Option<At>, other: &mut Tree, at: At) {
+        self.touch(parent);
+        other.touch(Some(at));
+        other.touch_inside(at);
         let raw = at.0.as_ptr();
         if raw == other.first {
             // SAFETY: the node is alive and `other` owns it.
@@ -556,8 +574,11 @@ impl Tree {
 
     pub(in crate::yang) fn put_flags(&mut self, known: &[(At, u32)]) {
         for (at, flags) in known {
-            // SAFETY: a live node of ours.
-            unsafe { (*at.0.as_ptr()).flags = *flags };
+            if self.node(*at).flags() != *flags {
+                self.touch(Some(*at));
+                // SAFETY: a live node of ours.
+                unsafe { (*at.0.as_ptr()).flags = *flags };
+            }
         }
     }
 
@@ -570,9 +591,10 @@ impl Tree {
     ) -> Result<(), Vec<Fault>> {
         let kind = if reply { sys::lyd_type::LYD_TYPE_REPLY_YANG } else { sys::lyd_type::LYD_TYPE_RPC_YANG };
         // Constraints of operations may put nodes in order too: there has to be something behind all others.
-        let nothing = Tree { schema: self.schema, first: tail::made(self.schema) };
+        let nothing = Tree { schema: self.schema, first: tail::made(self.schema), stamps: AreGiven::default() };
         let tail = dependencies.and_then(Tail::put);
         let state = if tail.is_some() { dependencies } else { None }.unwrap_or(&nothing).first;
+        self.touch_all();
         let _watch = Watch::over_validation();
         // SAFETY: libyang puts the operation into the other tree while it looks, and takes it out again.
         let code = unsafe { sys::lyd_validate_op(at.0.as_ptr(), state, kind, ptr::null_mut()) };

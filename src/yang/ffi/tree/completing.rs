@@ -14,6 +14,7 @@ impl Tree {
     /// All errors at once. Defaults come, nodes whose `when` has become false go.
     pub(in crate::yang) fn validate(&mut self) -> Result<(), Vec<Fault>> {
         let options = sys::LYD_VALIDATE_NO_STATE | sys::LYD_VALIDATE_MULTI_ERROR;
+        self.touch_all();
         // Constraints that look at anything may put nodes in order, as an expression of a reader may.
         let may_order = self.schema.analysis().sees_everything().is_some();
         let guard = if may_order { tail::Guard::behind(self) } else { None };
@@ -32,6 +33,7 @@ impl Tree {
     pub(in crate::yang) fn validate_module(&mut self, module: ModuleRef) -> Result<(), Vec<Fault>> {
         let options = sys::LYD_VALIDATE_NO_STATE | sys::LYD_VALIDATE_MULTI_ERROR;
         let module = module.0.as_ptr();
+        self.touch_all();
         let _watch = Watch::over_validation();
         // SAFETY: as in `validate`; the module is of the context that all trees share.
         let code = unsafe { sys::lyd_validate_module(&raw mut self.first, module, options, ptr::null_mut()) };
@@ -39,6 +41,7 @@ impl Tree {
     }
 
     pub fn add_defaults(&mut self) {
+        self.touch_all();
         let _watch = Watch::over_validation();
         // SAFETY: as in `validate`.
         let code = unsafe {
@@ -50,6 +53,7 @@ impl Tree {
     /// The same for one module's top nodes and all below them.
     pub(in crate::yang) fn add_defaults_of_module(&mut self, module: ModuleRef) {
         let options = sys::LYD_IMPLICIT_NO_STATE;
+        self.touch_all();
         let _watch = Watch::over_validation();
         // SAFETY: as in `validate`; the module is of the context that all trees share.
         let code =
