@@ -12,6 +12,7 @@
 pub mod agent;
 pub mod alarms;
 pub mod appmgr;
+pub mod checksum;
 pub mod clock;
 pub mod console;
 pub mod container;
@@ -34,6 +35,7 @@ pub mod script;
 pub mod settings;
 pub mod shell;
 pub mod shell_command;
+pub mod shown;
 pub mod ssh;
 pub mod store;
 pub mod sys;

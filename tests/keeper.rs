@@ -9,10 +9,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use procyon::checksum::Sha256;
 use procyon::container::machine::{ExitStatus, RunId};
-use procyon::container::spec::{
-    ContainerName, ContainerSpec, Floor, LogSpec, Program, RestartPolicy, Sha256, Terminal,
-};
+use procyon::container::spec::{ContainerName, ContainerSpec, Floor, LogSpec, Program, RestartPolicy, Terminal};
 use procyon::keeper::client::{Keeper, KeeperEvent};
 use procyon::keeper::protocol::{ContainerState, Phase, Reason, Stream};
 use procyon::keeper::refusal::KeeperRefusal;

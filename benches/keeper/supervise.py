@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """The keeper under the measuring harness for supervisors: fleets, consoles, echo, logs, and a client that never reads.
 
-  supervise.py --harness DIR fleet -n 1000 [--idle 20] [--kills 100]
+  supervise.py --harness DIR fleet -n 1000 [--idle 20] [--kills 100] [--peer bare]
   supervise.py --harness DIR console --clients 10 [--bytes 50000000] [--peer bare-pty]
   supervise.py --harness DIR echo | log [--peer procyon-pipe]
   supervise.py --harness DIR stuck [--bytes 200000000]
@@ -110,6 +110,24 @@ def define(bench):
         note = "agent, keeper and custodian; every child on pipes"
         pty = []
 
+    class Bare(Peer):
+        name = "bare"
+        note = "terminals and posix_spawn alone: what the machine itself takes"
+        settle = 0.2
+
+        def prepare(self, n):
+            self.n = n
+
+        def start(self):
+            words = [sys.executable, os.path.join(os.path.dirname(os.path.abspath(__file__)), "bare.py"), str(self.n), CHILD]
+            self.bare = self.spawn(words)
+
+        def pids(self):
+            return [self.bare.pid]
+
+        def stop(self):
+            self.end()
+
     class Known:
         def __init__(self, pid):
             self.pid = pid
@@ -117,7 +135,7 @@ def define(bench):
         def poll(self):
             return None if os.path.exists("/proc/{}".format(self.pid)) else 0
 
-    for peer in (Procyon, ProcyonPipe):
+    for peer in (Procyon, ProcyonPipe, Bare):
         bench.PEERS[peer.name] = peer
     return Procyon
 

@@ -8,7 +8,6 @@ use nix::errno::Errno;
 use nix::sys::stat::{Mode, SFlag};
 
 use crate::container::scripts::LOGS;
-use crate::container::spec::Sha256;
 use crate::northbound::{Kind, Refusal};
 use crate::request::driver::{Checksums, Handle as Requests};
 use crate::request::logs::Executions;
@@ -31,12 +30,7 @@ pub(super) fn shelf(scripts: Scripts) -> Shelf {
     Arc::new(move |name| {
         let name = ScriptName::parse(name).ok()?;
         let described = scripts.describe(ScriptType::Exec, &name)?;
-        let sum = |text: String| Sha256::parse(&text).ok();
-        Some(OnShelf {
-            script_type: ScriptType::Exec.as_str(),
-            found: sum(described.found.to_string())?,
-            committed: described.committed.and_then(|committed| sum(committed.to_string())),
-        })
+        Some(OnShelf { script_type: ScriptType::Exec.as_str(), found: described.found, committed: described.committed })
     })
 }
 
@@ -71,8 +65,7 @@ pub(super) fn fetch(scripts: Scripts) -> Fetch {
 pub(super) fn checksums(scripts: Scripts) -> Checksums {
     Arc::new(move |script_type| {
         let Ok(script_type) = ScriptType::parse(script_type) else { return Vec::new() };
-        let sums = scripts.checksums(script_type).into_iter();
-        sums.filter_map(|(name, sum)| Some((name.to_string(), Sha256::parse(&sum.to_string()).ok()?))).collect()
+        scripts.checksums(script_type).into_iter().map(|(name, sum)| (name.to_string(), sum)).collect()
     })
 }
 

@@ -57,7 +57,7 @@ mod tests {
     use std::path::PathBuf;
 
     use super::*;
-    use crate::script::checksum::Sha256Sum;
+    use crate::checksum::Sha256;
     use crate::script::name::{ScriptName, ScriptType};
     use crate::yang::notification;
     use crate::yang::schema::{ModuleSpec, Schema};
@@ -68,7 +68,7 @@ mod tests {
         let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("yang");
         let schema = Schema::load(&[folder], &[module]).unwrap();
         let key = ScriptKey { script_type: ScriptType::Process, name: ScriptName::parse("a.py").unwrap() };
-        let (sum, found) = (Sha256Sum::of(b"approved"), Sha256Sum::of(b"other"));
+        let (sum, found) = (Sha256::of(b"approved"), Sha256::of(b"other"));
         let told = |event: ScriptEvent| {
             let element = script(&event)?;
             assert!(notification::from_element(schema, &element).is_ok(), "{element:?}");

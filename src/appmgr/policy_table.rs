@@ -7,9 +7,10 @@ use super::manager::{Action, Activation, App, Input, Life, Manager, Order, Ticke
 use super::observed::{LastExit, Observed, Phase};
 use super::registration::{AppName, Registration};
 use super::view;
+use crate::checksum::Sha256;
 use crate::container::machine::{self, ExitStatus, Machine, RunId};
 use crate::container::provision::Resources;
-use crate::container::spec::{RestartPolicy, Sha256};
+use crate::container::spec::RestartPolicy;
 
 const TABLE: &str = include_str!("../../docs/restart-policies.md");
 const RETRIES: u32 = 2;

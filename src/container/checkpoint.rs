@@ -10,7 +10,8 @@ use serde::{Deserialize, Serialize};
 use super::machine::{After, ExitStatus, Machine, Rest, RunId, State};
 use super::pace::Pace;
 use super::rules::{Delays, Rules, Starts};
-use super::spec::{RestartPolicy, Sha256};
+use super::spec::RestartPolicy;
+use crate::checksum::Sha256;
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Checkpoint {

@@ -10,7 +10,8 @@ use serde::{Deserialize, Serialize};
 pub use super::ending::{ExitStatus, signal_in_words};
 use super::pace::Pace;
 use super::rules::{Delays, Rules, Starts};
-use super::spec::{RestartPolicy, Sha256};
+use super::spec::RestartPolicy;
+use crate::checksum::Sha256;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct RunId(pub u32);

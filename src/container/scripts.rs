@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use super::spec::{ContainerName, ContainerSpec, LogSpec, Program, Sha256};
+use super::spec::{ContainerName, ContainerSpec, LogSpec, Program};
+use crate::checksum::Sha256;
 
 /// The folder of the repository's shelves, below the harddisk.
 const REPOSITORY: &str = "mirror/script-mgmt";

@@ -15,6 +15,7 @@ use super::console::{ConsoleSpec, InvalidConsole};
 use super::permit::{LIMIT_MAX, Permit};
 use super::provision::{Provision, plain};
 use super::rules::{DELAYS_MAX, Rules, STARTS_MAX};
+use crate::checksum::Sha256;
 
 pub const NAME_BYTES_MAX: usize = 255;
 /// Environment entries that the keeper sets: what a program is told of its descriptors must be true.
@@ -131,46 +132,6 @@ impl TryFrom<String> for ContainerName {
 impl From<ContainerName> for String {
     fn from(name: ContainerName) -> Self {
         name.0
-    }
-}
-
-/// SHA-256, lower-case hexadecimal in text.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct Sha256([u8; 32]);
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-#[error("a SHA-256 checksum has 64 hexadecimal digits")]
-pub struct InvalidSha256;
-
-impl Sha256 {
-    pub fn of(bytes: &[u8]) -> Self {
-        use sha2::Digest;
-        Self(sha2::Sha256::digest(bytes).into())
-    }
-
-    /// Takes either case.
-    pub fn parse(text: &str) -> Result<Self, InvalidSha256> {
-        if text.len() != 64 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-            return Err(InvalidSha256);
-        }
-        let mut sum = [0; 32];
-        for (byte, digits) in sum.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
-            let digits = std::str::from_utf8(digits).map_err(|_| InvalidSha256)?;
-            *byte = u8::from_str_radix(digits, 16).map_err(|_| InvalidSha256)?;
-        }
-        Ok(Self(sum))
-    }
-}
-
-impl fmt::Display for Sha256 {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
-    }
-}
-
-impl fmt::Debug for Sha256 {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
     }
 }
 
@@ -506,15 +467,6 @@ mod tests {
         for bad in ["", ".", "..", "a/b", "-x", "a b", "a\0b", "ä", &"x".repeat(256)] {
             assert!(ContainerName::parse(bad).is_err(), "{bad}");
         }
-    }
-
-    #[test]
-    fn a_checksum_reads_back_what_it_prints() {
-        let sum = Sha256::of(b"abc");
-        assert_eq!(sum.to_string(), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
-        assert_eq!(Sha256::parse(&sum.to_string().to_uppercase()), Ok(sum));
-        assert_eq!(Sha256::parse("ba78"), Err(InvalidSha256));
-        assert_eq!(Sha256::parse(&"é".repeat(32)), Err(InvalidSha256));
     }
 
     #[test]

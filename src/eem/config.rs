@@ -10,7 +10,7 @@ use croner::Cron;
 use regex::Regex;
 
 use super::expression::Expression;
-use crate::container::spec::Sha256;
+use crate::checksum::Sha256;
 use crate::northbound::{Kind, Refusal};
 use crate::yang::value::Element;
 

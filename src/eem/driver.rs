@@ -17,8 +17,8 @@ use super::correlator::{Correlator, Firing};
 use super::happening::Happening;
 use super::provider::{Committed, EventManager};
 use super::view::{self, LastRun};
+use crate::checksum::Sha256;
 use crate::clock::Clock;
-use crate::container::spec::Sha256;
 use crate::northbound::Refusal;
 use crate::yang::value::Element;
 

@@ -24,9 +24,10 @@ use super::protocol::{
     VERSION, Verb, decode, encode,
 };
 use super::refusal::KeeperRefusal;
+use crate::checksum::Sha256;
 use crate::console::columns::Listed;
 use crate::container::machine::RunId;
-use crate::container::spec::{ContainerName, ContainerSpec, Floor, Sha256};
+use crate::container::spec::{ContainerName, ContainerSpec, Floor};
 use crate::sys::fdpass;
 
 /// Orders that wait to be sent; callers wait behind them.

@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::checksum::Sha256;
 use crate::container::checkpoint::Checkpoint;
 use crate::container::machine::{ExitStatus, RunId};
-use crate::container::spec::{ContainerSpec, Sha256};
+use crate::container::spec::ContainerSpec;
 pub use crate::keeper::deposit::Deposited;
 use crate::keeper::protocol::Asker;
 

@@ -45,9 +45,10 @@ use super::run_ids::RunIds;
 use super::survivors::Survivors;
 use super::viewer::Viewer;
 use super::worker::{End, Workers};
+use crate::checksum::Sha256;
 use crate::container::machine::Input;
 use crate::container::provision::READY_NUMBERS;
-use crate::container::spec::{ContainerName, Floor, Sha256};
+use crate::container::spec::{ContainerName, Floor};
 use crate::sys::cgroup::Groups;
 use crate::sys::low::LowNumbers;
 use crate::sys::{confinement, memfd, process};
@@ -57,6 +58,8 @@ pub const CONTAINERS_MAX: usize = 4096;
 pub const LINKS_MAX: usize = 16;
 /// How long a program may take to end when the whole system is shut down.
 pub const SHUTDOWN_GRACE: Duration = Duration::from_secs(10);
+/// Each holds up the others for about half a millisecond.
+const STARTS_AT_ONCE_MAX: usize = 2;
 const EVENTS_PER_TURN_MAX: usize = 128;
 const CONNECTIONS_WAITING_MAX: i32 = 16;
 /// For how many milliseconds a keeper that still answers may be one that ends.
@@ -188,6 +191,8 @@ struct Driver {
     tapes_bytes: usize,
     /// Looks before a start that are under way.
     looks: usize,
+    /// Starts that this turn of the loop may still make without a worker's look.
+    starts_at_once: usize,
     /// Launches that workers carry out.
     launches: BTreeMap<u64, starts::Launching>,
     next_launch: u64,
@@ -283,6 +288,7 @@ impl Driver {
             knocks: 0,
             tapes_bytes: 0,
             looks: 0,
+            starts_at_once: 0,
             launches: BTreeMap::new(),
             next_launch: 0,
             tickets: BTreeMap::new(),
@@ -310,7 +316,9 @@ impl Driver {
     fn serve(&mut self) -> Result<(), KeeperError> {
         let mut events = [EpollEvent::empty(); EVENTS_PER_TURN_MAX];
         loop {
+            self.flush_links();
             self.record_ends();
+            self.starts_at_once = STARTS_AT_ONCE_MAX;
             if self.shutdown.as_ref().is_some_and(|it| self.held.is_empty() && (self.unrecorded == 0 || it.is_late)) {
                 self.finish();
                 return Ok(());

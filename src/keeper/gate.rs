@@ -10,13 +10,16 @@ use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use nix::sys::statfs::statfs;
 
+use super::footing::Footing;
 use super::launch;
 use super::refusal::KeeperRefusal;
+use crate::checksum::Sha256;
 use crate::container::provision::{Folder, WhenMissing};
-use crate::container::spec::{ContainerSpec, Program, Sha256};
+use crate::container::spec::{ContainerSpec, Program};
 use crate::sys::{memfd, spawn};
 
 pub const SCRIPT_BYTES_MAX: u64 = 16 * 1024 * 1024;
@@ -39,6 +42,8 @@ pub enum Verdict {
         disk: Option<Sha256>,
         /// The program or its folder is on a file system whose server may be away.
         is_far: bool,
+        /// While it holds, another look would say the same.
+        footing: Option<Footing>,
     },
     /// `expected` is `None` where no checksum is configured.
     Mismatch {
@@ -66,7 +71,7 @@ pub fn freeze(spec: &ContainerSpec) -> Result<Option<Frozen>, KeeperRefusal> {
 }
 
 /// Before each start. A script without a configured checksum does not run.
-pub fn check(spec: &ContainerSpec, expected: Option<Sha256>) -> Verdict {
+pub fn check(spec: &Arc<ContainerSpec>, expected: Option<Sha256>) -> Verdict {
     let disk = match &spec.program {
         Program::Script { path, .. } => match read(path).map(|bytes| Sha256::of(&bytes)) {
             Ok(found) if Some(found) != expected => return Verdict::Mismatch { expected, found },
@@ -84,9 +89,14 @@ pub fn check(spec: &ContainerSpec, expected: Option<Sha256>) -> Verdict {
     }
     match provide(spec) {
         Ok((account, program)) => {
-            let is_far =
-                lies_far(&spec.cwd) || program.is_some_and(|program| begins_far(&program, &spec.cwd, &lies_far));
-            Verdict::Clear { account, disk, is_far }
+            let chain = program.map(|program| to_begin(program, &spec.cwd)).unwrap_or_default();
+            // Who somebody is, and what a script holds, is asked anew each time.
+            let may_last = account.is_none() && disk.is_none();
+            let footing = if may_last { Footing::survey(spec, &chain) } else { None };
+            // Behind the survey: what it found is what is near.
+            let is_far = lies_far(&spec.cwd) || chain.iter().any(|path| lies_far(path));
+            let footing = footing.filter(|_| !is_far);
+            Verdict::Clear { account, disk, is_far, footing }
         }
         Err(refusal) => Verdict::Failed(refusal),
     }
@@ -122,10 +132,10 @@ fn lies_far(path: &Path) -> bool {
     is_of(path, &SERVED_ELSEWHERE) || is_of(path, &SERVED_BY_PROGRAMS)
 }
 
-/// Whether anything that is read to begin a program is far: itself, or what its `#!` names, which may be a script too.
-fn begins_far(program: &Path, cwd: &Path, is_far: &dyn Fn(&Path) -> bool) -> bool {
+/// What is read to begin a program: itself, and what its `#!` names, which may be a script too.
+fn to_begin(program: PathBuf, cwd: &Path) -> Vec<PathBuf> {
     let next = |path: &PathBuf| Some(cwd.join(interpreter_of(path)?));
-    std::iter::successors(Some(program.to_owned()), next).take(INTERPRETERS_MAX).any(|path| is_far(&path))
+    std::iter::successors(Some(program), next).take(INTERPRETERS_MAX).collect()
 }
 
 /// Whom the first line of a script names.
@@ -175,22 +185,29 @@ fn find_program(spec: &ContainerSpec) -> Result<Option<PathBuf>, KeeperRefusal> 
         Program::Script { interpreter, .. } => return Ok(Some(interpreter.clone())),
     };
     let Some(word) = argv.first() else { return Ok(None) };
-    let is_program =
-        |path: &Path| path.metadata().is_ok_and(|facts| facts.is_file() && facts.permissions().mode() & 0o111 != 0);
-    let refused = |reason: &str| Err(KeeperRefusal::NoSuchProgram { program: word.clone(), reason: reason.to_owned() });
-    if word.contains('/') {
-        let path = spec.cwd.join(word);
-        return match path.metadata() {
-            _ if is_program(&path) => Ok(Some(path)),
-            Ok(_) => refused("it may not be executed"),
-            Err(error) => refused(&error.to_string()),
-        };
+    if let Some(found) = candidates(spec, word).find(|path| is_program(path)) {
+        return Ok(Some(found));
     }
-    let path = launch::search_path(spec);
-    match path.split(':').map(|folder| Path::new(folder).join(word)).find(|path| is_program(path)) {
-        Some(found) => Ok(Some(found)),
-        None => refused(&format!("not found in {path}")),
-    }
+    let reason = match candidates(spec, word).next() {
+        Some(only) if word.contains('/') => match only.metadata() {
+            Ok(_) => "it may not be executed".to_owned(),
+            Err(error) => error.to_string(),
+        },
+        _ => format!("not found in {}", launch::search_path(spec)),
+    };
+    Err(KeeperRefusal::NoSuchProgram { program: word.clone(), reason })
+}
+
+/// Where the program of that name may be, in the order in which they are tried.
+pub(super) fn candidates<'s>(spec: &'s ContainerSpec, word: &'s str) -> impl Iterator<Item = PathBuf> + 's {
+    let is_path = word.contains('/');
+    let as_path = is_path.then(|| spec.cwd.join(word));
+    let searched = launch::search_path(spec).split(':').filter(move |_| !is_path);
+    as_path.into_iter().chain(searched.map(move |folder| Path::new(folder).join(word)))
+}
+
+fn is_program(path: &Path) -> bool {
+    path.metadata().is_ok_and(|facts| facts.is_file() && facts.permissions().mode() & 0o111 != 0)
 }
 
 fn make_given_folder(folder: &Folder, account: Option<&spawn::Account>) -> Result<(), KeeperRefusal> {
@@ -255,6 +272,10 @@ fn read(path: &Path) -> Result<Vec<u8>, KeeperRefusal> {
 mod tests {
     use super::*;
     use crate::container::spec::{ContainerName, LogSpec};
+
+    fn check(spec: &ContainerSpec, expected: Option<Sha256>) -> Verdict {
+        super::check(&Arc::new(spec.clone()), expected)
+    }
 
     fn spec(dir: &Path, committed: &[u8]) -> ContainerSpec {
         let program = Program::Script {
@@ -345,7 +366,7 @@ mod tests {
         write("by-near", "#!near");
         write("by-itself", "#!by-itself\n");
         write("by-nobody", "#!\n");
-        let is_far = |name: &str| begins_far(&dir.path().join(name), dir.path(), &|path| path == far);
+        let is_far = |name: &str| to_begin(dir.path().join(name), dir.path()).contains(&far);
         let programs = ["far", "near", "by-far", "by-script", "by-near", "by-itself", "by-nobody", "missing"];
         let found: Vec<&str> = programs.into_iter().filter(|name| is_far(name)).collect();
         assert_eq!(found, ["far", "by-far", "by-script"]);

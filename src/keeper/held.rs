@@ -9,6 +9,7 @@ use super::console::Console;
 use super::daemons::Daemon;
 use super::deposits::{LastRun, Record, Role, RunFacts};
 use super::exits::{self, ExitRecord, LINES_MAX};
+use super::footing::Footing;
 use super::forward::Forwarding;
 use super::gate::Frozen;
 use super::log::LogFile;
@@ -16,10 +17,11 @@ use super::protocol::{Asker, ContainerState, ERROR_LINE_BYTES_MAX, ERROR_LINES_M
 use super::refusal::KeeperRefusal;
 use super::tape::{Origin, Tape, Unlogged};
 use super::viewer::Recent;
+use crate::checksum::Sha256;
 use crate::console::roster::Mode;
 use crate::container::machine::{ExitStatus, Input, Machine, Rest, RunId, State};
 use crate::container::provision::Readiness;
-use crate::container::spec::{ContainerSpec, Program, Sha256};
+use crate::container::spec::{ContainerSpec, Program};
 use crate::logs::lines::last_lines;
 use crate::sys::process::Usage;
 use crate::sys::spawn::Account;
@@ -139,6 +141,8 @@ pub struct Held {
     pub is_looking: bool,
     /// The program or its folder is on a file system whose server may be away.
     pub is_far: bool,
+    /// What the last look before a start stood on, where that can hold for the next one.
+    pub footing: Option<Footing>,
     /// The number of the launch that a worker carries out.
     pub launching: Option<u64>,
     /// What was asked of it meanwhile.
@@ -198,6 +202,7 @@ impl Held {
             check_again: None,
             is_looking: false,
             is_far: false,
+            footing: None,
             launching: None,
             put_off: Vec::new(),
             waiting_for: None,

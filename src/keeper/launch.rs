@@ -5,9 +5,10 @@ use std::os::fd::RawFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
+use crate::checksum::Sha256;
 use crate::container::machine::RunId;
 use crate::container::provision::Readiness;
-use crate::container::spec::{ContainerName, ContainerSpec, Program, Rlimits, Sha256};
+use crate::container::spec::{ContainerName, ContainerSpec, Program, Rlimits};
 use crate::sys::spawn::{Account, Limit};
 
 /// Compiles the sealed bytes under their device path and runs them as `__main__`.

@@ -22,7 +22,7 @@ pub const ANSWERS_QUEUED_MAX: usize = 512;
 pub struct Link {
     pub socket: OwnedFd,
     pub greeted: bool,
-    /// Whose starts it orders.
+    /// Whose starts it orders, and of whose containers alone it hears.
     pub attends: Option<Floor>,
     /// What epoll looks for now.
     pub watched: EpollFlags,
@@ -47,7 +47,7 @@ impl Link {
     }
 
     pub fn event(&mut self, about: &ContainerName, up: &Up, fds: Vec<OwnedFd>) {
-        if !self.greeted {
+        if !self.hears_of(about) {
             return;
         }
         if self.behind.is_empty() && self.queue.len() < EVENTS_QUEUED_MAX {
@@ -55,6 +55,11 @@ impl Link {
         } else {
             self.behind.insert(about.clone());
         }
+    }
+
+    /// Who looks after one floor is not woken for the others.
+    pub fn hears_of(&self, name: &ContainerName) -> bool {
+        self.greeted && self.attends.is_none_or(|floor| name.floor() == floor)
     }
 
     /// A name whose present state the agent has yet to be told; only when everything older is sent.
@@ -68,6 +73,10 @@ impl Link {
 
     pub fn has_queued(&self) -> bool {
         !self.queue.is_empty()
+    }
+
+    pub fn queued(&self) -> usize {
+        self.queue.len()
     }
 
     /// Sends what the agent takes now; an error means that the connection is over.
@@ -94,6 +103,19 @@ mod tests {
     use super::*;
     use crate::keeper::protocol::Event;
     use crate::sys::spawn::set_nonblocking;
+
+    #[test]
+    fn a_floor_hears_of_its_own_containers_alone() {
+        let (ours, _theirs) = fdpass::pair().unwrap();
+        let mut link = Link::new(ours);
+        link.greeted = true;
+        link.attends = Some(Floor::Process);
+        for name in ["poll", "container:poll", "process:poll"] {
+            let name = ContainerName::parse(name).unwrap();
+            link.event(&name, &Up::Event(Event::Released { name: name.clone() }), vec![]);
+        }
+        assert_eq!(link.queued(), 1);
+    }
 
     #[test]
     fn an_agent_that_does_not_read_costs_a_bounded_queue_and_is_told_the_present_state_later() {

@@ -20,6 +20,7 @@ pub mod deposit;
 pub mod deposits;
 pub mod driver;
 pub mod exits;
+pub mod footing;
 pub mod forward;
 pub mod gate;
 pub mod held;

@@ -11,10 +11,11 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use super::exits::ExitRecord;
 use super::keeping::Kept;
 use super::refusal::KeeperRefusal;
+use crate::checksum::Sha256;
 use crate::console::columns::Listed;
 use crate::console::roster::Wish;
 use crate::container::machine::{ExitStatus, RunId};
-use crate::container::spec::{ContainerName, ContainerSpec, Floor, LogSpec, RestartPolicy, Sha256};
+use crate::container::spec::{ContainerName, ContainerSpec, Floor, LogSpec, RestartPolicy};
 use crate::sys::fdpass::FRAME_BYTES_MAX;
 use crate::sys::process::Usage;
 
@@ -50,7 +51,8 @@ pub enum Down {
         id: u64,
         order: Order,
     },
-    /// This connection is the floor's: as long as it is there, each start of what has a permit is ordered by it.
+    /// This connection is the floor's: as long as it is there, each start of what has a permit is ordered by it. It is told of
+    /// what happens on that floor alone.
     Attend {
         floor: Floor,
     },

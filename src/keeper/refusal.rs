@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::container::spec::{ContainerName, Sha256};
+use crate::checksum::Sha256;
+use crate::container::spec::ContainerName;
 
 #[derive(Debug, Clone, PartialEq, Eq, Error, Serialize, Deserialize)]
 pub enum KeeperRefusal {

@@ -24,6 +24,7 @@ use super::filter::Filter;
 use super::mailbox::{Mailbox, Notice, time};
 use super::refusal::Layer;
 use super::{Caller, Kind, Refusal, SessionId};
+use crate::shown::shown;
 use crate::yang::notification::{self, Notification};
 use crate::yang::schema::{Schema, SchemaNode};
 use crate::yang::select;
@@ -371,7 +372,7 @@ pub(super) fn check_stream(stream: Option<&str>) -> Result<(), Refusal> {
     match stream.filter(|stream| *stream != STREAM) {
         None => Ok(()),
         Some(other) => {
-            let message = format!("there is no event stream `{}`", other.escape_debug());
+            let message = format!("there is no event stream `{}`", shown(other));
             Err(refuse(Kind::InvalidValue, message).mend(format!("the one there is is {STREAM}")))
         }
     }

@@ -2,6 +2,8 @@
 //!
 //! Pure; who reads and writes there is `urls.rs` and what it is given.
 
+use crate::shown::shown;
+
 /// Longer ones are no addresses.
 pub const URL_BYTES_MAX: usize = 4096;
 
@@ -42,7 +44,7 @@ impl Url {
             }
             "file" => file(rest),
             "https" => Err(UrlRefused::Unreadable),
-            other => Err(UrlRefused::Scheme { scheme: other.escape_debug().to_string() }),
+            other => Err(UrlRefused::Scheme { scheme: shown(other) }),
         }
     }
 }
@@ -70,7 +72,7 @@ fn file(rest: &str) -> Result<Url, UrlRefused> {
             let slash = rest.find('/').ok_or(UrlRefused::Unreadable)?;
             let (host, path) = rest.split_at(slash);
             if !host.is_empty() && !host.eq_ignore_ascii_case("localhost") {
-                return Err(UrlRefused::OtherHost { host: host.escape_debug().to_string() });
+                return Err(UrlRefused::OtherHost { host: shown(host) });
             }
             path
         }

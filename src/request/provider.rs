@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::driver::Handle;
 use super::refusals;
 use super::run::{Account, LogLevel, Order, RUNTIME_SECONDS_DEFAULT, RequestId};
-use crate::container::spec::Sha256;
+use crate::checksum::Sha256;
 use crate::container::words;
 use crate::northbound::provider::{Call, Later, Proposal, Provider};
 use crate::northbound::{Kind, Refusal};

@@ -1,7 +1,7 @@
 //! The life of runs as scenarios: what happens on the left, what is done on the right.
 
 use super::*;
-use crate::container::spec::Sha256;
+use crate::checksum::Sha256;
 use crate::request::run::{Account, LogLevel};
 
 struct Bench {

@@ -4,9 +4,9 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::checksum::Sha256;
 use crate::container::machine::ExitStatus;
 use crate::container::scripts::LOGS;
-use crate::container::spec::Sha256;
 
 /// `max-runtime` of a run that does not say (router default), and its range in the module.
 pub const RUNTIME_SECONDS_DEFAULT: u32 = 300;

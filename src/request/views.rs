@@ -248,7 +248,7 @@ mod tests {
         let order = Order {
             script_type: "exec".to_owned(),
             script: script.to_owned(),
-            sha256: crate::container::spec::Sha256::of(b""),
+            sha256: crate::checksum::Sha256::of(b""),
             arguments: "'-t' '5'".to_owned(),
             words: vec![],
             description: None,

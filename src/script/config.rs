@@ -2,9 +2,9 @@
 //!
 //! Knows the names of the tree's nodes; not what a commit is.
 
-use super::checksum::{ChecksumError, Sha256Sum};
 use super::name::{NameError, ScriptKey, ScriptName, ScriptType};
 use super::repository::Committed;
+use crate::checksum::{ChecksumError, Sha256};
 use crate::northbound::{Kind, Refusal};
 use crate::yang::value::Element;
 
@@ -55,7 +55,7 @@ pub fn read(root: Option<&Element>) -> (Committed, Vec<EntryError>) {
             let quote = if name.contains('\'') { '"' } else { '\'' };
             let path = format!("{ROOT}{folder}/{list}[{key}={quote}{name}{quote}]");
             let Some(sum) = entry.child("checksum").and_then(|checksum| checksum.text_of("sha256")) else { continue };
-            match (ScriptName::parse(name), Sha256Sum::parse(sum)) {
+            match (ScriptName::parse(name), Sha256::parse(sum)) {
                 (Ok(name), Ok(sum)) => {
                     committed.insert(ScriptKey::new(script_type, name), sum);
                 }

@@ -9,7 +9,7 @@ use std::sync::Mutex;
 use tempfile::TempDir;
 
 use super::*;
-use crate::script::checksum::Sha256Sum;
+use crate::checksum::Sha256;
 use crate::script::fetch::FetchLimits;
 use crate::script::handle::Handle;
 use crate::script::history::{Action, HistoryRow};
@@ -240,7 +240,7 @@ async fn scripts_added_from_a_server_are_on_the_shelf_and_logged_once() {
     assert_eq!(described.status, Status::ConfigChecksum);
     assert_eq!(
         bench.events.recv().await,
-        Some(ScriptEvent::Added { key: process("a.py"), sum: Sha256Sum::of(BODY.as_bytes()) })
+        Some(ScriptEvent::Added { key: process("a.py"), sum: Sha256::of(BODY.as_bytes()) })
     );
     bench.assert_nothing_staged();
 }
@@ -288,11 +288,11 @@ async fn a_password_reaches_the_server_and_no_history() {
 #[tokio::test]
 async fn one_bad_script_keeps_all_out_and_every_problem_is_named() {
     let (bench, server) = (Bench::start().await, Server::start());
-    let good = Sha256Sum::of(BODY.as_bytes());
-    let scripts = [("a.py", good), ("b.py", Sha256Sum::of(b"other")), ("bad.py", good)];
+    let good = Sha256::of(BODY.as_bytes());
+    let scripts = [("a.py", good), ("b.py", Sha256::of(b"other")), ("bad.py", good)];
     let scripts = scripts.map(|(name, sum)| Requested { name: script(name), expected: Some(sum) }).to_vec();
     let error = bench.add_requested(&server.at("mixed"), scripts).await.unwrap_err().to_string();
-    let expected = format!("checksum of `b.py` is wrong: expected {}, found {good}", Sha256Sum::of(b"other"));
+    let expected = format!("checksum of `b.py` is wrong: expected {}, found {good}", Sha256::of(b"other"));
     assert!(error.contains(&expected), "{error}");
     assert!(error.contains("`bad.py` cannot be fetched") && error.contains("status 500"), "{error}");
     assert!(bench.on_shelf().is_empty());
@@ -360,7 +360,7 @@ async fn what_is_done_by_hand_appears() {
     let path = bench.shelf().join("a.py");
     fs::write(&path, "1").unwrap();
     bench.until(|inventory| inventory.file(&process("a.py")).is_some()).await;
-    let second = Sha256Sum::of(b"22");
+    let second = Sha256::of(b"22");
     fs::write(bench.shelf().join(".a.tmp"), "22").unwrap();
     fs::rename(bench.shelf().join(".a.tmp"), &path).unwrap();
     bench.until(|inventory| inventory.file(&process("a.py")).is_some_and(|file| file.sum == second)).await;
@@ -510,7 +510,7 @@ async fn a_committed_checksum_decides_the_status_at_once() {
     bench.add("harddisk:/", &["a.py"]).await.unwrap();
     let status = |bench: &Bench| bench.handle.describe(ScriptType::Process, &script("a.py")).unwrap().status;
     assert_eq!(status(&bench), Status::ConfigChecksum);
-    let (found, expected) = (Sha256Sum::of(BODY.as_bytes()), Sha256Sum::of(b"other"));
+    let (found, expected) = (Sha256::of(BODY.as_bytes()), Sha256::of(b"other"));
     bench.handle.commit(Committed::from([(process("a.py"), found)]));
     assert_eq!(status(&bench), Status::Ready);
     assert_eq!(bench.handle.checksums(ScriptType::Process), [(script("a.py"), found)].into());

@@ -9,13 +9,13 @@ use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::checksum::Sha256Sum;
 use super::fetch::FetchError;
 use super::name::{ScriptKey, ScriptName, ScriptType};
 use super::plan::{RepositoryError, Requested};
 use super::repository::{Committed, Inventory, Status};
 use super::shelves::{Layout, ShelfError};
 use super::source::{Source, SourceError};
+use crate::checksum::Sha256;
 
 /// Changes that wait for the driver; who finds the queue full waits its turn.
 pub const CHANGES_WAITING_MAX: usize = 64;
@@ -48,7 +48,7 @@ pub struct RemoveRequest {
 #[derive(Debug, thiserror::Error)]
 pub enum ScriptProblem {
     #[error("checksum of `{name}` is wrong: expected {expected}, found {found}")]
-    WrongChecksum { name: ScriptName, expected: Sha256Sum, found: Sha256Sum },
+    WrongChecksum { name: ScriptName, expected: Sha256, found: Sha256 },
     #[error("`{name}` cannot be fetched: {source}")]
     Fetch { name: ScriptName, source: FetchError },
 }
@@ -82,8 +82,8 @@ pub(super) type Reply = oneshot::Sender<Result<(), ChangeError>>;
 pub struct Description {
     pub status: Status,
     /// Of the file on the shelf.
-    pub found: Sha256Sum,
-    pub committed: Option<Sha256Sum>,
+    pub found: Sha256,
+    pub committed: Option<Sha256>,
     pub size: u64,
     pub description: Option<String>,
     pub arguments: Option<String>,
@@ -102,14 +102,14 @@ pub struct Handle {
 
 impl Handle {
     /// The committed checksums of one type of scripts.
-    pub fn checksums(&self, script_type: ScriptType) -> BTreeMap<ScriptName, Sha256Sum> {
+    pub fn checksums(&self, script_type: ScriptType) -> BTreeMap<ScriptName, Sha256> {
         let committed = self.committed();
         let of_type = committed.iter().filter(|(key, _)| key.script_type == script_type);
         of_type.map(|(key, sum)| (key.name.clone(), *sum)).collect()
     }
 
     /// The checksum that is committed for one script.
-    pub fn checksum(&self, key: &ScriptKey) -> Option<Sha256Sum> {
+    pub fn checksum(&self, key: &ScriptKey) -> Option<Sha256> {
         self.committed().get(key).copied()
     }
 

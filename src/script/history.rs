@@ -8,8 +8,8 @@ use std::io;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::checksum::Sha256Sum;
 use super::name::{ScriptKey, ScriptName, ScriptType};
+use crate::checksum::Sha256;
 
 /// Rows that are kept of one script.
 pub const ROWS_PER_SCRIPT_MAX: usize = 100;
@@ -49,7 +49,7 @@ pub struct HistoryRow {
     pub action: Action,
     pub time: Timestamp,
     /// Of the file that came; none for a file that went.
-    pub checksum: Option<Sha256Sum>,
+    pub checksum: Option<Sha256>,
     pub description: String,
 }
 
@@ -94,7 +94,7 @@ pub fn from_line(line: &[u8]) -> Option<(ScriptKey, HistoryRow)> {
     let line: Line = serde_json::from_slice(line).ok()?;
     let key = ScriptKey::new(ScriptType::parse(&line.script_type).ok()?, ScriptName::parse(&line.name).ok()?);
     let checksum = match line.checksum {
-        Some(text) => Some(Sha256Sum::parse(&text).ok()?),
+        Some(text) => Some(Sha256::parse(&text).ok()?),
         None => None,
     };
     let time = line.time.parse().ok()?;
@@ -111,7 +111,7 @@ mod tests {
         let row = HistoryRow {
             action: Action::New,
             time: "2021-08-20T05:03:41Z".parse().unwrap(),
-            checksum: Some(Sha256Sum::of(b"abc")),
+            checksum: Some(Sha256::of(b"abc")),
             description: "two\nlines".to_owned(),
         };
         let line = to_line(&key, &row);

@@ -57,7 +57,7 @@ impl Ledger {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::script::checksum::Sha256Sum;
+    use crate::checksum::Sha256;
     use crate::script::docstring::Docstring;
     use crate::script::history::from_line;
     use crate::script::history_file::HistoryFile;
@@ -73,7 +73,7 @@ mod tests {
         let key = ScriptKey::new(ScriptType::Process, ScriptName::parse("a.py").unwrap());
         for number in 0..300u64 {
             let identity = Identity { inode: number, modified_nanoseconds: 0, size: 1 };
-            let facts = FileFacts { sum: Sha256Sum::of(b"1"), identity, docstring: Docstring::default() };
+            let facts = FileFacts { sum: Sha256::of(b"1"), identity, docstring: Docstring::default() };
             let now = jiff::Timestamp::from_second(number as i64).unwrap();
             let noted = inventory.observe(&key, Some(facts), None, now);
             ledger.write(&noted.into_iter().collect::<Vec<_>>(), &inventory).await;

@@ -7,7 +7,6 @@
 //! ```
 //! Must not know: apps, processes, NETCONF. What runs is asked of [`plan::InUse`].
 
-pub mod checksum;
 pub mod config;
 pub mod docstring;
 pub mod driver;

@@ -4,15 +4,14 @@
 
 use std::fmt;
 
+use crate::shown::shown;
+
 /// A file name, no more: no folder, no hidden file, nothing that a command line would take for an option.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ScriptName(String);
 
 /// The longest file name that Linux file systems take.
 pub const NAME_BYTES_MAX: usize = 255;
-
-/// How much of a wrong text a message repeats.
-const SHOWN_CHARACTERS_MAX: usize = 64;
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
@@ -70,15 +69,6 @@ impl fmt::Display for ScriptName {
 
 fn is_allowed(character: char) -> bool {
     character.is_ascii_alphanumeric() || matches!(character, '_' | '.' | '-')
-}
-
-/// A text from outside, fit for a message: short, and without control characters.
-pub(super) fn shown(text: &str) -> String {
-    let mut short: String = text.chars().take(SHOWN_CHARACTERS_MAX).flat_map(char::escape_debug).collect();
-    if text.chars().nth(SHOWN_CHARACTERS_MAX).is_some() {
-        short.push_str("...");
-    }
-    short
 }
 
 /// The kinds of scripts, each with a shelf of its own in the repository.

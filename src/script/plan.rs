@@ -2,9 +2,9 @@
 //!
 //! Decides on values alone; carrying a plan out is the driver's.
 
-use super::checksum::Sha256Sum;
 use super::name::{ScriptKey, ScriptName, ScriptType};
 use super::repository::{Inventory, SCRIPTS_PER_SHELF_MAX, distinct};
+use crate::checksum::Sha256;
 
 /// Scripts that one call may name, as the router's rpcs have it.
 pub const SCRIPTS_PER_CALL_MAX: usize = 10;
@@ -19,7 +19,7 @@ pub trait InUse: Send + Sync {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Requested {
     pub name: ScriptName,
-    pub expected: Option<Sha256Sum>,
+    pub expected: Option<Sha256>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

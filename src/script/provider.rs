@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use jiff::tz::TimeZone;
 
-use super::checksum::Sha256Sum;
 use super::config;
 use super::fetch::FetchError;
 use super::handle::{AddRequest, ChangeError, Handle, Manner, RemoveRequest, ScriptProblem};
@@ -14,10 +13,12 @@ use super::name::{ScriptName, ScriptType};
 use super::plan::{RepositoryError, Requested, SCRIPTS_PER_CALL_MAX};
 use super::shelves::ShelfError;
 use super::views;
+use crate::checksum::Sha256;
 use crate::northbound::filter::Selection;
 use crate::northbound::provider::{Call, Later, Proposal, Provider, StateQuery};
 use crate::northbound::wanted::Wanted;
 use crate::northbound::{Kind, Refusal};
+use crate::shown::shown;
 use crate::yang::value::Element;
 
 const ACTIONS: &str = "Cisco-IOS-XR-infra-script-mgmt-act";
@@ -178,14 +179,14 @@ fn requested<'a>(
     let (mut requested, mut problems) = (Vec::new(), Vec::new());
     for (name, sum) in scripts {
         let parsed = ScriptName::parse(name);
-        match sum.map(Sha256Sum::parse).transpose() {
+        match sum.map(Sha256::parse).transpose() {
             Ok(expected) => match parsed {
                 Ok(name) => requested.push(Requested { name, expected }),
                 Err(error) => problems.push(error.to_string()),
             },
             Err(error) => {
                 problems.extend(parsed.err().map(|error| error.to_string()));
-                problems.push(format!("`{}`: {error}", super::name::shown(name)));
+                problems.push(format!("`{}`: {error}", shown(name)));
             }
         }
     }

@@ -58,7 +58,7 @@ impl Bench {
         let row = HistoryRow {
             action: crate::script::history::Action::New,
             time: "2021-08-24T10:44:53Z".parse::<Timestamp>().unwrap(),
-            checksum: Some(Sha256Sum::of(body.as_bytes())),
+            checksum: Some(Sha256::of(body.as_bytes())),
             description: "User action IN_CLOSE_WRITE".to_owned(),
         };
         let key = ScriptKey::new(ScriptType::Process, ScriptName::parse("process-script.py").unwrap());
@@ -163,10 +163,10 @@ async fn every_view_is_there_and_only_what_is_asked_for_is_made() {
 #[tokio::test]
 async fn a_commit_turns_the_status_at_once() {
     let mut bench = Bench::start().await;
-    let sum = Sha256Sum::of(&std::fs::read(bench.shelf().join("process-script.py")).unwrap());
+    let sum = Sha256::of(&std::fs::read(bench.shelf().join("process-script.py")).unwrap());
     let summary = || Some(select(&["script", "status", "summary"], Content::Selected));
     assert!(bench.state(summary()).await.contains("status = \"Config Checksum\""));
-    for (sum, status) in [(sum, "Ready"), (Sha256Sum::of(b"other"), "Checksum Mismatch")] {
+    for (sum, status) in [(sum, "Ready"), (Sha256::of(b"other"), "Checksum Mismatch")] {
         let config = tree("process-script.py", &sum.to_string().to_uppercase());
         let proposal = Proposal { changes: &[], config: &config };
         assert_eq!(bench.provider.validate(&proposal), Ok(()));
@@ -183,7 +183,7 @@ async fn a_commit_turns_the_status_at_once() {
 async fn a_checksum_of_a_script_that_is_not_there_is_accepted_and_a_wrong_one_is_not() {
     let bench = Bench::start().await;
     let verdict = |config: &Tree| bench.provider.validate(&Proposal { changes: &[], config });
-    assert_eq!(verdict(&tree("absent.py", &Sha256Sum::of(b"x").to_string())), Ok(()));
+    assert_eq!(verdict(&tree("absent.py", &Sha256::of(b"x").to_string())), Ok(()));
     let refusals = verdict(&tree("absent.py", "123")).unwrap_err();
     assert_eq!(refusals[0].kind, Kind::InvalidValue);
     assert!(refusals[0].path.as_deref().unwrap().ends_with("process[process-name='absent.py']/checksum/sha256"));
@@ -203,7 +203,7 @@ async fn add_and_remove_answer_as_the_router_does() {
         response = "a.py has been added to the script repository"
         status = "True"
     "#);
-    let checked = |sum: Sha256Sum| {
+    let checked = |sum: Sha256| {
         let entry = vec![
             Element::leaf("script-name", "a.py"),
             Element::leaf("checksum-type", "SHA256"),
@@ -213,9 +213,9 @@ async fn add_and_remove_answer_as_the_router_does() {
         input.push(Element::node("script-checksums", entry));
         input
     };
-    let answer = bench.call(ADD_CHECKSUM, checked(Sha256Sum::of(b""))).await.unwrap();
+    let answer = bench.call(ADD_CHECKSUM, checked(Sha256::of(b""))).await.unwrap();
     assert!(answer.starts_with("script-add-checksum-response\n"), "{answer}");
-    let refusal = bench.call(ADD_CHECKSUM, checked(Sha256Sum::of(b"x"))).await.unwrap_err();
+    let refusal = bench.call(ADD_CHECKSUM, checked(Sha256::of(b"x"))).await.unwrap_err();
     assert_eq!(refusal.kind, Kind::InvalidValue);
     insta::assert_snapshot!(refusal, @"nothing was added: checksum of `a.py` is wrong: expected 2d711642b726b04401627ca9fbac32f5c8530fb1903cc4db02258717921a4881, found e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
     let gone = || vec![Element::leaf("script-type", "process"), Element::leaf("script-name", "a.py")];

@@ -14,10 +14,10 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::checksum::Sha256Sum;
 use super::docstring::Docstring;
 use super::history::{Action, HistoryRow, ROWS_PER_SCRIPT_MAX};
 use super::name::{ScriptKey, ScriptName, ScriptType};
+use crate::checksum::Sha256;
 
 /// Scripts on one shelf; more than a device needs, few enough to list and sum.
 pub const SCRIPTS_PER_SHELF_MAX: usize = 1000;
@@ -26,7 +26,7 @@ pub const SCRIPTS_PER_SHELF_MAX: usize = 1000;
 pub const DELETED_REMEMBERED_MAX: usize = 200;
 
 /// Checksums as the running configuration has them.
-pub type Committed = BTreeMap<ScriptKey, Sha256Sum>;
+pub type Committed = BTreeMap<ScriptKey, Sha256>;
 
 /// Which bytes these are, without reading them: a rename keeps all three.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,7 +39,7 @@ pub struct Identity {
 /// A file on a shelf.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FileFacts {
-    pub sum: Sha256Sum,
+    pub sum: Sha256,
     pub identity: Identity,
     pub docstring: Docstring,
 }
@@ -55,7 +55,7 @@ pub struct Record {
 
 impl Record {
     /// The sum that the last row speaks of, unless it says that the file went.
-    fn remembered(&self) -> Option<Sha256Sum> {
+    fn remembered(&self) -> Option<Sha256> {
         self.history.front().filter(|row| row.action != Action::Delete)?.checksum
     }
 }
@@ -68,7 +68,7 @@ pub enum Status {
 }
 
 impl Status {
-    pub fn of(found: &Sha256Sum, committed: Option<&Sha256Sum>) -> Self {
+    pub fn of(found: &Sha256, committed: Option<&Sha256>) -> Self {
         match committed {
             None => Self::ConfigChecksum,
             Some(expected) if expected == found => Self::Ready,
@@ -90,11 +90,11 @@ impl fmt::Display for Status {
 /// What the repository tells of itself; the composition root makes notifications and alarms of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ScriptEvent {
-    Added { key: ScriptKey, sum: Sha256Sum },
-    Modified { key: ScriptKey, sum: Sha256Sum },
+    Added { key: ScriptKey, sum: Sha256 },
+    Modified { key: ScriptKey, sum: Sha256 },
     Deleted { key: ScriptKey },
     StatusChanged { key: ScriptKey, status: Status },
-    ChecksumMismatch { key: ScriptKey, expected: Sha256Sum, found: Sha256Sum },
+    ChecksumMismatch { key: ScriptKey, expected: Sha256, found: Sha256 },
 }
 
 /// All scripts. Cheap to clone: records are shared until they change.
@@ -229,7 +229,7 @@ impl Inventory {
 }
 
 /// The statuses of all scripts with what they follow from.
-pub type Verdicts = BTreeMap<ScriptKey, (Sha256Sum, Option<Sha256Sum>)>;
+pub type Verdicts = BTreeMap<ScriptKey, (Sha256, Option<Sha256>)>;
 
 pub fn verdicts(inventory: &Inventory, committed: &Committed) -> Verdicts {
     inventory.scripts().map(|(key, file, _)| (key.clone(), (file.sum, committed.get(key).copied()))).collect()
@@ -276,7 +276,7 @@ mod tests {
 
     fn file(text: &str, inode: u64) -> Option<FileFacts> {
         let identity = Identity { inode, modified_nanoseconds: 0, size: text.len() as u64 };
-        Some(FileFacts { sum: Sha256Sum::of(text.as_bytes()), identity, docstring: Docstring::default() })
+        Some(FileFacts { sum: Sha256::of(text.as_bytes()), identity, docstring: Docstring::default() })
     }
 
     fn at(second: i64) -> Timestamp {
@@ -285,7 +285,7 @@ mod tests {
 
     #[test]
     fn the_status_follows_from_the_two_sums() {
-        let (one, other) = (Sha256Sum::of(b"1"), Sha256Sum::of(b"2"));
+        let (one, other) = (Sha256::of(b"1"), Sha256::of(b"2"));
         let cases = [(None, "Config Checksum"), (Some(&one), "Ready"), (Some(&other), "Checksum Mismatch")];
         for (committed, expected) in cases {
             assert_eq!(Status::of(&one, committed).to_string(), expected);
@@ -328,7 +328,7 @@ mod tests {
     fn a_status_is_told_when_it_turns_and_a_mismatch_with_both_sums() {
         let mut inventory = Inventory::default();
         inventory.observe(&key("a.py"), file("1", 1), None, at(1));
-        let (found, expected) = (Sha256Sum::of(b"1"), Sha256Sum::of(b"2"));
+        let (found, expected) = (Sha256::of(b"1"), Sha256::of(b"2"));
         let none = verdicts(&inventory, &Committed::new());
         let wrong = verdicts(&inventory, &Committed::from([(key("a.py"), expected)]));
         assert_eq!(status_events(&none, &none), []);

@@ -16,10 +16,10 @@ use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use super::checksum::{Sha256Sum, Summing};
 use super::docstring::{self, SOURCE_BYTES_READ};
 use super::name::{ScriptKey, ScriptName, ScriptType};
 use super::repository::{FileFacts, Identity};
+use crate::checksum::{Sha256, Summing};
 
 /// What device paths begin with.
 const DEVICE_REPOSITORY: &str = "/harddisk:/mirror/script-mgmt";
@@ -204,7 +204,7 @@ fn facts(file: &mut File) -> io::Result<FileFacts> {
     let mut beginning = Vec::new();
     file.take(SOURCE_BYTES_READ as u64).read_to_end(&mut beginning)?;
     file.rewind()?;
-    let (sum, _) = Sha256Sum::of_stream(&mut *file)?;
+    let (sum, _) = Sha256::of_stream(&mut *file)?;
     Ok(FileFacts { sum, identity, docstring: docstring::read(&beginning) })
 }
 

@@ -8,7 +8,8 @@ use std::path::{Component, Path, PathBuf};
 use data_encoding::BASE64;
 use ureq::http::Uri;
 
-use super::name::{ScriptName, shown};
+use super::name::ScriptName;
+use crate::shown::shown;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Source {

@@ -9,6 +9,7 @@ mod clone3;
 pub mod confinement;
 pub mod daemon;
 pub mod fdpass;
+pub mod glimpse;
 pub mod inherited;
 pub mod local_time;
 pub mod low;

@@ -1,6 +1,6 @@
 //! Which scripts look at commits, as the configuration says it.
 
-use crate::container::spec::Sha256;
+use crate::checksum::Sha256;
 use crate::yang::value::Element;
 
 /// Where checksums and priorities stand.

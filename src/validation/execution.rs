@@ -103,7 +103,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::container::spec::Sha256;
+    use crate::checksum::Sha256;
 
     #[test]
     fn a_look_is_told_of_the_script_and_of_each_callback() {

@@ -1,8 +1,9 @@
 //! Between the words of scripts that look at commits and the keeper's: a script as a container, and why one does not serve.
 
 use super::config::{Kind, Script};
+use crate::checksum::Sha256;
 use crate::container::scripts::{LOGS, Launch, Places};
-use crate::container::spec::{ContainerName, ContainerSpec, Floor, RestartPolicy, Sha256};
+use crate::container::spec::{ContainerName, ContainerSpec, Floor, RestartPolicy};
 use crate::keeper::protocol::{ContainerState, Phase, Reason};
 
 /// The environment entry that has the launcher keep the script for looking at commits.

@@ -1,5 +1,7 @@
 //! What a container has around its program: stops that end the whole tree, readiness, paths, limits, other definitions.
 
+use std::os::unix::fs::PermissionsExt;
+
 use procyon::container::provision::{Folder, Readiness, RequiredPath, WhenMissing, Window};
 use procyon::container::rules::StartLimit;
 use procyon::keeper::protocol::{Asker, Verb};
@@ -51,6 +53,40 @@ async fn a_program_that_ignores_the_stop_signal_is_killed_in_time_and_the_record
     assert_eq!(record.status, ExitStatus::Signal { number: 9, core: false });
     assert_eq!((record.asked, record.lines), (Some(asker()), vec!["up".to_owned()]));
     assert!(record.usage.is_some());
+}
+
+#[tokio::test]
+async fn a_restart_sees_what_has_happened_to_the_program_since_the_last_one() {
+    let mut bench = Bench::new().await;
+    let program = bench.path("ioc");
+    let put = |text: &str| {
+        let fresh = program.with_extension("new");
+        fs::write(&fresh, text).unwrap();
+        fs::set_permissions(&fresh, fs::Permissions::from_mode(0o755)).unwrap();
+        fs::rename(&fresh, &program).unwrap();
+    };
+    put("#!/bin/sh\necho one\nexec sleep 300\n");
+    let mut spec = bench.shell("ioc", "");
+    spec.program = Program::Command { argv: vec![program.display().to_string()] };
+    spec.restart = RestartPolicy::Always;
+    spec.holdoff = Duration::ZERO;
+    let mut state = bench.run(spec).await;
+    let name = state.name.clone();
+    for (text, last_line) in
+        [(None, "one\n"), (None, "one\n"), (Some("#!/bin/sh\necho two\nexec sleep 300\n"), "two\n")]
+    {
+        text.into_iter().for_each(&put);
+        let before = state.run;
+        kill(state.pid.unwrap());
+        state = bench.until_state(&name, |state| state.phase == Phase::Running && state.run != before).await;
+        while bench.keeper.tail_log(name.clone(), Stream::Output, 1).await.unwrap() != last_line.as_bytes() {
+            tokio::task::yield_now().await;
+        }
+    }
+    fs::remove_file(&program).unwrap();
+    kill(state.pid.unwrap());
+    let failed = bench.until_state(&name, |state| matches!(state.reason, Reason::StartFailed { .. })).await;
+    assert!(matches!(failed.reason, Reason::StartFailed { why: KeeperRefusal::NoSuchProgram { .. } }), "{failed:?}");
 }
 
 #[tokio::test]

@@ -14,6 +14,8 @@ use crate::keeper::protocol::{Answer, Down, Event, MAGIC, Up, VERSION, decode};
 use crate::keeper::refusal::KeeperRefusal;
 use crate::sys::fdpass;
 
+/// Frames to one agent that one turn gathers, well below what an agent may leave unread.
+const EVENTS_A_TURN_MAX: usize = 64;
 /// Orders of one agent a turn of the loop.
 const ORDERS_PER_TURN_MAX: usize = 64;
 
@@ -94,12 +96,12 @@ impl Driver {
     pub(super) fn tell_all(&mut self, name: &ContainerName, event: &Event, door: Option<&OwnedFd>) {
         for id in self.links.keys().copied().collect::<Vec<_>>() {
             self.tell_one(id, name, event, door);
-            self.flush_link(id);
+            self.flush_if_full(id);
         }
     }
 
     fn tell_one(&mut self, id: u32, name: &ContainerName, event: &Event, door: Option<&OwnedFd>) {
-        let Some(link) = self.links.get_mut(&id) else { return };
+        let Some(link) = self.links.get_mut(&id).filter(|link| link.hears_of(name)) else { return };
         match door.map(OwnedFd::try_clone).transpose() {
             Ok(door) => link.event(name, &Up::Event(event.clone()), door.into_iter().collect()),
             Err(error) => warn!(%name, %error, "a door cannot be handed over"),
@@ -109,7 +111,7 @@ impl Driver {
     pub(super) fn tell_run_started(&mut self, slot: u32) {
         for id in self.links.keys().copied().collect::<Vec<_>>() {
             self.tell_run_started_to(id, slot);
-            self.flush_link(id);
+            self.flush_if_full(id);
         }
     }
 
@@ -117,9 +119,28 @@ impl Driver {
         let Some(held) = self.held.get(&slot) else { return };
         let (Some((pid, run)), Some(facts)) = (held.machine.process(), &held.run) else { return };
         let name = held.spec.name.clone();
+        if !self.links.get(&id).is_some_and(|link| link.hears_of(&name)) {
+            return;
+        }
         match facts.door.try_clone() {
             Ok(door) => self.tell_one(id, &name, &Event::RunStarted { name: name.clone(), run, pid }, Some(&door)),
             Err(error) => warn!(%name, %error, "a door cannot be handed over"),
+        }
+    }
+
+    /// What is told waits for the end of the turn: an agent that is woken in the midst of a restart takes its processor.
+    fn flush_if_full(&mut self, id: u32) {
+        if self.links.get(&id).is_some_and(|link| link.queued() >= EVENTS_A_TURN_MAX) {
+            self.flush_link(id);
+        }
+    }
+
+    /// The end of a turn.
+    pub(super) fn flush_links(&mut self) {
+        let waits = |link: &Link| link.has_queued() && !link.watched.contains(EpollFlags::EPOLLOUT);
+        let waiting: Vec<u32> = self.links.iter().filter(|(_, link)| waits(link)).map(|(id, _)| *id).collect();
+        for id in waiting {
+            self.flush_link(id);
         }
     }
 

@@ -8,8 +8,9 @@ use nix::sys::epoll::EpollFlags;
 use tracing::info;
 
 use super::{CONTAINERS_MAX, Driver, Source, moment, runs};
+use crate::checksum::Sha256;
 use crate::container::machine::{Input, Machine};
-use crate::container::spec::{ContainerName, ContainerSpec, Sha256};
+use crate::container::spec::{ContainerName, ContainerSpec};
 use crate::keeper::gate::Frozen;
 use crate::keeper::held::{Held, committed};
 use crate::keeper::protocol::{

@@ -70,6 +70,10 @@ impl Driver {
         let (spec, expected) = (Arc::clone(&held.spec), held.expected);
         held.check_by = Some(moment().now + CHECK_TIME_MAX);
         held.check_again = None;
+        if self.starts_at_once > 0 && !held.is_looking && held.footing.as_ref().is_some_and(|it| it.holds(&spec)) {
+            self.starts_at_once -= 1;
+            return self.clear(slot, attempt);
+        }
         // One look a container: a file system that hangs takes one thread of it, not one an attempt.
         if !std::mem::replace(&mut held.is_looking, true) {
             self.looks += 1;
@@ -131,15 +135,15 @@ impl Driver {
                 self.publish(slot);
                 self.set_timer(slot);
             }
-            Verdict::Clear { account, disk, is_far } => {
+            Verdict::Clear { account, disk, is_far, footing } => {
+                held.footing = footing;
                 // What is expected may have changed while the disk was read.
                 if disk.is_some() && disk != held.expected {
                     return self.check(slot, attempt);
                 }
                 held.account = account;
                 held.is_far = is_far;
-                held.start_failure = None;
-                self.tested(slot, attempt);
+                self.clear(slot, attempt);
             }
             Verdict::Mismatch { expected, .. } if expected != held.expected => self.check(slot, attempt),
             Verdict::Mismatch { expected, found } => {
@@ -158,6 +162,14 @@ impl Driver {
                 self.give(slot, Input::CheckFailed { attempt });
             }
         }
+    }
+
+    /// Everything that it needs is there.
+    fn clear(&mut self, slot: u32, attempt: u64) {
+        let Some(held) = self.held.get_mut(&slot) else { return };
+        held.check_by = None;
+        held.start_failure = None;
+        self.tested(slot, attempt);
     }
 
     pub(super) fn spawn(&mut self, slot: u32, attempt: u64) {

@@ -483,6 +483,16 @@ mod tests {
             }
         }
 
+        /// One that was found before it was closed is touched once more; one that goes with its folders, before it is missed.
+        async fn next_presence(&mut self) -> String {
+            loop {
+                let next = self.next().await;
+                if !next.starts_with('~') {
+                    return next;
+                }
+            }
+        }
+
         fn write(&self, path: &str) {
             fs::write(self.at.join(path), "x").unwrap();
         }
@@ -493,20 +503,15 @@ mod tests {
         let mut bench = Bench::on(&["a/b/c/file"], &[]).await;
         fs::create_dir_all(bench.at.join("a/b/c")).unwrap();
         bench.write("a/b/c/file");
-        assert_eq!([bench.next().await, bench.next().await], ["+a/b/c/file", "~a/b/c/file"]);
+        assert_eq!(bench.next_presence().await, "+a/b/c/file");
+        assert_eq!(bench.next().await, "~a/b/c/file");
         fs::remove_dir_all(bench.at.join("a")).unwrap();
-        // Which is noticed first depends on how far the removal has come when somebody looks.
-        let mut gone = [bench.next().await, bench.next().await];
-        gone.sort();
-        assert_eq!(gone, ["-a/b/c/file", "~a/b/c/file"]);
+        assert_eq!(bench.next_presence().await, "-a/b/c/file");
         fs::create_dir_all(bench.at.join("elsewhere/b/c")).unwrap();
         bench.write("elsewhere/b/c/file");
         fs::rename(bench.at.join("elsewhere"), bench.at.join("a")).unwrap();
-        assert_eq!(
-            [bench.next().await, bench.next().await],
-            ["+a/b/c/file", "~a/b/c/file"],
-            "moved in with its folders"
-        );
+        assert_eq!(bench.next_presence().await, "+a/b/c/file", "moved in with its folders");
+        assert_eq!(bench.next().await, "~a/b/c/file");
     }
 
     #[tokio::test]

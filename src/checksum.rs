@@ -5,9 +5,10 @@
 use std::fmt;
 use std::io::{self, Read, Write};
 
-use sha2::{Digest, Sha256};
+use serde::{Deserialize, Serialize};
+use sha2::Digest;
 
-use super::name::shown;
+use crate::shown::shown;
 
 /// How much is read at a time when a file is summed.
 const CHUNK_BYTES: usize = 64 * 1024;
@@ -15,8 +16,8 @@ const CHUNK_BYTES: usize = 64 * 1024;
 const HEX_DIGITS: usize = 64;
 
 /// 32 bytes; shown as 64 lower-case hexadecimal digits.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Sha256Sum([u8; 32]);
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Sha256([u8; 32]);
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ChecksumError {
@@ -28,7 +29,7 @@ pub enum ChecksumError {
     NotHexadecimal { shown: String, character: char },
 }
 
-impl Sha256Sum {
+impl Sha256 {
     /// Takes 64 digits in either case, also with the file name that `sha256sum` prints behind them.
     pub fn parse(text: &str) -> Result<Self, ChecksumError> {
         // `sha256sum` puts a backslash before sums of files whose names it had to escape.
@@ -51,9 +52,7 @@ impl Sha256Sum {
     }
 
     pub fn of(bytes: &[u8]) -> Self {
-        let mut summing = Summing::new(io::sink());
-        summing.write_all(bytes).expect("a sink takes everything");
-        summing.finish().0
+        Self(sha2::Sha256::digest(bytes).into())
     }
 
     /// Sums a stream without holding more than a chunk of it; also says how long it was.
@@ -69,10 +68,6 @@ impl Sha256Sum {
             }
         }
     }
-
-    pub fn as_bytes(&self) -> &[u8; 32] {
-        &self.0
-    }
 }
 
 fn value(digit: u8) -> u8 {
@@ -83,39 +78,33 @@ fn value(digit: u8) -> u8 {
     }
 }
 
-impl From<[u8; 32]> for Sha256Sum {
-    fn from(bytes: [u8; 32]) -> Self {
-        Self(bytes)
-    }
-}
-
-impl fmt::Display for Sha256Sum {
+impl fmt::Display for Sha256 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
     }
 }
 
-impl fmt::Debug for Sha256Sum {
+impl fmt::Debug for Sha256 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Sha256Sum({self})")
+        write!(f, "Sha256({self})")
     }
 }
 
 /// A writer that passes on what it gets and sums it on the way.
 pub struct Summing<W> {
     to: W,
-    digest: Sha256,
+    digest: sha2::Sha256,
     length: u64,
 }
 
 impl<W: Write> Summing<W> {
     pub fn new(to: W) -> Self {
-        Self { to, digest: Sha256::new(), length: 0 }
+        Self { to, digest: sha2::Sha256::new(), length: 0 }
     }
 
     /// The sum and the length of what went through.
-    pub fn finish(self) -> (Sha256Sum, u64) {
-        (Sha256Sum(self.digest.finalize().into()), self.length)
+    pub fn finish(self) -> (Sha256, u64) {
+        (Sha256(self.digest.finalize().into()), self.length)
     }
 }
 
@@ -140,7 +129,7 @@ mod tests {
 
     #[test]
     fn a_sum_is_read_as_people_paste_it() {
-        let sum = Sha256Sum::of(b"abc");
+        let sum = Sha256::of(b"abc");
         assert_eq!(sum.to_string(), ABC);
         let pasted = [
             ABC.to_owned(),
@@ -152,18 +141,18 @@ mod tests {
             format!("\\{ABC}  a\\nb"),
         ];
         for text in pasted {
-            assert_eq!(Sha256Sum::parse(&text), Ok(sum), "{text}");
+            assert_eq!(Sha256::parse(&text), Ok(sum), "{text}");
         }
     }
 
     #[test]
     fn a_wrong_sum_is_told_what_is_wrong() {
-        let text = |wrong: &str| Sha256Sum::parse(wrong).unwrap_err().to_string();
+        let text = |wrong: &str| Sha256::parse(wrong).unwrap_err().to_string();
         insta::assert_snapshot!(text("  "), @"the checksum is empty; give the 64 hexadecimal digits that `sha256sum FILE` prints");
         insta::assert_snapshot!(text("abcd"), @"checksum `abcd` has 4 digits; a SHA-256 sum has 64, as `sha256sum FILE` prints them");
         insta::assert_snapshot!(text("xyz"), @"checksum `xyz` holds 'x', which is no hexadecimal digit; copy what `sha256sum FILE` prints");
         assert_eq!(
-            Sha256Sum::parse(&format!("{ABC}0")),
+            Sha256::parse(&format!("{ABC}0")),
             Err(ChecksumError::WrongLength { shown: format!("{ABC}..."), length: 65 })
         );
     }
@@ -171,7 +160,7 @@ mod tests {
     #[test]
     fn a_stream_is_summed_in_pieces() {
         let bytes = vec![7; CHUNK_BYTES * 2 + 5];
-        let (sum, length) = Sha256Sum::of_stream(bytes.as_slice()).unwrap();
-        assert_eq!((sum, length), (Sha256Sum::of(&bytes), bytes.len() as u64));
+        let (sum, length) = Sha256::of_stream(bytes.as_slice()).unwrap();
+        assert_eq!((sum, length), (Sha256::of(&bytes), bytes.len() as u64));
     }
 }
