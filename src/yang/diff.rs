@@ -10,7 +10,7 @@ use libyang5_sys as sys;
 
 use super::ffi::{ModuleRef, Node, Tree};
 use super::schema::{NodeKind, Schema};
-use super::{compare, errors, path};
+use super::{anydata, compare, errors, path};
 use crate::northbound::provider::{Change, Edit};
 use crate::northbound::{Kind, Refusal};
 
@@ -85,7 +85,7 @@ impl Diff {
     }
 
     fn by_libyang(old: &Tree, new: &Tree) -> Diff {
-        let mut tree = old.difference(new, 0).expect("trees of one schema can be compared");
+        let mut tree = anydata::difference(old, new).expect("trees of one schema can be compared");
         // libyang copies what is created with the defaults in it.
         tree.strip_default_leaves();
         Diff { tree }
@@ -97,7 +97,7 @@ impl Diff {
     }
 
     pub fn parse(schema: &'static Schema, bytes: &[u8]) -> Result<Diff, Refusal> {
-        let tree = Tree::parse(schema, bytes, 0).map_err(|faults| {
+        let tree = anydata::parse(schema, bytes).map_err(|faults| {
             errors::from_other(Kind::OperationFailed, "the commit record does not fit the YANG modules", &faults)
         })?;
         Ok(Diff { tree })
@@ -121,7 +121,7 @@ impl Diff {
 
     /// What undoes it.
     pub fn reverse(&self) -> Diff {
-        Diff { tree: self.tree.reversed().expect("a diff that libyang made or read can be turned round") }
+        Diff { tree: anydata::reversed(&self.tree).expect("a diff that libyang made or read can be turned round") }
     }
 }
 

@@ -12,6 +12,7 @@
 mod ffi;
 
 pub mod analysis;
+mod anydata;
 pub mod build;
 pub(crate) mod change;
 mod compare;

@@ -10,7 +10,7 @@ use super::print::Printer;
 use super::schema::{NodeKind, Schema};
 pub use super::transplant::Moved;
 use super::value::Element;
-use super::{errors, xml};
+use super::{anydata, errors, xml};
 use crate::northbound::provider::Configuration;
 use crate::northbound::{Kind, Refusal, WithDefaults};
 
@@ -34,7 +34,7 @@ impl Tree {
 
     /// What [`Tree::print_xml`] wrote: a snapshot. Not validated.
     pub fn parse_stored(schema: &'static Schema, bytes: &[u8]) -> Result<Tree, Refusal> {
-        Tree::parse(schema, bytes, 0).map_err(|faults| {
+        anydata::parse(schema, bytes).map_err(|faults| {
             errors::from_other(Kind::OperationFailed, "the stored configuration does not fit the YANG modules", &faults)
         })
     }

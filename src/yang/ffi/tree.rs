@@ -4,6 +4,7 @@
 //! only `edit.rs`, `build.rs` and `select.rs` hold them, each for one walk down the tree.
 #![expect(unsafe_code, reason = "libyang is a C library")]
 
+mod any;
 mod completing;
 
 use std::ffi::c_char;
@@ -14,14 +15,13 @@ use std::ptr::{self, NonNull};
 use bytes::Bytes;
 use libyang5_sys as sys;
 
-use super::context::{Context, Fault};
+use super::context::Fault;
 use super::nested_when::Watch;
 use super::node::{Children, Node, find, print_node};
 use super::schema::{NodeKind, SchemaNode, c_text};
 use super::stamp::AreGiven;
 use super::tail::{self, Tail};
 use crate::yang::schema::Schema;
-use crate::yang::xml;
 
 /// All top-level siblings; may be empty.
 pub struct Tree {
@@ -358,26 +358,6 @@ impl Tree {
         })
     }
 
-    /// An anydata or anyxml node with the XML `content`, which may be text or elements.
-    pub(in crate::yang) fn add_any(
-        &mut self,
-        parent: Option<At>,
-        schema: SchemaNode,
-        content: &str,
-    ) -> Result<At, Vec<Fault>> {
-        let holds_elements = content.trim_start().starts_with('<');
-        let inside = if holds_elements { parse_any(self.schema, content)? } else { Tree::new(self.schema) };
-        let Some(text) = c_text(content) else {
-            return Err(vec![Fault::plain("the value contains a zero byte")]);
-        };
-        let value = if holds_elements || content.is_empty() { ptr::null() } else { text.as_ptr() };
-        let output = output_option(schema);
-        self.add(parent, schema, |parent, module, name, node| {
-            // SAFETY: see `add`; content is copied, and at most one of child and value is given.
-            unsafe { sys::lyd_new_any(parent, module, name, inside.first, value, sys::LYD_HINT_DATA, output, node) }
-        })
-    }
-
     /// Makes a node under `parent` (or on top) by one of libyang's constructors.
     fn add(
         &mut self,
@@ -611,36 +591,6 @@ impl Tree {
 pub(crate) fn release_memory() {
     // SAFETY: takes no pointers; may be called at any time.
     unsafe { libc::malloc_trim(0) };
-}
-
-/// What stands inside an anydata node: any elements at all. They are nodes of their modules where nothing is lost by that;
-/// what is no data (a filter with empty containers, or with notifications) is kept as it was written.
-fn parse_any(schema: &'static Schema, content: &str) -> Result<Tree, Vec<Fault>> {
-    let given = xml::parse(content.as_bytes()).ok();
-    let parsed = parse_any_in(schema, schema.context(), content);
-    let is_whole = parsed.as_ref().is_ok_and(|tree| {
-        let printed = xml::parse(&tree.print(false, sys::LYD_PRINT_WD_EXPLICIT)).ok();
-        given.zip(printed).is_some_and(|(given, printed)| xml::alike(&given, &printed))
-    });
-    match Context::without_modules() {
-        Some(bare) if !is_whole => parse_any_in(schema, bare, content),
-        Some(_) | None => parsed,
-    }
-}
-
-fn parse_any_in(schema: &'static Schema, context: &Context, content: &str) -> Result<Tree, Vec<Fault>> {
-    let Some(text) = c_text(content) else {
-        return Err(vec![Fault::plain("the value contains a zero byte")]);
-    };
-    let mut first = ptr::null_mut();
-    let options = sys::LYD_PARSE_ONLY | sys::LYD_PARSE_OPAQ;
-    // SAFETY: the text is terminated and outlives the call; both contexts live for ever.
-    let code = unsafe {
-        sys::lyd_parse_data_mem(context.raw(), text.as_ptr(), sys::LYD_FORMAT::LYD_XML, options, 0, &raw mut first)
-    };
-    let tree = Tree::adopt(schema, first);
-    tree.checked(code)?;
-    Ok(tree)
 }
 
 fn output_option(schema: SchemaNode) -> u32 {
