@@ -17,8 +17,6 @@ use crate::keeper::viewer::Flushed;
 
 /// Reads of one stream a turn of the loop; the next stream's turn comes after that.
 const READS_PER_TURN_MAX: usize = 16;
-/// So much is what a person sees as the answer to a key: shown before it is logged, and not looked behind at once.
-const ANSWER_BYTES_MAX: usize = 512;
 /// Reads when a run ends: all that a pipe can hold, but no endless stream of something left behind.
 const READS_AT_END_MAX: usize = 64;
 /// So many reads of a turn that fill all the room there is mean that more room is wanted.
@@ -32,7 +30,7 @@ impl Driver {
         if !flags.intersects(EpollFlags::EPOLLIN | EpollFlags::EPOLLHUP | EpollFlags::EPOLLERR) {
             return;
         }
-        if self.read_some(slot, source, Reads::OfATurn) == Pumped::Over {
+        if self.read_some(slot, source, READS_PER_TURN_MAX) == Pumped::Over {
             // A terminal whose last user has gone would wake us for ever.
             let terminal = self.held.get(&slot).and_then(|held| held.run.as_ref()?.terminal.as_ref());
             if let (Source::Terminal(_), Some(terminal)) = (source, terminal) {
@@ -45,12 +43,12 @@ impl Driver {
     /// Reads what is there, so that what comes next stands behind it.
     pub(super) fn drain(&mut self, slot: u32) {
         for source in [Source::Output(slot), Source::Terminal(slot), Source::Errors(slot)] {
-            self.read_some(slot, source, Reads::Last);
+            self.read_some(slot, source, READS_AT_END_MAX);
         }
         self.flush_viewers(slot);
     }
 
-    fn read_some(&mut self, slot: u32, source: Source, reads: Reads) -> Pumped {
+    fn read_some(&mut self, slot: u32, source: Source, reads_max: usize) -> Pumped {
         let Some(held) = self.held.get(&slot) else { return Pumped::More };
         // A program that never prints never costs a tape.
         if held.console.tape.is_none() {
@@ -82,7 +80,7 @@ impl Driver {
         let share = if is_watched { tape.capacity() / 4 } else { usize::MAX };
         let (mut came, mut full, mut result) = (0, 0, Pumped::More);
         let mut packs = false;
-        for _ in 0..reads.max() {
+        for _ in 0..reads_max {
             let room = tape.room();
             let room_bytes = room.len();
             match read(fd, room) {
@@ -108,8 +106,7 @@ impl Driver {
                     if tape.unlogged() > tape.capacity() / 4 {
                         packs |= log_what_came(tape, log, now_ms);
                     }
-                    let is_answer = is_watched && came <= ANSWER_BYTES_MAX && reads == Reads::OfATurn;
-                    if came >= share || is_answer {
+                    if came >= share {
                         break;
                     }
                 }
@@ -119,14 +116,6 @@ impl Driver {
                 Err(_) => {
                     result = Pumped::Over;
                     break;
-                }
-            }
-        }
-        if came <= ANSWER_BYTES_MAX {
-            for id in &held.console.viewers {
-                if let Some(viewer) = self.viewers.get_mut(id).filter(|viewer| !viewer.blocked) {
-                    // Whether he is gone or takes no more shows when all are served.
-                    let _ = viewer.flush(tape.ring());
                 }
             }
         }
@@ -290,22 +279,6 @@ impl Driver {
             if let Some(terminal) = terminal {
                 self.rewatch(terminal, Source::Terminal(slot), flags);
             }
-        }
-    }
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Reads {
-    OfATurn,
-    /// What comes next stands behind them.
-    Last,
-}
-
-impl Reads {
-    fn max(self) -> usize {
-        match self {
-            Self::OfATurn => READS_PER_TURN_MAX,
-            Self::Last => READS_AT_END_MAX,
         }
     }
 }
