@@ -1,8 +1,6 @@
 //! The northbound's face of the host: the name and the users are configured here, the rest is state.
 //!
-//! Decides nothing about who may log in or what the kernel is called: it publishes the users and the name, the door
-//! and the driver act on them.
-
+//! Decides nothing about who may log in: that is for the doors, which read the users themselves. The name it publishes.
 
 use tokio::sync::{mpsc, oneshot, watch};
 
