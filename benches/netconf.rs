@@ -84,6 +84,7 @@ async fn run() {
         ours / theirs
     );
 
+    beside_gets(agent.address, &mut session, &key).await;
     large_reads(dir.path(), &mut session, &key).await;
 
     let alone = slowest_of_hundred(&mut session).await;
@@ -112,6 +113,30 @@ async fn run() {
         took.as_secs_f64(),
         agent.memory_kib() / 1024.0,
         before / 1024.0
+    );
+}
+
+/// What others wait for while one session asks for everything, again and again.
+async fn beside_gets(address: SocketAddr, session: &mut Session, key: &Arc<PrivateKey>) {
+    let alone = slowest_of_hundred(session).await;
+    let mut greedy = Session::open(address, key).await;
+    let (stop, mut stopped) = tokio::sync::oneshot::channel::<()>();
+    let task = tokio::spawn(async move {
+        let mut gets = 0_usize;
+        while stopped.try_recv() == Err(tokio::sync::oneshot::error::TryRecvError::Empty) {
+            greedy.rpc("<get/>").await;
+            gets += 1;
+        }
+        gets
+    });
+    let beside = slowest_of_hundred(session).await;
+    stop.send(()).unwrap();
+    println!(
+        "beside a session that asked for everything {} times: p99 {:.2} ms, {:.2} ms without it: {:.2} times (2 is bearable)",
+        task.await.unwrap(),
+        beside.as_secs_f64() * 1e3,
+        alone.as_secs_f64() * 1e3,
+        beside.as_secs_f64() / alone.as_secs_f64()
     );
 }
 

@@ -39,7 +39,11 @@ const EFFECTS_ALLOWED: &[(&str, &[&str], &str)] = &[
     ("src/logbook/command.rs", &["tokio::"], "a command of its own: asks the keeper where logs are, and prints"),
     ("src/logbook/provider.rs", &["tokio::"], "bounds the questions, and has files read on threads of their own"),
     ("src/northbound/calling.rs", &["tokio::"], "bounds how long a provider may take for a call"),
-    ("src/northbound/getting.rs", &["tokio::"], "bounds how long a provider may think about its state"),
+    (
+        "src/northbound/getting.rs",
+        &["tokio::"],
+        "bounds how long a provider may think about its state, and has pieces made elsewhere",
+    ),
     ("src/northbound/pushing.rs", &["tokio::"], "puts a look at a selection off until it is due"),
     ("src/request/logs.rs", &["tokio::", "std::fs"], "reads the ends of log files for a view, on a thread of its own"),
     ("src/northbound/subscriptions.rs", &["tokio::"], "holds the timer of the next look, to stop it"),

@@ -38,7 +38,7 @@ use crate::console::roster::Wish;
 use crate::console::wire::{self, LINE_BYTES_MAX, Line};
 use crate::container::spec::ContainerName;
 use crate::keeper::protocol::Entering;
-use crate::northbound::{Caller, Client, SessionId};
+use crate::northbound::{Caller, Client};
 use crate::ssh::SharedAccounts;
 use crate::sys::tcp;
 use crate::viewer::{self, List};
@@ -176,13 +176,7 @@ impl Connection {
                 LogIn::Encrypts(encryption) => self = self.encrypt(encryption).await?,
             }
         };
-        let caller = Caller {
-            session: SessionId(0),
-            user,
-            groups: Vec::new(),
-            client: Client::Netconf,
-            origin: self.peer.to_string(),
-        };
+        let caller = Caller::without_session(user, Client::Netconf, &self.peer);
         while let Some(text) = self.line().await? {
             match (wire::line(&text), port) {
                 (Line::Exit, _) => return self.say("goodbye").await,

@@ -18,7 +18,7 @@ use crate::keeper::client::Keeper;
 use crate::keeper::protocol::Entering;
 use crate::keeper::refusal::KeeperRefusal;
 use crate::northbound::handle::{Access, Handle};
-use crate::northbound::{Caller, Client, SessionId};
+use crate::northbound::{Caller, Client};
 use crate::shell::marks::{Mark, Marks};
 use crate::ssh::ShellCall;
 use crate::sys::fdpass;
@@ -66,13 +66,7 @@ impl Consoles {
     pub(super) async fn serve(self, call: ShellCall, words: String) -> u32 {
         let ShellCall { user, peer, terminal, stream, mut errors, .. } = call;
         let (input, output) = tokio::io::split(stream);
-        let caller = Caller {
-            session: SessionId(0),
-            user,
-            groups: Vec::new(),
-            client: Client::Netconf,
-            origin: peer.to_string(),
-        };
+        let caller = Caller::without_session(user, Client::Netconf, peer);
         let mut sitter = Sitter { caller, has_terminal: terminal.is_some(), input, output, marks: None };
         match self.carry_out(&mut sitter, &words).await {
             Ok(()) => 0,

@@ -21,7 +21,7 @@ use super::{lines, news};
 use crate::appmgr::driver::Usage;
 use crate::netconf::driver::{ServeOptions, serve as serve_netconf};
 use crate::northbound::handle::{Access, Handle, Opening};
-use crate::northbound::{Caller, Client, SessionId};
+use crate::northbound::{Caller, Client};
 use crate::script;
 use crate::script::name::{ScriptName, ScriptType};
 use crate::script::repository::ScriptEvent;
@@ -101,14 +101,7 @@ impl crate::ssh::Services for Services {
     }
 
     fn file_access(&self, user: &str, _: &str, access: Access) -> ServiceFuture<Result<(), String>> {
-        // A file transfer is no NETCONF session: it has no number, and holds no lock.
-        let caller = Caller {
-            session: SessionId(0),
-            user: user.to_owned(),
-            groups: Vec::new(),
-            client: Client::Netconf,
-            origin: "sftp".to_owned(),
-        };
+        let caller = Caller::without_session(user, Client::Netconf, "sftp");
         let northbound = self.northbound.clone();
         Box::pin(async move { northbound.permits(&caller, FILES, access).await.map_err(|refusal| refusal.to_string()) })
     }

@@ -19,8 +19,8 @@ use tracing::warn;
 
 use super::outside::{Lender, Lending};
 use crate::netconf::driver::{ServeOptions, serve as serve_netconf};
+use crate::northbound::Caller;
 use crate::northbound::handle::{Access, Handle, Opening};
-use crate::northbound::{Caller, SessionId};
 use crate::shell::driver::{self, Setup, Streams};
 use crate::shell::grammar::Grammar;
 use crate::shell::marks::Marks;
@@ -116,11 +116,8 @@ impl Shells {
 async fn serve(common: &Common, agent: &runtime::Handle, call: Call) -> u32 {
     let Call { opening, commands, window, input, output, errors, marks } = call;
     let caller = Caller {
-        session: SessionId(0),
-        user: opening.user.clone(),
         groups: opening.groups.clone(),
-        client: opening.client.clone(),
-        origin: opening.origin.clone(),
+        ..Caller::without_session(opening.user.clone(), opening.client.clone(), &opening.origin)
     };
     let (near, far) = tokio::io::duplex(PIPE_BYTES);
     let northbound = common.northbound.clone();

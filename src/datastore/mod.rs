@@ -31,7 +31,7 @@ use std::sync::Arc;
 
 pub use self::candidate::Side;
 use self::candidate::{Candidate, Version};
-use self::edit::{Access, Edit, Permit};
+use self::edit::{Edit, Permit};
 use crate::northbound::provider::Change;
 use crate::northbound::{DefaultOperation, ErrorOption, Kind, Refusal, SessionId};
 use crate::yang::diff::{self, Diff, Record};
@@ -89,13 +89,6 @@ impl Proposal {
     pub fn is_partial(&self) -> bool {
         matches!(self.next, Next::Part { .. })
     }
-}
-
-/// One node that an edit would touch.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Touched {
-    pub path: String,
-    pub access: Access,
 }
 
 #[derive(Debug)]
@@ -244,23 +237,6 @@ impl Datastores {
             self.candidates.insert(id, candidate);
         }
         result
-    }
-
-    /// What an edit would touch, node by node, without doing it.
-    pub fn plan(
-        &self,
-        on: &Tree,
-        edit: &Edit,
-        default_operation: DefaultOperation,
-    ) -> Result<Vec<Touched>, Vec<Refusal>> {
-        let mut next = on.duplicate();
-        let mut touched = Vec::new();
-        let mut note = |touch: edit::Touch<'_>| {
-            touched.push(Touched { path: touch.node.path(), access: touch.access });
-            Ok(())
-        };
-        edit.apply(&mut next, default_operation, ErrorOption::RollbackOnError, Some(&mut note))?;
-        Ok(touched)
     }
 
     /// copy-config to a candidate. A candidate that equals running again is clean.

@@ -193,10 +193,17 @@ fn an_edit_tells_what_it_touches_and_can_be_forbidden() {
     let change = edit(
         "<name>n</name><mtu>1500</mtu><item nc:operation='delete'><name>a</name></item><item><name>b</name></item>",
     );
-    let touched = stores.plan(stores.running(), &change, DefaultOperation::Merge).unwrap();
-    let brief: Vec<String> = touched.iter().map(|touched| format!("{:?} {}", touched.access, touched.path)).collect();
+    let touched = |change: &Edit| {
+        let (mut next, mut touched) = (stores.running().duplicate(), Vec::new());
+        let mut note = |touch: edit::Touch<'_>| {
+            touched.push(format!("{:?} {}", touch.access, touch.node.path()));
+            Ok(())
+        };
+        change.apply(&mut next, DefaultOperation::Merge, ErrorOption::RollbackOnError, Some(&mut note)).unwrap();
+        touched
+    };
     assert_eq!(
-        brief,
+        touched(&change),
         [
             "Update /sample:top/name",
             "Create /sample:top/mtu",
@@ -208,7 +215,7 @@ fn an_edit_tells_what_it_touches_and_can_be_forbidden() {
         ]
     );
     let same = edit("<name>o</name>");
-    assert!(stores.plan(stores.running(), &same, DefaultOperation::Merge).unwrap().is_empty());
+    assert!(touched(&same).is_empty());
     let mut stores = stores;
     let mut forbid = |touch: edit::Touch<'_>| match touch.access {
         Access::Delete => Err(Refusal::new(Kind::AccessDenied, "no").at(touch.node.path())),

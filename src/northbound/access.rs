@@ -4,6 +4,7 @@
 //! know: how a request is carried out.
 
 use std::cell::Cell;
+use std::sync::Arc;
 
 use super::handle;
 use super::nacm::{self, Counters, DataPath, DefaultDeny, Nacm, Step, Subject};
@@ -23,7 +24,7 @@ pub(super) const NACM_ROOT: &str = "/ietf-netconf-acm:nacm";
 /// The rules in force, and how often they said no.
 pub(super) struct Access {
     schema: &'static Schema,
-    nacm: Nacm,
+    nacm: Arc<Nacm>,
     masks: Masks,
     counters: Cell<Counters>,
 }
@@ -31,13 +32,13 @@ pub(super) struct Access {
 impl Access {
     /// The rules as running has them.
     pub(super) fn read(schema: &'static Schema, running: &Tree) -> Self {
-        Self { schema, nacm: compiled(running), masks: Masks::default(), counters: Cell::default() }
+        Self { schema, nacm: compiled(running).into(), masks: Masks::default(), counters: Cell::default() }
     }
 
     /// After a commit: rules that changed hold for the next request of every session.
     pub(super) fn refresh(&mut self, running: &Tree, changed: &[Change]) {
         if changed.iter().any(|change| change.path.starts_with(NACM_ROOT)) {
-            self.nacm = compiled(running);
+            self.nacm = compiled(running).into();
             self.masks.forget();
         }
     }
@@ -122,7 +123,7 @@ impl Access {
     }
 
     /// Who decides what `caller` sees; `None` when nothing is hidden.
-    pub(super) fn reader(&self, caller: &Caller) -> Option<Reader<'_>> {
+    pub(super) fn reader(&self, caller: &Caller) -> Option<Reader> {
         Reader::new(&self.nacm, self.subject(caller), &self.masks)
     }
 

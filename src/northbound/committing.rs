@@ -70,13 +70,7 @@ impl Northbound {
     pub fn commit_initial(&mut self, mut initial: crate::yang::tree::Tree) -> anyhow::Result<()> {
         // Who wrote to it by hand may have put a password in clear text.
         self.secrets.conceal_in(&mut initial);
-        let caller = Caller {
-            session: super::SessionId(0),
-            user: "procyon".to_owned(),
-            groups: Vec::new(),
-            client: Client::Agent,
-            origin: "init".to_owned(),
-        };
+        let caller = Caller::without_session("procyon", Client::Agent, "init");
         let outcome = self
             .datastores
             .propose_tree(initial, None)

@@ -325,7 +325,7 @@ fn undoing(why: &str) -> CommitNote {
 
 /// The agent itself, for the one whose commit it is.
 fn on_behalf_of(user: String) -> Caller {
-    Caller { session: SessionId(0), user, groups: Vec::new(), client: Client::Agent, origin: "agent".to_owned() }
+    Caller::without_session(user, Client::Agent, "agent")
 }
 
 fn not_durable(trouble: StoreError) -> Refusal {

@@ -1,10 +1,11 @@
 //! get, and get-data of the operational datastore: configuration and state as one tree, some tops of it at a time.
 //!
 //! ```text
-//!  asked --providers tell--> told --slice--> slice --> ... --> answered
+//!  asked --providers tell--> told --slice--> its piece is made --> slice --> ... --> answered
 //!                              '--about several tops at once--> answered
 //! ```
-//! Between two slices whoever waits has a turn; of large gets only so many are under way. Configuration is taken when the providers have told, all of it: a commit
+//! A slice takes some tops; their piece of the answer is made elsewhere unless it is small, so that nobody waits for it. Between two
+//! slices whoever waits has a turn; of large gets only so many are under way. Configuration is taken when the providers have told, all of it: a commit
 //! that comes between two slices is seen by none of them.
 
 use std::collections::{BTreeMap, VecDeque};
@@ -19,16 +20,22 @@ use super::handle::{Continuation, Input};
 use super::nmda::Shape;
 use super::own_state;
 use super::provider::StateQuery;
-use super::reading::{Reach, root_path, selection_of};
-use super::sight::Below;
+use super::reading::{Reach, root_path, selection_of, with_seen};
+use super::sight::{Below, Reader};
 use super::{Answer, Caller, Kind, Refusal, Response, WithDefaults};
-use crate::yang::schema::SchemaNode;
+use crate::yang::schema::{Schema, SchemaNode};
 use crate::yang::select::{self, View};
 use crate::yang::tree::Tree;
 use crate::yang::value::Element;
 
-/// Nodes of state after which others have their turn; about half a millisecond.
+/// Nodes of state after which others have their turn.
 const SLICE_NODES: usize = 250;
+
+/// A piece of so many is made sooner than another thread would be awake.
+const NODES_BRIEF: usize = 50;
+
+/// Pieces that are made elsewhere at a time: more would only take processors from each other.
+const PIECES_AWAY_MAX: usize = 2;
 
 /// Gets of more than [`FEW_TOPS`] that are under way at a time: each holds configuration from turn to turn.
 const GETS_AT_ONCE_MAX: usize = 4;
@@ -43,6 +50,8 @@ pub(super) struct Gets {
     queued: VecDeque<PendingGet>,
     /// Places that are taken, of [`GETS_AT_ONCE_MAX`].
     under_way: usize,
+    /// Of [`PIECES_AWAY_MAX`].
+    pieces_away: usize,
 }
 
 /// What is wanted, and by whom.
@@ -199,7 +208,7 @@ impl Northbound {
         let alone = match shape {
             Some(_) => {
                 let config = self.configuration(filter, &|top| !has_state(top));
-                self.operational(&pending.wanted, config, &Tree::new(self.schema))?
+                operational(self.access.reader(caller), &pending.wanted, config, &Tree::new(self.schema))?
             }
             None if tops.is_empty() => self.with_readable(caller, running, filter, *with_defaults, print)?,
             None => {
@@ -229,30 +238,45 @@ impl Northbound {
             state.extend(elements);
             move_top(self.schema.node(&root), &mut pending.beside, &mut config);
         }
-        match self.piece(&pending.wanted, config, &state) {
+        let (schema, reader) = (self.schema, self.access.reader(&pending.wanted.caller));
+        if nodes <= NODES_BRIEF || self.gets.pieces_away >= PIECES_AWAY_MAX {
+            let piece = piece(schema, reader, &pending.wanted, config, &state);
+            return self.add(pending, piece, |northbound, pending| northbound.soon(pending, Self::slice));
+        }
+        self.gets.pieces_away += 1;
+        let (id, wanted, inputs) = (self.next_pending(), pending.wanted.clone(), self.inputs.clone());
+        self.gets.pending.insert(id, pending);
+        self.runtime.spawn(async move {
+            let made = tokio::task::spawn_blocking(move || piece(schema, reader, &wanted, config, &state)).await;
+            let lost = |_| Err(vec![Refusal::new(Kind::OperationFailed, "what was told could not be put together")]);
+            let piece = made.unwrap_or_else(lost);
+            let resume = Continuation(Box::new(move |northbound: &mut Northbound| {
+                northbound.gets.pieces_away -= 1;
+                if let Some(pending) = northbound.gets.pending.remove(&id) {
+                    northbound.add(pending, piece, Self::slice);
+                }
+            }));
+            // A northbound that is gone answers nobody.
+            let _ = inputs.send(Input::Resume(resume)).await;
+        });
+    }
+
+    fn add(
+        &mut self,
+        mut pending: PendingGet,
+        piece: Result<Bytes, Vec<Refusal>>,
+        go_on: impl FnOnce(&mut Self, PendingGet),
+    ) {
+        match piece {
             Ok(piece) => pending.printed.push(piece),
             Err(refusals) => return self.end(pending, Err(refusals)),
         }
-        if pending.left.is_empty() {
-            let content = in_one_piece(std::mem::take(&mut pending.printed));
-            let answer = answer(&pending.wanted, content);
-            return self.end(pending, Ok(answer));
+        if !pending.left.is_empty() {
+            return go_on(self, pending);
         }
-        self.soon(pending, Self::slice);
-    }
-
-    fn piece(&self, wanted: &Wanted, mut config: Tree, state: &[Element]) -> Result<Bytes, Vec<Refusal>> {
-        let state = Tree::from_elements(self.schema, state)?;
-        let Wanted { caller, filter, with_defaults, shape } = wanted;
-        let piece = match shape {
-            Some(_) => self.operational(wanted, config, &state),
-            None => {
-                config.merge(&state);
-                let print = |view: &View<'_>| view.print_xml(*with_defaults);
-                self.with_readable(caller, &config, filter.as_ref(), *with_defaults, print)
-            }
-        };
-        piece.map_err(|refusal| vec![refusal])
+        let content = in_one_piece(std::mem::take(&mut pending.printed));
+        let answer = answer(&pending.wanted, content);
+        self.end(pending, Ok(answer));
     }
 
     /// For a filter that compares what stands below one top with another: all in one go.
@@ -264,7 +288,8 @@ impl Northbound {
             self.with_readable(caller, self.datastores.running(), filter.as_ref(), *with_defaults, print)
                 .map_err(|refusal| vec![refusal])?
         } else {
-            self.piece(wanted, self.configuration(filter.as_ref(), &|_| true), &state)?
+            let config = self.configuration(filter.as_ref(), &|_| true);
+            piece(self.schema, self.access.reader(caller), wanted, config, &state)?
         };
         Ok(answer(wanted, content))
     }
@@ -284,27 +309,45 @@ impl Northbound {
         select::with_view(self.datastores.running(), wide.as_ref(), Some(&wanted), false, |view| view.to_tree())
             .expect("a subtree filter is never refused")
     }
+}
 
-    /// What get-data of the operational datastore tells of this (RFC 8526 section 3.1.1).
-    fn operational(&self, wanted: &Wanted, mut config: Tree, state: &Tree) -> Result<Bytes, Refusal> {
-        let Wanted { caller, filter, with_defaults, shape } = wanted;
-        let shape = shape.as_ref().expect("asked where there is one");
-        if shape.with_origin {
-            config.tell_origins();
-        }
-        config.merge(state);
-        let mut data =
-            self.with_readable(caller, &config, filter.as_ref(), *with_defaults, |view| match shape.max_depth {
-                Some(levels) => view.to_depth(levels, true),
-                None => view.to_tree(),
-            })?;
-        // Behind the filter: it may look at nodes that are not told.
-        data.keep_origins(&shape.origins);
-        if let Some(is_config) = shape.config {
-            data.keep_config(is_config);
-        }
-        Ok(shape.print(&data, *with_defaults))
+/// Configuration and state of some tops as one tree, and of that what is wanted. Knows no datastore: may be made anywhere.
+fn piece(
+    schema: &'static Schema,
+    reader: Option<Reader>,
+    wanted: &Wanted,
+    mut config: Tree,
+    state: &[Element],
+) -> Result<Bytes, Vec<Refusal>> {
+    let state = Tree::from_elements(schema, state)?;
+    let piece = if wanted.shape.is_some() {
+        operational(reader, wanted, config, &state)
+    } else {
+        config.merge(&state);
+        let print = |view: &View<'_>| view.print_xml(wanted.with_defaults);
+        with_seen(&config, reader, wanted.filter.as_ref(), wanted.with_defaults, print)
+    };
+    piece.map_err(|refusal| vec![refusal])
+}
+
+/// What get-data of the operational datastore tells of this (RFC 8526 section 3.1.1).
+fn operational(reader: Option<Reader>, wanted: &Wanted, mut config: Tree, state: &Tree) -> Result<Bytes, Refusal> {
+    let Wanted { filter, with_defaults, shape, .. } = wanted;
+    let shape = shape.as_ref().expect("asked where there is one");
+    if shape.with_origin {
+        config.tell_origins();
     }
+    config.merge(state);
+    let mut data = with_seen(&config, reader, filter.as_ref(), *with_defaults, |view| match shape.max_depth {
+        Some(levels) => view.to_depth(levels, true),
+        None => view.to_tree(),
+    })?;
+    // Behind the filter: it may look at nodes that are not told.
+    data.keep_origins(&shape.origins);
+    if let Some(is_config) = shape.config {
+        data.keep_config(is_config);
+    }
+    Ok(shape.print(&data, *with_defaults))
 }
 
 fn answer(wanted: &Wanted, content: Bytes) -> Response {

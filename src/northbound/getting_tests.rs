@@ -103,6 +103,26 @@ fn a_get_in_slices_is_of_one_moment_and_lets_others_have_their_turn() {
 }
 
 #[test]
+fn others_are_answered_while_a_piece_is_made_and_where_too_many_are_it_is_made_in_its_turn() {
+    let (mut rig, caller) = rig();
+    let large = || Request::Get { filter: Some(tops(&["machines"])), with_defaults: WithDefaults::Explicit };
+    let mut get = rig.begin(&caller, large());
+    rig.hear_one();
+    assert_eq!(rig.northbound.gets.pieces_away, 1);
+    // Whoever asks now goes before what was asked first.
+    rig.edit(&caller, "<top-leaf xmlns='urn:sample'>2</top-leaf>");
+    rig.commit(&caller).unwrap();
+    assert!(get.try_recv().is_err(), "nobody has heard of its piece yet");
+    assert_eq!(text(rig.wait_for(&mut get)).matches("<machine>").count(), MACHINES);
+    assert_eq!(rig.northbound.gets.pieces_away, 0);
+
+    rig.northbound.gets.pieces_away = PIECES_AWAY_MAX;
+    let mut get = rig.begin(&caller, large());
+    rig.hear_one();
+    assert_eq!(text(get.try_recv().unwrap()).matches("<machine>").count(), MACHINES);
+}
+
+#[test]
 fn whoever_has_gone_is_told_nothing_more() {
     let (mut rig, caller) = rig();
     let filter = Some(tops(&["machines", "top"]));

@@ -157,7 +157,7 @@ impl Northbound {
         };
         let reader = self.access.reader(caller);
         let may_read =
-            |reader: &Reader<'_>, tree: &Tree, path: &str| tree.find(path).is_some_and(|node| reader.may_read(node));
+            |reader: &Reader, tree: &Tree, path: &str| tree.find(path).is_some_and(|node| reader.may_read(node));
         let differences = history::differences(&before, &after, |path, is_after| {
             reader.as_ref().is_none_or(|reader| may_read(reader, if is_after { &after } else { &before }, path))
         });

@@ -79,6 +79,14 @@ pub struct Caller {
     pub origin: String,
 }
 
+impl Caller {
+    /// One who comes by a door that opens no NETCONF session: without a number, and without locks.
+    pub fn without_session(user: impl Into<String>, client: Client, origin: impl fmt::Display) -> Self {
+        let (user, origin) = (user.into(), origin.to_string());
+        Self { session: SessionId(0), user, groups: Vec::new(), client, origin }
+    }
+}
+
 /// By which door a caller came in; the commit history shows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Client {

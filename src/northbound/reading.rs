@@ -7,7 +7,7 @@ use super::driver::Northbound;
 use super::filter::{self, Filter, Selection};
 use super::getting::Wanted;
 use super::nmda::{self, Asked, Store};
-use super::sight::Below;
+use super::sight::{Below, Reader};
 use super::{Answer, Caller, Datastore, Kind, Refusal, Response, WithDefaults};
 use crate::yang::schema::{Schema, SchemaNode, TextError, TextFormat};
 use crate::yang::select::{self, View};
@@ -75,14 +75,7 @@ impl Northbound {
         with_defaults: WithDefaults,
         then: impl FnOnce(&View<'_>) -> R,
     ) -> Result<R, Refusal> {
-        let marks = with_defaults == WithDefaults::ReportAllTagged;
-        let Some(reader) = self.access.reader(caller) else {
-            return select::with_view(tree, filter, None, marks, then);
-        };
-        // Of what an expression cannot reach nothing need be judged.
-        let reach = Reach::of(self.schema, filter);
-        let sight = Below { reader: Some(reader), has: |root| reach.has(&root_path(root)) };
-        select::with_view(tree, filter, Some(&sight), marks, then)
+        with_seen(tree, self.access.reader(caller), filter, with_defaults, then)
     }
 
     /// As XML. What stays in running from one reading to the next is printed once.
@@ -121,6 +114,24 @@ impl Northbound {
             ]),
         }
     }
+}
+
+/// What the filter selects of what `reader` sees, or of everything. Wherever the tree is.
+pub(super) fn with_seen<R>(
+    tree: &Tree,
+    reader: Option<Reader>,
+    filter: Option<&Filter>,
+    with_defaults: WithDefaults,
+    then: impl FnOnce(&View<'_>) -> R,
+) -> Result<R, Refusal> {
+    let marks = with_defaults == WithDefaults::ReportAllTagged;
+    if reader.is_none() {
+        return select::with_view(tree, filter, None, marks, then);
+    }
+    // Of what an expression cannot reach nothing need be judged.
+    let reach = Reach::of(tree.schema(), filter);
+    let sight = Below { reader, has: |root| reach.has(&root_path(root)) };
+    select::with_view(tree, filter, Some(&sight), marks, then)
 }
 
 /// Which tops a filter can select below, or look at.

@@ -63,21 +63,21 @@ impl Masks {
     }
 }
 
-/// Sees for one caller which nodes are readable.
-pub(super) struct Reader<'a> {
-    nacm: &'a Nacm,
+/// Sees for one caller which nodes are readable, by the rules as they were when he asked.
+pub(super) struct Reader {
+    nacm: Arc<Nacm>,
     subject: Subject,
     mask: Arc<Mask>,
 }
 
-impl<'a> Reader<'a> {
+impl Reader {
     /// `None` when nothing is hidden from the subject.
-    pub(super) fn new(nacm: &'a Nacm, subject: Subject, masks: &Masks) -> Option<Self> {
+    pub(super) fn new(nacm: &Arc<Nacm>, subject: Subject, masks: &Masks) -> Option<Self> {
         if nacm.permits_all_reads(&subject) {
             return None;
         }
         let mask = masks.of(subject.lists());
-        Some(Self { nacm, subject, mask })
+        Some(Self { nacm: Arc::clone(nacm), subject, mask })
     }
 
     /// The node by itself; whether those above it are readable is another question.
@@ -135,7 +135,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-impl Sight for Reader<'_> {
+impl Sight for Reader {
     fn sees(&self, node: Node<'_>) -> Seen {
         match self.place(node.schema()) {
             Place::Everywhere(seen) => seen,
@@ -157,13 +157,13 @@ impl Sight for Reader<'_> {
 }
 
 /// What a reader sees below some of the tops, as if there were no others.
-pub(super) struct Below<'a, F> {
+pub(super) struct Below<F> {
     /// `None` when nothing is hidden.
-    pub(super) reader: Option<Reader<'a>>,
+    pub(super) reader: Option<Reader>,
     pub(super) has: F,
 }
 
-impl<F: Fn(SchemaNode) -> bool> Sight for Below<'_, F> {
+impl<F: Fn(SchemaNode) -> bool> Sight for Below<F> {
     fn sees(&self, node: Node<'_>) -> Seen {
         if node.parent().is_none() && !(self.has)(node.schema()) {
             return Seen::Nothing;

@@ -14,7 +14,7 @@ use tracing::{error, info};
 use super::committing::CommitNote;
 use super::driver::{Committed, Northbound, now};
 use super::notifications::base;
-use super::{Answer, Caller, Client, Datastore, Kind, Refusal, Response, SessionId};
+use super::{Answer, Caller, Client, Datastore, Kind, Refusal, Response};
 use crate::datastore::Proposal;
 use crate::store::StoreError;
 use crate::store::note::Note;
@@ -111,13 +111,7 @@ impl Northbound {
     }
 
     fn load_startup(&mut self, proposal: &Proposal) -> Result<(), Refusal> {
-        let caller = Caller {
-            session: SessionId(0),
-            user: "procyon".to_owned(),
-            groups: Vec::new(),
-            client: Client::Agent,
-            origin: "boot".to_owned(),
-        };
+        let caller = Caller::without_session("procyon", Client::Agent, "boot");
         let comment = Some("startup was loaded at the boot of the host".to_owned());
         let note = CommitNote { client: Some(CLIENT), label: None, comment };
         let id = self.record(&caller, &note, &proposal.diff.print_xml())?;

@@ -17,7 +17,6 @@ use tracing::warn;
 use super::cpu::{self, Meters, Process};
 use super::provider::{MEMORY, MONITORING, SYSLOG, SYSTEM_STATE, SYSTEM_TIME, SystemProvider};
 use super::record::{History, Record, Severity};
-use super::users::UserEntry;
 use super::{clock, memory};
 use crate::clock::Clock;
 use crate::sys::tree;
@@ -42,8 +41,6 @@ pub struct Settings {
     pub log_files_max: usize,
     /// Messages in the history.
     pub messages_max: usize,
-    /// Whether a configured host name becomes the kernel's.
-    pub set_kernel_host_name: bool,
     /// The folder of the kernel's figures, or one that is laid out like it.
     pub figures: PathBuf,
     /// What the time of the device is.
@@ -60,7 +57,6 @@ impl Settings {
             log_bytes_max: 4 * 1024 * 1024,
             log_files_max: 4,
             messages_max: 2000,
-            set_kernel_host_name: false,
             figures: PathBuf::from(super::FIGURES),
             clock: Clock::of_the_host(),
         }
@@ -105,7 +101,6 @@ pub struct System {
     pub log: SystemLog,
     /// Tells every line to those who listen; who is slow misses some, and learns how many.
     pub lines: broadcast::Sender<Arc<Line>>,
-    pub users: watch::Receiver<Arc<Vec<UserEntry>>>,
     pub host_name: watch::Receiver<String>,
     pub task: JoinHandle<()>,
 }
@@ -115,7 +110,6 @@ impl System {
         let (inputs, receiver) = mpsc::channel(INPUTS_WAITING_MAX);
         let kernel_host_name = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok());
         let kernel_host_name = kernel_host_name.unwrap_or_else(|| "localhost".to_owned());
-        let (user_sender, users) = watch::channel(Arc::default());
         let (name_sender, host_name) = watch::channel(kernel_host_name.clone());
         let lost = Arc::new(AtomicU64::new(0));
         let log = SystemLog { inputs: inputs.clone(), lost: Arc::clone(&lost) };
@@ -129,8 +123,8 @@ impl System {
             lost,
             settings,
         };
-        let provider = SystemProvider { inputs, users: user_sender, host_name: name_sender, kernel_host_name };
-        Self { provider, log, lines, users, host_name, task: tokio::spawn(worker.run(receiver)) }
+        let provider = SystemProvider { inputs, host_name: name_sender, kernel_host_name };
+        Self { provider, log, lines, host_name, task: tokio::spawn(worker.run(receiver)) }
     }
 }
 
@@ -149,7 +143,6 @@ impl Worker {
     async fn run(mut self, mut inputs: mpsc::Receiver<Input>) {
         let mut ticks = tokio::time::interval(cpu::TOTAL_SAMPLE_INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut name_may_change = true;
         loop {
             tokio::select! {
                 input = inputs.recv() => match input {
@@ -161,10 +154,6 @@ impl Worker {
                     None => break,
                 },
                 _ = ticks.tick() => self.sample().await,
-                changed = self.host_name.changed(), if name_may_change => match changed {
-                    Ok(()) => self.rename(),
-                    Err(_) => name_may_change = false,
-                },
             }
         }
     }
@@ -268,15 +257,6 @@ impl Worker {
     fn zoned_now(&self) -> Zoned {
         let unix_ms = i64::try_from(self.settings.clock.moment().unix_ms).unwrap_or_default();
         Timestamp::from_millisecond(unix_ms).unwrap_or_default().to_zoned(TimeZone::system())
-    }
-
-    fn rename(&mut self) {
-        let name = self.host_name.borrow_and_update().clone();
-        if self.settings.set_kernel_host_name
-            && let Err(error) = nix::unistd::sethostname(&name)
-        {
-            warn!(%name, %error, "the kernel keeps its host name");
-        }
     }
 }
 

@@ -1,14 +1,11 @@
 //! The northbound's face of the host: the name and the users are configured here, the rest is state.
 //!
-//! Decides nothing about who may log in or what the kernel is called: it publishes the users and the name, the door
-//! and the driver act on them.
-
-use std::sync::Arc;
+//! Decides nothing about who may log in: that is for the doors, which read the users themselves. The name it publishes.
 
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::driver::Input;
-use super::users::{UserEntry, refuse_users, users_of};
+use super::users::{refuse_users, users_of};
 use crate::northbound::filter::{Content, Selection};
 use crate::northbound::provider::{Later, Proposal, Provider, StateQuery};
 use crate::northbound::{Kind, Refusal, provider::Call};
@@ -25,7 +22,6 @@ pub const HARDDISK: &str = "/procyon-files:harddisk";
 
 pub struct SystemProvider {
     pub(super) inputs: mpsc::Sender<Input>,
-    pub(super) users: watch::Sender<Arc<Vec<UserEntry>>>,
     pub(super) host_name: watch::Sender<String>,
     /// What the kernel is called: shown where nothing is configured.
     pub(super) kernel_host_name: String,
@@ -58,10 +54,6 @@ impl Provider for SystemProvider {
 
     fn apply(&mut self, proposal: &Proposal<'_>) {
         let touches = |root: &str| proposal.changes.iter().any(|change| change.path.starts_with(root));
-        if touches(SYSTEM) {
-            let users = users_of(proposal.config.subtree(SYSTEM).as_ref());
-            self.users.send_replace(Arc::new(users));
-        }
         if touches(HOSTNAME) {
             let hostname = proposal.config.subtree(HOSTNAME);
             let name = hostname.as_ref().and_then(|hostname| hostname.text_of("system-network-name"));
@@ -144,9 +136,8 @@ mod tests {
     #[test]
     fn the_configured_name_is_shown_and_without_it_the_kernel_s() {
         let (inputs, _kept) = mpsc::channel(1);
-        let (users, _) = watch::channel(Arc::default());
         let (host_name, shown) = watch::channel("kernel".to_owned());
-        let mut provider = SystemProvider { inputs, users, host_name, kernel_host_name: "kernel".to_owned() };
+        let mut provider = SystemProvider { inputs, host_name, kernel_host_name: "kernel".to_owned() };
         let changes = [Change { path: format!("{HOSTNAME}/system-network-name"), edit: Edit::Delete }];
         let name = Element::node("hostname", vec![Element::leaf("system-network-name", "north")]);
         for (config, expected) in [(Config(Some(name)), "north"), (Config(None), "kernel")] {

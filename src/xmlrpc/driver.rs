@@ -26,7 +26,7 @@ use super::fault::Fault;
 use super::tls;
 use super::value::{self, Value};
 use crate::northbound::handle::Handle;
-use crate::northbound::{self, Caller, Client, Kind, Refusal, SessionId};
+use crate::northbound::{self, Caller, Client, Kind, Refusal};
 
 /// A further one waits in the backlog.
 const CONNECTIONS_MAX: usize = 32;
@@ -148,14 +148,7 @@ async fn answer(
 
 impl Common {
     fn caller(&self, peer: SocketAddr) -> Caller {
-        // A call is no NETCONF session: it has no number, and holds no lock.
-        Caller {
-            session: SessionId(0),
-            user: self.user.clone(),
-            groups: Vec::new(),
-            client: Client::Tls,
-            origin: format!("XML-RPC {peer}"),
-        }
+        Caller::without_session(self.user.clone(), Client::Tls, format_args!("XML-RPC {peer}"))
     }
 
     /// Part by part: logs may be large.

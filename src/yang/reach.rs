@@ -32,13 +32,44 @@ pub enum TooMuch {
     Work { nodes: usize },
 }
 
-/// Whether `text`, with module names as prefixes, may be used on this tree.
-pub(super) fn is_bearable(text: &str, tree: &Tree) -> Result<(), TooMuch> {
-    if text.len() > EXPRESSION_BYTES_MAX {
-        return Err(TooMuch::Long);
+/// An expression, cut into tokens for whatever is asked about it.
+pub(super) struct Expression<'t> {
+    /// With module names as prefixes.
+    text: &'t str,
+    /// `None` for what cannot be read, and is refused when it is used.
+    tokens: Option<Vec<Token>>,
+}
+
+impl<'t> Expression<'t> {
+    pub(super) fn new(text: &'t str) -> Result<Self, TooMuch> {
+        if text.len() > EXPRESSION_BYTES_MAX {
+            return Err(TooMuch::Long);
+        }
+        Ok(Self { text, tokens: tokens(text) })
     }
-    // What cannot be read is refused when it is used.
-    let Some(work) = tokens(text).map(|tokens| work(&tokens)) else { return Ok(()) };
+
+    /// Whether it may be used on this tree.
+    pub(super) fn is_bearable(&self, tree: &Tree) -> Result<(), TooMuch> {
+        self.tokens.as_ref().map_or(Ok(()), |tokens| is_bearable(&work(tokens), tree))
+    }
+
+    /// Whether all identities that it asks about are named with their modules, as literals. For one without, libyang (5.4.9)
+    /// looks into a module that a reader's expression does not have, and reads through a null pointer.
+    pub(super) fn names_identities_whole(&self) -> bool {
+        self.tokens
+            .as_ref()
+            .map_or_else(|| !self.text.contains("derived-from"), |tokens| names_identities_whole(tokens))
+    }
+
+    /// Whether what functions that look inside are given is named. The root of all has no schema: given that, libyang (5.4.9)
+    /// reads through a null pointer.
+    pub(super) fn looks_into_named_nodes(&self) -> bool {
+        let is_free = || !LOOK_INSIDE.iter().any(|function| self.text.contains(function));
+        self.tokens.as_ref().map_or_else(is_free, |tokens| looks_into_named_nodes(tokens))
+    }
+}
+
+fn is_bearable(work: &Work, tree: &Tree) -> Result<(), TooMuch> {
     if work.power <= 1 && work.paths <= 16 {
         return Ok(());
     }
@@ -54,10 +85,7 @@ pub(super) fn is_bearable(text: &str, tree: &Tree) -> Result<(), TooMuch> {
     }
 }
 
-/// Whether all identities that `text` asks about are named with their modules, as literals. For one without, libyang (5.4.9)
-/// looks into a module that a reader's expression does not have, and reads through a null pointer.
-pub(super) fn names_identities_whole(text: &str) -> bool {
-    let Some(tokens) = tokens(text) else { return !text.contains("derived-from") };
+fn names_identities_whole(tokens: &[Token]) -> bool {
     tokens.iter().enumerate().all(|(at, token)| {
         let is_call = matches!(token, Token::Name(name) if name.starts_with("derived-from"))
             && tokens.get(at + 1) == Some(&Token::Symbol("("));
@@ -90,10 +118,7 @@ fn has_whole_identity(arguments: &[Token]) -> bool {
 /// Functions that look into the first node of their argument without asking whether there is one.
 const LOOK_INSIDE: &[&str] = &["bit-is-set", "deref", "derived-from", "derived-from-or-self", "enum-value"];
 
-/// Whether what such functions are given is named. The root of all has no schema: given that, libyang (5.4.9) reads through
-/// a null pointer.
-pub(super) fn looks_into_named_nodes(text: &str) -> bool {
-    let Some(tokens) = tokens(text) else { return !LOOK_INSIDE.iter().any(|function| text.contains(function)) };
+fn looks_into_named_nodes(tokens: &[Token]) -> bool {
     // Of each bracket that is open, and of the one that was closed last: whether it stands behind a name.
     let (mut open, mut closed) = (vec![false], false);
     for (at, token) in tokens.iter().enumerate() {
@@ -352,7 +377,7 @@ mod tests {
             ("/m:a/b[derived-from(., 'm:x'", false),
             ("~derived-from(., 'x')", false),
         ] {
-            assert_eq!(names_identities_whole(expression), is_whole, "{expression}");
+            assert_eq!(Expression::new(expression).unwrap().names_identities_whole(), is_whole, "{expression}");
         }
     }
 
@@ -387,7 +412,7 @@ mod tests {
             ("/m:a/b[c[1] and deref (/)]", false),
             ("~deref(a)", false),
         ] {
-            assert_eq!(looks_into_named_nodes(expression), is_named, "{expression}");
+            assert_eq!(Expression::new(expression).unwrap().looks_into_named_nodes(), is_named, "{expression}");
         }
     }
 
@@ -402,9 +427,10 @@ mod tests {
             ("/sample:top/item[name = '7']", true),
             ("//*[//*[//*[//*[//*]]]]", false),
         ] {
-            assert_eq!(is_bearable(expression, &small), Ok(()), "{expression}");
-            assert_eq!(is_bearable(expression, &large).is_ok(), is_fit_for_large, "{expression}");
+            let expression = Expression::new(expression).unwrap();
+            assert_eq!(expression.is_bearable(&small), Ok(()), "{}", expression.text);
+            assert_eq!(expression.is_bearable(&large).is_ok(), is_fit_for_large, "{}", expression.text);
         }
-        assert_eq!(is_bearable(&"|//*".repeat(5_000), &small), Err(TooMuch::Long));
+        assert_eq!(Expression::new(&"|//*".repeat(5_000)).err(), Some(TooMuch::Long));
     }
 }

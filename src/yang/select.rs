@@ -8,6 +8,7 @@ use std::collections::{HashMap, HashSet};
 
 use super::build::DEFAULTS_NAMESPACE;
 use super::ffi::{Node, Tree};
+use super::reach::TooMuch;
 use super::schema::{NodeKind, SchemaNode};
 pub use super::view::{Entries, Seen, Sight, View};
 use super::view::{Extent, PickId};
@@ -66,21 +67,23 @@ pub fn paths(tree: &Tree, xpath: &XPath) -> Result<Vec<String>, Refusal> {
 
 fn found<'t>(tree: &'t Tree, expression: &str, namespaces: &[(String, String)]) -> Result<Vec<Node<'t>>, Refusal> {
     let text = prefix::expression(tree.schema(), expression, namespaces);
-    if !reach::names_identities_whole(&text) {
+    let too_much = |too_much: TooMuch| {
+        let refusal = Refusal::new(Kind::ResourceDenied, too_much.to_string());
+        refusal.mend("name the nodes by their path, and compare with values instead of with other nodes")
+    };
+    let asked = reach::Expression::new(&text).map_err(too_much)?;
+    if !asked.names_identities_whole() {
         let message = "an identity that derived-from or derived-from-or-self asks about has to be named with its module or prefix";
         return Err(Refusal::new(Kind::InvalidValue, message).mend("write it between quotes, like 'prefix:identity'"));
     }
-    if !reach::looks_into_named_nodes(&text) {
+    if !asked.looks_into_named_nodes() {
         let message =
             "what deref, derived-from, derived-from-or-self, enum-value and bit-is-set are given has to be named";
         return Err(
             Refusal::new(Kind::InvalidValue, message).mend("end the path with the name of a node, like deref(/m:a/b)")
         );
     }
-    reach::is_bearable(&text, tree).map_err(|too_much| {
-        let refusal = Refusal::new(Kind::ResourceDenied, too_much.to_string());
-        refusal.mend("name the nodes by their path, and compare with values instead of with other nodes")
-    })?;
+    asked.is_bearable(tree).map_err(too_much)?;
     tree.find_xpath(&text).map_err(|faults| {
         errors::from_other(Kind::InvalidValue, &format!("the XPath {expression} cannot be used"), &faults)
     })

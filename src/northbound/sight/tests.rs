@@ -143,7 +143,7 @@ proptest! {
     fn what_is_seen_is_what_the_rules_say_of_each_node(nacm in rules(), data in data()) {
         let subject = nacm.subject("ann", &[], false);
         let naive = pruned_naively(&nacm, &subject, &data);
-        let masks = Masks::default();
+        let (masks, nacm) = (Masks::default(), Arc::new(nacm));
         match Reader::new(&nacm, subject, &masks) {
             None => prop_assert_eq!(text(&naive), text(&data), "nothing is said to be hidden"),
             Some(reader) => {
@@ -161,7 +161,7 @@ proptest! {
 
 #[test]
 fn the_defaults_of_the_schema_are_in_the_mask() {
-    let nacm = Nacm::default();
+    let nacm = Arc::new(Nacm::default());
     let masks = Masks::default();
     let reader = Reader::new(&nacm, nacm.subject("ann", &[], false), &masks).expect("something may be hidden");
     let data = tree("<top xmlns='urn:sample'><name>n</name></top>");
