@@ -5,7 +5,6 @@
 
 use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
-use std::pin::Pin;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use serde::{Deserialize, Serialize};
@@ -18,8 +17,9 @@ use super::provider::{Commits, Configured};
 use super::registration::AppName;
 use super::view::{self, Clock};
 use crate::container::scripts::Places;
-use crate::keeper::client::{Keeper, KeeperEvent};
+use crate::keeper::client::{Keeper, KeeperEvent, in_order};
 use crate::northbound::Refusal;
+use crate::store::driver::Recorder;
 use crate::store::journal::Journal;
 use crate::yang::value::Element;
 
@@ -94,7 +94,7 @@ impl Driver {
             manager: Manager::new(read_records(&recorded)),
             places,
             keeper,
-            journal: Some(journal),
+            recorder: Recorder::new(journal),
             waiting: BTreeMap::new(),
             last_ticket: 0,
             outcomes,
@@ -144,7 +144,7 @@ struct Hands {
     places: Places,
     keeper: Keeper,
     /// Taken while a record is being written.
-    journal: Option<Journal>,
+    recorder: Recorder,
     waiting: BTreeMap<Ticket, oneshot::Sender<Result<(), Refusal>>>,
     last_ticket: u64,
     outcomes: mpsc::Sender<(AppName, Order, Result<(), Refusal>)>,
@@ -246,56 +246,15 @@ impl Hands {
                 return;
             }
         };
-        let mut future: Pin<Box<dyn Future<Output = Result<(), Refusal>> + Send>> = future;
-        // The first poll queues the order: what is decided later must not overtake it.
-        let early = futures_util::poll!(&mut future);
         let outcomes = self.outcomes.clone();
-        tokio::spawn(async move {
-            let outcome = match early {
-                std::task::Poll::Ready(outcome) => outcome,
-                std::task::Poll::Pending => future.await,
-            };
-            let _ = outcomes.send((app, order, outcome)).await;
-        });
+        in_order(future, async move |outcome| drop(outcomes.send((app, order, outcome)).await)).await;
     }
 
     async fn record(&mut self, app: AppName, activation: Option<Activation>) {
-        let Some(mut journal) = self.journal.take() else { return };
         let line = serde_json::to_string(&Record { app: app.clone(), activation }).unwrap_or_default();
-        let live = if journal.wants_compaction() { self.live_records() } else { Vec::new() };
-        let written = tokio::task::spawn_blocking(move || {
-            let outcome = journal.append(&line);
-            let outcome = if live.is_empty() {
-                outcome
-            } else {
-                outcome.and_then(|()| journal.compact(live.iter().map(String::as_str)))
-            };
-            (journal, outcome)
-        })
-        .await;
-        match written {
-            Ok((journal, outcome)) => {
-                self.journal = Some(journal);
-                if let Err(trouble) = outcome {
-                    error!(%app, %trouble, "the activation could not be recorded: a restart of the agent may not know of it");
-                }
-            }
-            Err(trouble) => error!(%app, %trouble, "the journal's writer failed"),
+        if let Err(trouble) = self.recorder.record(vec![line], || live_records(&self.manager)).await {
+            error!(%app, %trouble, "the activation could not be recorded: a restart of the agent may not know of it");
         }
-    }
-
-    fn live_records(&self) -> Vec<String> {
-        self.manager
-            .apps()
-            .iter()
-            .filter_map(|(name, app)| match &app.life {
-                Life::Active { activation, .. } => {
-                    let record = Record { app: name.clone(), activation: Some(activation.clone()) };
-                    serde_json::to_string(&record).ok()
-                }
-                Life::Inactive | Life::Activating { .. } | Life::Deactivating { .. } => None,
-            })
-            .collect()
     }
 
     async fn changed(&mut self, name: &AppName) {
@@ -335,6 +294,14 @@ impl Hands {
             warn!(%app, %refusal, "the keeper was not told the checksums for imports");
         }
     }
+}
+
+fn live_records(manager: &Manager) -> Vec<String> {
+    let active = manager.apps().iter().filter_map(|(name, app)| match &app.life {
+        Life::Active { activation, .. } => Some(Record { app: name.clone(), activation: Some(activation.clone()) }),
+        Life::Inactive | Life::Activating { .. } | Life::Deactivating { .. } => None,
+    });
+    active.filter_map(|record| serde_json::to_string(&record).ok()).collect()
 }
 
 fn read_records(lines: &[String]) -> BTreeMap<AppName, Activation> {

@@ -20,11 +20,12 @@ use super::rolling::{Outcome, Rolling};
 use super::selector::Selector;
 use super::view::{self, Clock, Details, LastCheck};
 use crate::container::spec::{ContainerName, Floor};
-use crate::keeper::client::{Keeper, KeeperEvent};
+use crate::keeper::client::{Keeper, KeeperEvent, in_order};
 use crate::keeper::exits::ExitRecord;
 use crate::keeper::protocol::{Abilities, Asker, ContainerState, MEMBERS_ASKED_MAX, Verb};
 use crate::keeper::refusal::KeeperRefusal;
 use crate::northbound::{Kind, Refusal};
+use crate::store::driver::Recorder;
 use crate::store::journal::Journal;
 use crate::sys::tree;
 use crate::yang::value::Element;
@@ -145,7 +146,7 @@ impl Driver {
         let mut hands = Hands {
             manager: Manager::new(read_records(&recorded)),
             keeper,
-            journal: Some(journal),
+            recorder: Recorder::new(journal),
             back,
             heard,
             root,
@@ -215,7 +216,7 @@ struct Hands {
     manager: Manager,
     keeper: Keeper,
     /// Taken while a record is being written.
-    journal: Option<Journal>,
+    recorder: Recorder,
     back: mpsc::Sender<Wake>,
     heard: mpsc::Sender<Heard>,
     root: PathBuf,
@@ -400,49 +401,18 @@ impl Hands {
         let Ok(container) = ContainerName::on(Floor::Container, &name) else {
             return error!(name, "a container has a name that the keeper does not take");
         };
-        let mut future = carry_out(&self.keeper, container, &order);
-        // The first poll queues it: what is decided later must not overtake it.
-        let early = futures_util::poll!(&mut future);
-        let back = self.back.clone();
-        tokio::spawn(async move {
-            let outcome = match early {
-                std::task::Poll::Ready(outcome) => outcome,
-                std::task::Poll::Pending => future.await,
-            };
-            // An agent that is shutting down needs no answer.
-            let _ = back.send(Wake::Ordered(name, order, call, outcome)).await;
-        });
+        let (carried_out, back) = (carry_out(&self.keeper, container, &order), self.back.clone());
+        // An agent that is shutting down needs no answer.
+        in_order(carried_out, async move |outcome| drop(back.send(Wake::Ordered(name, order, call, outcome)).await))
+            .await;
     }
 
     async fn record(&mut self, container: String, stopped: bool) {
-        let Some(mut journal) = self.journal.take() else { return };
-        let line = serde_json::to_string(&Record { container: container.clone(), stopped }).unwrap_or_default();
-        let live: Vec<String> = match journal.wants_compaction() {
-            true => {
-                let records = self.manager.stopped().iter();
-                let records = records.map(|name| Record { container: name.clone(), stopped: true });
-                records.filter_map(|record| serde_json::to_string(&record).ok()).collect()
-            }
-            false => Vec::new(),
-        };
-        let written = tokio::task::spawn_blocking(move || {
-            let compacts = journal.wants_compaction();
-            let outcome = journal.append(&line);
-            let outcome = match compacts {
-                true => outcome.and_then(|()| journal.compact(live.iter().map(String::as_str))),
-                false => outcome,
-            };
-            (journal, outcome)
-        })
-        .await;
-        match written {
-            Ok((journal, outcome)) => {
-                self.journal = Some(journal);
-                if let Err(trouble) = outcome {
-                    error!(container, %trouble, "that it was stopped is not recorded: a reboot may start it");
-                }
-            }
-            Err(trouble) => error!(container, %trouble, "the journal's writer failed"),
+        let line =
+            |container: String, stopped| serde_json::to_string(&Record { container, stopped }).unwrap_or_default();
+        let all = || self.manager.stopped().iter().map(|name| line(name.clone(), true)).collect();
+        if let Err(trouble) = self.recorder.record(vec![line(container.clone(), stopped)], all).await {
+            error!(container, %trouble, "that it was stopped is not recorded: a reboot may start it");
         }
     }
 

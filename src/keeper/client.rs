@@ -10,6 +10,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::task::Poll;
 use std::time::Duration;
 
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket};
@@ -567,6 +568,23 @@ impl Session {
             self.behind = true;
         }
     }
+}
+
+/// Puts an order on the keeper's queue now, so that what is decided later does not overtake it. What comes of it goes to
+/// `then`, whenever that is.
+pub async fn in_order<T: Send + 'static, S: Future<Output = ()> + Send>(
+    order: impl Future<Output = T> + Send + 'static,
+    then: impl FnOnce(T) -> S + Send + 'static,
+) {
+    let mut order = Box::pin(order);
+    let early = futures_util::poll!(&mut order);
+    tokio::spawn(async move {
+        let outcome = match early {
+            Poll::Ready(outcome) => outcome,
+            Poll::Pending => order.await,
+        };
+        then(outcome).await;
+    });
 }
 
 fn hears(floor: Option<Floor>, name: &ContainerName) -> bool {

@@ -38,6 +38,7 @@ use crate::keeper::launch::RootId;
 use crate::keeper::protocol::ContainerState;
 use crate::northbound::filter::Selection;
 use crate::northbound::{Kind, Refusal};
+use crate::store::driver::Recorder;
 use crate::store::journal::Journal;
 use crate::yang::value::Element;
 
@@ -171,7 +172,7 @@ impl Driver {
             manager: Manager::new(remembering::read_records(&recorded)).with_standing_alarms(standing),
             places: Arc::new(places),
             keeper,
-            journal: Some(journal),
+            recorder: Recorder::new(journal),
             unrecorded: None,
             file_calls: Arc::new(Semaphore::new(FILE_CALLS_MAX)),
             is_folder_read: false,
@@ -262,7 +263,7 @@ struct Hands {
     places: Arc<Places>,
     keeper: Keeper,
     /// Taken while a record is being written.
-    journal: Option<Journal>,
+    recorder: Recorder,
     /// Why the journal lacks something.
     unrecorded: Option<String>,
     file_calls: Arc<Semaphore>,

@@ -19,10 +19,11 @@ use super::run::{Account, Order, Request, RequestId};
 use crate::checksum::Sha256;
 use crate::clock::{Clock, Moment};
 use crate::container::scripts::Places;
-use crate::keeper::client::{Keeper, KeeperEvent};
+use crate::keeper::client::{Keeper, KeeperEvent, in_order};
 use crate::keeper::protocol::CHECKSUMS_MAX;
 use crate::keeper::refusal::KeeperRefusal;
 use crate::northbound::{Kind, Refusal};
+use crate::store::driver::Recorder;
 use crate::store::journal::Journal;
 
 /// Calls that wait for the runs; a further one waits its turn.
@@ -126,7 +127,7 @@ async fn run(
         requests,
         places,
         keeper,
-        journal: Some(journal),
+        recorder: Recorder::new(journal),
         waiting: BTreeMap::new(),
         last_ticket: 0,
         outcomes,
@@ -162,7 +163,7 @@ struct Hands {
     places: Places,
     keeper: Keeper,
     /// Taken while a record is being written.
-    journal: Option<Journal>,
+    recorder: Recorder,
     waiting: BTreeMap<Ticket, oneshot::Sender<Result<RequestId, Refusal>>>,
     last_ticket: u64,
     outcomes: mpsc::Sender<(RequestId, Command, Result<(), Refusal>)>,
@@ -254,23 +255,15 @@ impl Hands {
 
     /// Puts the order on the keeper's queue now; its answer comes back as an input.
     async fn command(&mut self, id: RequestId, what: Command) {
-        let mut future = match self.carry_out(id, what) {
+        let future = match self.carry_out(id, what) {
             Ok(future) => future,
             Err(refusal) => {
                 let _ = self.outcomes.send((id, what, Err(refusal))).await;
                 return;
             }
         };
-        // The first poll queues the order: what is decided later must not overtake it.
-        let early = futures_util::poll!(&mut future);
         let outcomes = self.outcomes.clone();
-        tokio::spawn(async move {
-            let outcome = match early {
-                std::task::Poll::Ready(outcome) => outcome,
-                std::task::Poll::Pending => future.await,
-            };
-            let _ = outcomes.send((id, what, outcome)).await;
-        });
+        in_order(future, async move |outcome| drop(outcomes.send((id, what, outcome)).await)).await;
     }
 
     fn carry_out(&self, id: RequestId, what: Command) -> Result<Pending, Refusal> {
@@ -299,26 +292,11 @@ impl Hands {
     }
 
     async fn record(&mut self, id: RequestId) {
-        let (Some(mut journal), Some(run)) = (self.journal.take(), self.requests.get(id)) else { return };
-        let line = serde_json::to_string(run).unwrap_or_default();
-        let kept: Vec<String> = if journal.wants_compaction() {
-            self.requests.newest_first().filter_map(|run| serde_json::to_string(run).ok()).collect()
-        } else {
-            Vec::new()
-        };
-        let written = tokio::task::spawn_blocking(move || {
-            let outcome =
-                if kept.is_empty() { journal.append(&line) } else { journal.compact(kept.iter().map(String::as_str)) };
-            (journal, outcome)
-        });
-        match written.await {
-            Ok((journal, outcome)) => {
-                self.journal = Some(journal);
-                if let Err(trouble) = outcome {
-                    error!(request = %id, %trouble, "the run could not be recorded: a restart of the agent may not know of it");
-                }
-            }
-            Err(trouble) => error!(request = %id, %trouble, "the journal's writer failed"),
+        let Some(run) = self.requests.get(id) else { return };
+        let line = |run: &Request| serde_json::to_string(run).unwrap_or_default();
+        let all = || self.requests.newest_first().map(line).collect();
+        if let Err(trouble) = self.recorder.record(vec![line(run)], all).await {
+            error!(request = %id, %trouble, "the run could not be recorded: a restart of the agent may not know of it");
         }
     }
 }

@@ -1,10 +1,13 @@
-//! The disk of this host.
+//! The disk of this host, and journals that are written beside a driver.
+
+mod recorder;
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 
+pub use self::recorder::{Recorder, Unrecorded};
 use super::disk::Disk;
 
 /// Files under a root. Configuration may hold secrets: nobody but the agent's user reads them.

@@ -9,24 +9,9 @@ use crate::northbound::{Kind, Refusal};
 impl Hands {
     /// On disk before anything that follows from it.
     pub(super) async fn remember(&mut self, lines: Vec<String>) {
-        let Some(mut journal) = self.journal.take() else { return };
-        let live: Option<Vec<String>> = (journal.wants_compaction() || self.unrecorded.is_some())
-            .then(|| self.manager.records().iter().filter_map(|record| serde_json::to_string(record).ok()).collect());
-        let written = tokio::task::spawn_blocking(move || {
-            let outcome = match live {
-                None => journal.append_all(lines.iter().map(String::as_str)),
-                Some(live) => journal.compact(live.iter().map(String::as_str)),
-            };
-            (journal, outcome)
-        })
-        .await;
-        let outcome = match written {
-            Ok((journal, outcome)) => {
-                self.journal = Some(journal);
-                outcome.map_err(|trouble| trouble.to_string())
-            }
-            Err(trouble) => Err(trouble.to_string()),
-        };
+        let line = |record: &Record| serde_json::to_string(record).ok();
+        let all = || self.manager.records().iter().filter_map(line).collect();
+        let outcome = self.recorder.record(lines, all).await.map_err(|trouble| trouble.to_string());
         if let Err(trouble) = &outcome {
             error!(%trouble, "what is wanted could not be recorded: a restart of the agent may not know of it");
         }
