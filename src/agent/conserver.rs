@@ -176,7 +176,7 @@ impl Connection {
                 LogIn::Encrypts(encryption) => self = self.encrypt(encryption).await?,
             }
         };
-        let caller = Caller::without_session(user, Client::Netconf, &self.peer);
+        let caller = Caller::without_session(user, Client::Netconf, self.peer);
         while let Some(text) = self.line().await? {
             match (wire::line(&text), port) {
                 (Line::Exit, _) => return self.say("goodbye").await,

@@ -4,8 +4,8 @@
 //!  a list is printed --> kept: of each entry, what it held and how it was printed
 //!  read again        --> entries that still hold the same are copied from there, the others are printed
 //! ```
-//! An entry is known by its [`Stamp`], which goes when anything in it changes: nothing need be told of commits, and what
-//! they leave behind is not found again. Readers that see the same of every entry share what is kept ([`Look`]).
+//! An entry is known by its `Stamp`, which goes when anything in it changes: nothing need be told of commits, and what
+//! they leave behind is not found again. Readers that see the same of every entry share what is kept (`Look`).
 //!
 //! Must not know: who reads, what NACM says, when something was read.
 
