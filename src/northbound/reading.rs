@@ -28,18 +28,16 @@ impl Northbound {
             Store::Intended => Datastore::Running,
         };
         let answer = self.datastore(caller, datastore).and_then(|tree| {
-            let depth = |view: &View<'_>| match shape.max_depth {
-                _ if shape.config == Some(false) => Tree::new(self.schema),
+            let print = |view: &View<'_>| match shape.max_depth {
+                _ if shape.config == Some(false) => Bytes::new(),
                 Some(levels) => {
                     let tells = matches!(with_defaults, WithDefaults::ReportAll | WithDefaults::ReportAllTagged);
-                    view.to_depth(levels, tells)
+                    shape.print(&view.to_depth(levels, tells), with_defaults)
                 }
-                None => view.to_tree(),
+                None => self.printed(view, with_defaults),
             };
-            let selected = self
-                .with_readable(caller, &tree, filter.as_ref(), with_defaults, depth)
-                .map_err(|refusal| vec![refusal])?;
-            Ok(nmda::data(&shape.print(&selected, with_defaults)))
+            let printed = self.with_readable(caller, &tree, filter.as_ref(), with_defaults, print);
+            Ok(nmda::data(&printed.map_err(|refusal| vec![refusal])?))
         });
         drop(reply.send(answer.map_err(nmda::unsupported)));
     }

@@ -7,7 +7,9 @@
 use std::collections::HashMap;
 use std::ffi::CStr;
 
-use super::ffi::{At, Fault, SchemaNode, Tree};
+use bytes::Bytes;
+
+use super::ffi::{Any, At, Fault, Node, SchemaNode, Tree};
 use super::schema::{NodeKind, Schema};
 use super::xml::{self, XmlElement};
 
@@ -17,22 +19,39 @@ const PLACE: &str = "urn:procyon:anydata";
 /// The annotation of a diff that says what was there before.
 const BEFORE: &CStr = c"orig-value";
 
+/// `printed` is the node by libyang, which does not say of elements in it that they have no namespace: where it stands they
+/// would have that of the node.
+pub(super) fn with_namespaces(node: Node<'_>, printed: Bytes) -> Bytes {
+    let Some(tops) = node.any_text().and_then(|text| xml::parse(text.as_bytes()).ok()) else { return printed };
+    let ends = printed.iter().position(|byte| *byte == b'>').zip(printed.windows(2).rposition(|two| two == b"</"));
+    match ends {
+        Some((begin, end)) if begin < end && tops.iter().any(has_no_namespace) => {
+            let content: String = tops.iter().map(XmlElement::outer_xml).collect();
+            [&printed[..=begin], content.as_bytes(), &printed[end..]].concat().into()
+        }
+        Some(_) | None => printed,
+    }
+}
+
+fn has_no_namespace(element: &XmlElement) -> bool {
+    element.namespace.is_none() || element.children.iter().any(has_no_namespace)
+}
+
 /// What was written to disk. Nothing is validated.
 pub(super) fn parse(schema: &'static Schema, bytes: &[u8]) -> Result<Tree, Vec<Fault>> {
     match Tree::parse(schema, bytes, 0) {
         Ok(tree) if anydata(&tree).is_empty() => Ok(tree),
-        at_once => match xml::parse(bytes) {
-            Ok(mut tops) => {
-                let mut contents = Contents::default();
-                tops.iter_mut().for_each(|top| set_aside(schema, None, top, &mut contents));
-                let text: String = tops.iter().map(XmlElement::outer_xml).collect();
-                let mut tree = Tree::parse(schema, text.as_bytes(), 0)?;
-                contents.put_back(&mut tree)?;
-                Ok(tree)
-            }
-            Err(_) => at_once,
-        },
+        at_once => without_anydata(schema, bytes).unwrap_or(at_once),
     }
+}
+
+/// `None` where libyang had better say what is wrong.
+fn without_anydata(schema: &'static Schema, bytes: &[u8]) -> Option<Result<Tree, Vec<Fault>>> {
+    let (mut tops, mut contents) = (xml::parse(bytes).ok()?, Contents::default());
+    tops.iter_mut().for_each(|top| set_aside(schema, None, top, &mut contents));
+    let text: String = tops.iter().map(XmlElement::outer_xml).collect();
+    let tree = Tree::parse(schema, text.as_bytes(), 0);
+    Some(tree.and_then(|mut tree| contents.put_back(&mut tree).map(|()| tree)))
 }
 
 /// What leads from one tree to the other, by libyang.
@@ -60,25 +79,32 @@ pub(super) fn reversed(diff: &Tree) -> Result<Tree, Vec<Fault>> {
 /// What was set aside; equal content has the same number.
 #[derive(Default)]
 struct Contents {
-    texts: Vec<String>,
+    known: Vec<Content>,
     numbers: HashMap<String, usize>,
+}
+
+struct Content {
+    text: String,
+    /// `None` for what is known by its text alone.
+    any: Option<Any>,
 }
 
 impl Contents {
     /// What stands in the place of this content.
-    fn place(&mut self, content: String) -> String {
-        let Self { texts, numbers } = self;
-        let number = numbers.entry(content).or_insert_with_key(|content| {
-            texts.push(content.clone());
-            texts.len() - 1
-        });
+    fn place(&mut self, content: Content) -> String {
+        let Self { known, numbers } = self;
+        let number = *numbers.entry(content.text.clone()).or_insert(known.len());
+        match known.get_mut(number) {
+            Some(same) => same.any = same.any.take().or(content.any),
+            None => known.push(content),
+        }
         format!("<n xmlns=\"{PLACE}\">{number}</n>")
     }
 
-    fn content(&self, place: &str) -> Option<&str> {
+    fn content(&self, place: &str) -> Option<&Content> {
         let tops = xml::parse(place.as_bytes()).ok()?;
         let number = tops.iter().find(|top| top.namespace.as_deref() == Some(PLACE))?;
-        self.texts.get(number.text.parse::<usize>().ok()?).map(String::as_str)
+        self.known.get(number.text.parse::<usize>().ok()?)
     }
 
     fn take(&mut self, tree: &mut Tree) -> Result<(), Vec<Fault>> {
@@ -86,10 +112,11 @@ impl Contents {
             let node = tree.node(at);
             let is_replaced = node.meta("yang", "operation").as_deref() == Some("replace");
             let before = node.meta("yang", "orig-value").or_else(|| is_replaced.then(String::new));
-            let place = self.place(node.any_text().unwrap_or_default());
-            tree.put_any(at, &place)?;
-            if let Some(before) = before {
-                let place = self.place(before);
+            let text = node.any_text().unwrap_or_default();
+            let place = self.place(Content { text, any: Some(tree.any(at)) });
+            tree.put_any(at, &Any::parse(tree.schema(), &place)?);
+            if let Some(text) = before {
+                let place = self.place(Content { text, any: None });
                 tree.put_meta(at, "yang", BEFORE, &place)?;
             }
         }
@@ -100,13 +127,24 @@ impl Contents {
         for at in anydata(tree) {
             let node = tree.node(at);
             let before = node.meta("yang", "orig-value");
-            let content = node.any_text().and_then(|place| self.content(&place));
-            tree.put_any(at, content.unwrap_or_default())?;
+            match node.any_text().and_then(|place| self.content(&place)) {
+                Some(Content { any: Some(any), .. }) => tree.put_any(at, any),
+                Some(Content { text, any: None }) => tree.put_any(at, &Any::parse(tree.schema(), &readable(text))?),
+                None => {}
+            }
             if let Some(before) = before.as_deref().and_then(|place| self.content(place)) {
-                tree.put_meta(at, "yang", BEFORE, before)?;
+                tree.put_meta(at, "yang", BEFORE, &before.text)?;
             }
         }
         Ok(())
+    }
+}
+
+/// libyang does not say of elements without a namespace that they have none, and does not read them so.
+fn readable(content: &str) -> String {
+    match xml::parse(content.as_bytes()) {
+        Ok(tops) if !tops.is_empty() => tops.iter().map(XmlElement::outer_xml).collect(),
+        Ok(_) | Err(_) => content.to_owned(),
     }
 }
 
@@ -119,7 +157,7 @@ fn set_aside(schema: &Schema, above: Option<SchemaNode>, element: &mut XmlElemen
     });
     match node {
         Some(node) if node.kind() == NodeKind::AnyData => {
-            let place = contents.place(element.inner_xml());
+            let place = contents.place(Content { text: element.inner_xml(), any: None });
             element.text.clear();
             element.children = xml::parse(place.as_bytes()).unwrap_or_default();
         }
@@ -153,6 +191,8 @@ mod tests {
         "<top xmlns=\"urn:sample\"><inner/></top>",
         "<top xmlns=\"urn:sample\"><rule xmlns:y=\"urn:ietf:params:xml:ns:yang:1\" y:key=\"t\"><id>1</id></rule></top>",
         "<top xmlns=\"urn:sample\"><blob><n xmlns=\"urn:procyon:anydata\">0</n></blob></top>",
+        "<a xmlns=\"\">t<d/></a>",
+        "<a b=\"c\">t<d/> ]]&gt;</a><step xmlns=\"\">a</step>",
         "<a xmlns=\"urn:a\" xmlns:b=\"urn:b\" b:c=\"1 &lt; 2\">b:d</a>",
     ];
 
@@ -164,6 +204,14 @@ mod tests {
             let again = parse(schema(), stored.as_bytes()).unwrap_or_else(|faults| panic!("{content}: {faults:?}"));
             assert_eq!(text(&again), stored, "{content}");
         }
+    }
+
+    #[test]
+    fn what_has_no_namespace_is_not_given_one() {
+        let data = valid(&top("<blob><a xmlns=\"\"><b xmlns=\"urn:b\"/></a></blob>"));
+        let stored = text(&data);
+        assert_eq!(stored, top("<blob><a xmlns=\"\"><b xmlns=\"urn:b\"/></a></blob>"));
+        assert_eq!(text(&parse(schema(), stored.as_bytes()).unwrap()), stored);
     }
 
     #[test]

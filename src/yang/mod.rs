@@ -5,7 +5,7 @@
 //!                                                   |-- diff -> commit record, Changes
 //!                                                   `-- validate -> Refusals (errors.rs)
 //! ```
-//! One thread owns all trees; a [`schema::Schema`] may be asked from anywhere.
+//! A tree has one owner, who may give it to another thread; a [`schema::Schema`] may be asked from anywhere.
 //!
 //! Must not know: sessions, datastores, files.
 

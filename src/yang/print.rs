@@ -6,10 +6,10 @@
 use bytes::Bytes;
 
 use super::ffi::{Children, ModuleRef, Node, Tree};
-use super::path;
 use super::schema::NodeKind;
 use super::segments::{Look, Place, Segments};
 use super::select::{Entries, Seen, Sight};
+use super::{anydata, path};
 
 /// The module of the attributes that make up a diff.
 const DIFF_MODULE: &str = "yang";
@@ -329,8 +329,11 @@ impl<'a> Printer<'a> {
         if self.orders == Orders::Marked && node.schema().is_user_ordered() {
             self.orders = Orders::Missed;
         }
-        let text = node.print_alone(self.options);
         let facts = node.schema().facts();
+        let text = match facts.kind {
+            NodeKind::AnyData => anydata::with_namespaces(node, node.print_alone(self.options)),
+            _ => node.print_alone(self.options),
+        };
         let declared = format!(" xmlns=\"{}\"", facts.module.namespace());
         let name_end = 1 + facts.name.len();
         if around == Some(facts.module)

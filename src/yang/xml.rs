@@ -139,6 +139,10 @@ impl XmlElement {
         }
         for (index, attribute) in self.attributes.iter().enumerate() {
             match &attribute.namespace {
+                // It has its own prefix, and may have no other.
+                Some(namespace) if &**namespace == XML_NAMESPACE => {
+                    let _ = write!(out, " xml:{}", attribute.name);
+                }
                 Some(namespace) => {
                     let namespace = escape(namespace);
                     let _ = write!(out, " xmlns:a{index}=\"{namespace}\" a{index}:{}", attribute.name);
@@ -374,7 +378,7 @@ mod tests {
     #[test]
     fn the_inside_of_an_element_parses_alone() {
         let xml =
-            b"<a xmlns='urn:a' xmlns:b='urn:b'><c k='&amp;'>b:x<!-- --></c><b:d><e xmlns:f='urn:f'>f:x</e></b:d></a>";
+            b"<a xmlns='urn:a' xmlns:b='urn:b'><c k='&amp;' xml:lang='en'>b:x<!-- --></c><b:d><e xmlns:f='urn:f'>f:x</e></b:d></a>";
         let tops = parse(xml).unwrap();
         let inner = tops[0].inner_xml();
         let again = parse(inner.as_bytes()).unwrap();
@@ -382,6 +386,7 @@ mod tests {
         assert_eq!(again[0].scope.lookup("b").map(|namespace| &**namespace), Some("urn:b"));
         assert_eq!(again[1].namespace.as_deref(), Some("urn:b"));
         assert_eq!(again[0].attributes[0].value, "&");
+        assert_eq!(again[0].attribute(XML_NAMESPACE, "lang"), Some("en"));
         let deep = &again[1].children[0];
         assert_eq!(deep.scope.lookup("f").map(|namespace| &**namespace), Some("urn:f"));
     }

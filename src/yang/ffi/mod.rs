@@ -21,6 +21,7 @@ pub(super) use self::context::{Context, Fault, PrintFormat};
 pub use self::node::{Children, Node};
 pub use self::schema::{ModuleRef, NodeKind, SchemaNode};
 pub(in crate::yang) use self::stamp::Stamp;
+pub(in crate::yang) use self::tree::Any;
 pub use self::tree::Tree;
 pub(crate) use self::tree::{At, release_memory};
 pub use self::value_type::{Named, ValueType};

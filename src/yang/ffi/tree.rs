@@ -15,6 +15,7 @@ use std::ptr::{self, NonNull};
 use bytes::Bytes;
 use libyang5_sys as sys;
 
+pub(in crate::yang) use self::any::Any;
 use super::context::Fault;
 use super::nested_when::Watch;
 use super::node::{Children, Node, find, print_node};

@@ -13,13 +13,13 @@ use crate::yang::schema::Schema;
 use crate::yang::xml;
 
 /// Elements, or else text.
-struct Any {
+pub(in crate::yang) struct Any {
     inside: Tree,
     text: Option<CString>,
 }
 
 impl Any {
-    fn parse(schema: &'static Schema, content: &str) -> Result<Self, Vec<Fault>> {
+    pub(in crate::yang) fn parse(schema: &'static Schema, content: &str) -> Result<Self, Vec<Fault>> {
         if content.trim_start().starts_with('<') {
             return Ok(Self { inside: parse_any(schema, content)?, text: None });
         }
@@ -50,13 +50,33 @@ impl Tree {
         })
     }
 
+    /// What an anydata or anyxml node holds.
+    pub(in crate::yang) fn any(&self, at: At) -> Any {
+        let mut inside = ptr::null_mut();
+        // SAFETY: the node is a live one of ours and of this kind, so that it has the larger struct. What it holds is copied.
+        let (code, text) = unsafe {
+            let any = at.0.as_ptr().cast::<sys::lyd_node_any>();
+            let code = match (*any).child.is_null() {
+                true => 0,
+                false => sys::lyd_dup_siblings(
+                    (*any).child,
+                    ptr::null_mut(),
+                    sys::LYD_DUP_RECURSIVE | sys::LYD_DUP_WITH_FLAGS,
+                    &raw mut inside,
+                ),
+            };
+            (code, (!(*any).value.is_null()).then(|| CStr::from_ptr((*any).value).to_owned()))
+        };
+        assert_eq!(code, 0, "copying nodes fails only without memory");
+        Any { inside: Tree::adopt(self.schema, inside), text }
+    }
+
     /// Puts other content into an anydata or anyxml node.
-    pub(in crate::yang) fn put_any(&mut self, at: At, content: &str) -> Result<(), Vec<Fault>> {
-        let any = Any::parse(self.schema, content)?;
+    pub(in crate::yang) fn put_any(&mut self, at: At, any: &Any) {
         self.touch(Some(at));
         // SAFETY: the node is one of ours; libyang refuses nodes of other kinds. What it is given is copied.
         let code = unsafe { sys::lyd_any_copy_value(at.0.as_ptr(), any.inside.first, any.value(), sys::LYD_HINT_DATA) };
-        self.checked(code)
+        assert_eq!(code, 0, "content of the same context can be copied");
     }
 
     /// Says of a node what a metadata annotation (RFC 7952) of that name is to say from now on.
