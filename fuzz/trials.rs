@@ -318,7 +318,9 @@ fn is_well_formed(message: &[u8]) -> bool {
             Ok((Unknown(_), _)) | Err(_) => return false,
             Ok((_, quick_xml::events::Event::Start(start))) => {
                 depth += 1;
-                if !xml::is_qualified_name(start.name().into_inner()) {
+                let name = start.name().into_inner();
+                // The reader knows what the prefix of declarations stands for; no element may have it.
+                if !xml::is_qualified_name(name) || name.starts_with("xmlns:") {
                     return false;
                 }
                 let is_bad = |attribute: Result<Attribute<'_>, AttrError>| match attribute {
