@@ -167,6 +167,25 @@ async fn a_start_waits_for_a_path_and_a_stop_calls_the_waiting_off() {
 }
 
 #[tokio::test]
+async fn a_path_that_goes_and_comes_back_is_not_waited_for_any_more() {
+    let mut bench = Bench::new().await;
+    let (mount, away) = (bench.path("mount"), bench.path("away"));
+    fs::create_dir(&mount).unwrap();
+    let mut spec = bench.shell("nfs", "exec sleep 300");
+    spec.restart = RestartPolicy::Always;
+    spec.holdoff = Duration::ZERO;
+    spec.provision.required = vec![RequiredPath { path: mount.clone(), when_missing: WhenMissing::Await }];
+    let first = bench.run(spec).await;
+    let name = first.name.clone();
+    fs::rename(&mount, &away).unwrap();
+    kill(first.pid.unwrap());
+    bench.until_state(&name, |state| state.waiting_for.as_ref() == Some(&mount)).await;
+    fs::rename(&away, &mount).unwrap();
+    let second = bench.until_phase(&name, Phase::Running).await;
+    assert_eq!(second.waiting_for, None);
+}
+
+#[tokio::test]
 async fn another_definition_leaves_a_running_program_alone_and_holds_from_its_next_start() {
     let mut bench = Bench::new().await;
     let spec = bench.shell("app", "echo old; exec sleep 300");

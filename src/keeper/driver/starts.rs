@@ -124,6 +124,8 @@ impl Driver {
             return;
         }
         held.check_by = None;
+        // A look that did not find everything leaves nothing to stand on.
+        held.footing = None;
         let waited = held.waiting_for.take();
         match verdict {
             Verdict::Awaits(path) => {
