@@ -11,7 +11,8 @@
     reason = "a benchmark reads the clock, prints, and may fall over"
 )]
 
-use std::fmt::Write as _;
+mod list;
+
 use std::fs::{self, File};
 use std::io::Write as _;
 use std::path::Path;
@@ -25,21 +26,9 @@ use procyon::datastore::{CandidateId, Datastores};
 use procyon::northbound::{DefaultOperation, ErrorOption, Fragment};
 use procyon::store::commits::{CommitMeta, CommitStore, Limits};
 use procyon::store::driver::HostDisk;
-use procyon::yang::schema::{ModuleSpec, Schema};
-use procyon::yang::tree::Tree;
+use procyon::yang::schema::Schema;
 
-const MODULE: &str = "module bench { yang-version 1.1; namespace urn:bench; prefix b;
-  container top {
-    list app {
-      key name;
-      leaf name { type string; }
-      leaf executable { type string; mandatory true; }
-      leaf arguments { type string; }
-      leaf policy { type enumeration { enum always; enum never; enum on-failure; } default on-failure; }
-      leaf retries { type uint32; default 3; must \". > 0\"; }
-    }
-  }
-}";
+use list::{entries, stored};
 
 const SIZES: &[usize] = &[5, 1_000, 10_000, 100_000];
 const KEPT: &[usize] = &[0, 1_000, 5_000];
@@ -51,10 +40,7 @@ const ROW_TIME: Duration = Duration::from_secs(8);
 const DISK_ROUNDS: usize = 200;
 
 fn main() {
-    let dir = tempfile::tempdir().unwrap();
-    fs::write(dir.path().join("bench.yang"), MODULE).unwrap();
-    let module = ModuleSpec { name: "bench".to_owned(), revision: None, features: Vec::new() };
-    let schema = Schema::load(&[dir.path().to_owned()], &[module]).unwrap();
+    let schema = list::schema();
     println!("load {}", fs::read_to_string("/proc/loadavg").unwrap_or_default().trim());
 
     let mut stores = stored(schema, 0);
@@ -181,25 +167,6 @@ fn meta() -> CommitMeta {
 
 fn one(round: usize) -> String {
     entries(500_000 + round..500_001 + round)
-}
-
-fn stored(schema: &'static Schema, size: usize) -> Datastores {
-    let mut tree = Tree::parse_config(schema, entries(0..size).as_bytes()).unwrap();
-    tree.validate_config().unwrap();
-    Datastores::new(schema, tree)
-}
-
-fn entries(range: std::ops::Range<usize>) -> String {
-    let mut text = String::from("<top xmlns=\"urn:bench\">");
-    for index in range {
-        let _ = write!(
-            text,
-            "<app><name>app-{index:06}</name><executable>/usr/bin/app-{index}</executable>\
-             <arguments>--id {index} --verbose</arguments><policy>always</policy><retries>7</retries></app>"
-        );
-    }
-    text.push_str("</top>");
-    text
 }
 
 /// Answers the record that is written to disk.

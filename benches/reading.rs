@@ -6,8 +6,8 @@
 
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a benchmark prints, and may fall over")]
 
-use std::fmt::Write as _;
-use std::fs;
+mod list;
+
 use std::hint::black_box;
 use std::time::Duration;
 
@@ -16,15 +16,12 @@ use procyon::datastore::edit::Edit;
 use procyon::datastore::{CandidateId, Datastores};
 use procyon::northbound::filter::{Content, Filter, Selection};
 use procyon::northbound::{DefaultOperation, ErrorOption, Fragment, WithDefaults};
-use procyon::yang::schema::{ModuleSpec, Schema, SchemaNode};
+use procyon::yang::schema::SchemaNode;
 use procyon::yang::segments::{Segments, SightId};
 use procyon::yang::select::{self, Entries, Seen, Sight, View};
-use procyon::yang::tree::{Node, Tree};
+use procyon::yang::tree::Node;
 
-const MODULE: &str = "module bench { yang-version 1.1; namespace urn:bench; prefix b;
-  container top { list app { key name; leaf name { type string; } leaf executable { type string; }
-    leaf arguments { type string; } leaf policy { type enumeration { enum always; enum never; } }
-    leaf retries { type uint32; default 3; } } } }";
+use list::{entries, stored};
 
 const MANY: usize = 10_000;
 const FEW: usize = 5;
@@ -33,10 +30,7 @@ const ROUNDS: usize = 61;
 const OFTEN: u32 = 200;
 
 fn main() {
-    let dir = tempfile::tempdir().unwrap();
-    fs::write(dir.path().join("bench.yang"), MODULE).unwrap();
-    let module = ModuleSpec { name: "bench".to_owned(), revision: None, features: Vec::new() };
-    let schema = Schema::load(&[dir.path().to_owned()], &[module]).unwrap();
+    let schema = list::schema();
 
     for (who, sight) in [("all of each entry", None), ("a leaf of each hidden", Some(&WithoutArguments as &dyn Sight))]
     {
@@ -116,25 +110,6 @@ fn commit(stores: &mut Datastores, number: usize) {
     let proposal = stores.propose(CandidateId::Shared).unwrap();
     assert!(proposal.is_partial(), "such a commit is judged by what it touches");
     stores.accept(&proposal);
-}
-
-fn stored(schema: &'static Schema, size: usize) -> Datastores {
-    let mut tree = Tree::parse_config(schema, entries(0..size).as_bytes()).unwrap();
-    tree.validate_config().unwrap();
-    Datastores::new(schema, tree)
-}
-
-fn entries(range: std::ops::Range<usize>) -> String {
-    let mut text = String::from("<top xmlns=\"urn:bench\">");
-    for index in range {
-        let _ = write!(
-            text,
-            "<app><name>app-{index:06}</name><executable>/usr/bin/app-{index}</executable>\
-             <arguments>--id {index} --verbose</arguments><policy>always</policy><retries>7</retries></app>"
-        );
-    }
-    text.push_str("</top>");
-    text
 }
 
 fn rounds(mut round: impl FnMut()) -> Duration {

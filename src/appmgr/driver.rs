@@ -143,7 +143,6 @@ struct Hands {
     manager: Manager,
     places: Places,
     keeper: Keeper,
-    /// Taken while a record is being written.
     recorder: Recorder,
     waiting: BTreeMap<Ticket, oneshot::Sender<Result<(), Refusal>>>,
     last_ticket: u64,

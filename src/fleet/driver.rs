@@ -215,7 +215,6 @@ enum WaitingFor {
 struct Hands {
     manager: Manager,
     keeper: Keeper,
-    /// Taken while a record is being written.
     recorder: Recorder,
     back: mpsc::Sender<Wake>,
     heard: mpsc::Sender<Heard>,

@@ -573,10 +573,9 @@ impl Session {
 /// Puts an order on the keeper's queue now, so that what is decided later does not overtake it. What comes of it goes to
 /// `then`, whenever that is.
 pub async fn in_order<T: Send + 'static, S: Future<Output = ()> + Send>(
-    order: impl Future<Output = T> + Send + 'static,
+    mut order: impl Future<Output = T> + Send + Unpin + 'static,
     then: impl FnOnce(T) -> S + Send + 'static,
 ) {
-    let mut order = Box::pin(order);
     let early = futures_util::poll!(&mut order);
     tokio::spawn(async move {
         let outcome = match early {

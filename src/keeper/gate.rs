@@ -117,7 +117,7 @@ fn provide(spec: &ContainerSpec) -> Result<(Option<spawn::Account>, Option<PathB
 
 /// Logs are written by the loop that serves everybody: a server that is away would stop all of them.
 fn is_near(folder: &Path) -> Result<(), KeeperRefusal> {
-    if is_of(folder, &SERVED_ELSEWHERE) {
+    if kind_of(folder).is_some_and(|kind| SERVED_ELSEWHERE.contains(&kind)) {
         return Err(KeeperRefusal::LogFarAway { folder: folder.to_owned() });
     }
     Ok(())
@@ -129,7 +129,7 @@ const SERVED_ELSEWHERE: [i64; 7] = [0x6969, 0x517b, 0xff53_4d42, 0xfe53_4d42, 0x
 const SERVED_BY_PROGRAMS: [i64; 3] = [0x6573_5546, 0x0102_1997, 0x0187];
 
 fn lies_far(path: &Path) -> bool {
-    is_of(path, &SERVED_ELSEWHERE) || is_of(path, &SERVED_BY_PROGRAMS)
+    kind_of(path).is_some_and(|kind| SERVED_ELSEWHERE.contains(&kind) || SERVED_BY_PROGRAMS.contains(&kind))
 }
 
 /// What is read to begin a program: itself, and what its `#!` names, which may be a script too.
@@ -147,8 +147,9 @@ fn interpreter_of(script: &Path) -> Option<PathBuf> {
     Some(PathBuf::from(OsStr::from_bytes(word)))
 }
 
-fn is_of(path: &Path, kinds: &[i64]) -> bool {
-    statfs(path).is_ok_and(|facts| kinds.iter().any(|kind| facts.filesystem_type().0 == *kind))
+/// Of the file system that it is on.
+fn kind_of(path: &Path) -> Option<i64> {
+    Some(statfs(path).ok()?.filesystem_type().0)
 }
 
 /// Who runs it, with the groups that the definition asks for.
@@ -188,12 +189,11 @@ fn find_program(spec: &ContainerSpec) -> Result<Option<PathBuf>, KeeperRefusal> 
     if let Some(found) = candidates(spec, word).find(|path| is_program(path)) {
         return Ok(Some(found));
     }
-    let reason = match candidates(spec, word).next() {
-        Some(only) if word.contains('/') => match only.metadata() {
-            Ok(_) => "it may not be executed".to_owned(),
-            Err(error) => error.to_string(),
-        },
-        _ => format!("not found in {}", launch::search_path(spec)),
+    let reason = if word.contains('/') {
+        let facts = spec.cwd.join(word).metadata();
+        facts.map_or_else(|error| error.to_string(), |_| "it may not be executed".to_owned())
+    } else {
+        format!("not found in {}", launch::search_path(spec))
     };
     Err(KeeperRefusal::NoSuchProgram { program: word.clone(), reason })
 }

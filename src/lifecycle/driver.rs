@@ -262,7 +262,6 @@ struct Hands {
     manager: Manager,
     places: Arc<Places>,
     keeper: Keeper,
-    /// Taken while a record is being written.
     recorder: Recorder,
     /// Why the journal lacks something.
     unrecorded: Option<String>,

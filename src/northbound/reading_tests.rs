@@ -2,13 +2,14 @@
 
 use proptest::prelude::*;
 
-use super::super::filter::{Content, Selection};
+use super::super::filter::Content;
 use super::super::testing::Rig;
 use super::super::{Client, CommitOptions, Request, SessionId};
 use super::*;
 use crate::datastore::confirmed;
 use crate::northbound::handle::Opening;
 use crate::yang::segments::Segments;
+use crate::yang::testing::selection;
 
 const NAMESPACES: &str = "xmlns='urn:sample' xmlns:nc='urn:ietf:params:xml:ns:netconf:base:1.0' \
     xmlns:yang='urn:ietf:params:xml:ns:yang:1'";
@@ -75,12 +76,6 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 fn filters() -> Vec<Option<Filter>> {
-    let selection = |name: &str, content| Selection {
-        namespace: Some("urn:sample".to_owned()),
-        name: name.to_owned(),
-        attributes: Vec::new(),
-        content,
-    };
     let all = |name: &str| selection(name, Content::Selected);
     let top = |inner| selection("top", Content::Within(inner));
     let named = |name: &str| selection("name", Content::Match(name.to_owned()));

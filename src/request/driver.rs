@@ -162,7 +162,6 @@ struct Hands {
     requests: Requests,
     places: Places,
     keeper: Keeper,
-    /// Taken while a record is being written.
     recorder: Recorder,
     waiting: BTreeMap<Ticket, oneshot::Sender<Result<RequestId, Refusal>>>,
     last_ticket: u64,

@@ -391,10 +391,10 @@ fn is_plain(node: Node<'_>) -> bool {
 #[cfg(test)]
 mod tests {
     use crate::northbound::WithDefaults;
-    use crate::northbound::filter::{Content, Filter, Selection};
+    use crate::northbound::filter::{Content, Filter};
     use crate::yang::diff::Diff;
     use crate::yang::select::{select, view};
-    use crate::yang::testing::{schema, top, valid};
+    use crate::yang::testing::{schema, selection, top, valid};
     use crate::yang::tree::Tree;
 
     const MODES: [WithDefaults; 4] =
@@ -438,12 +438,6 @@ mod tests {
 
     #[test]
     fn a_view_is_printed_like_the_tree_that_it_is_of() {
-        let selection = |name: &str, content| Selection {
-            namespace: Some("urn:sample".to_owned()),
-            name: name.to_owned(),
-            attributes: Vec::new(),
-            content,
-        };
         let all = |name: &str| selection(name, Content::Selected);
         let within = |name: &str, inner| selection(name, Content::Within(inner));
         let equal = |name: &str, text: &str| selection(name, Content::Match(text.to_owned()));

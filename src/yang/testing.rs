@@ -6,6 +6,7 @@ use std::sync::OnceLock;
 use super::schema::{ModuleSpec, Schema};
 use super::tree::Tree;
 use crate::northbound::WithDefaults;
+use crate::northbound::filter::{Content, Selection};
 
 pub(crate) fn schema() -> &'static Schema {
     static SCHEMA: OnceLock<&'static Schema> = OnceLock::new();
@@ -23,6 +24,11 @@ pub(crate) fn schema() -> &'static Schema {
 /// `inside` as the content of the container `top`.
 pub(crate) fn top(inside: &str) -> String {
     format!("<top xmlns=\"urn:sample\">{inside}</top>")
+}
+
+/// Of a subtree filter on the module `sample`.
+pub(crate) fn selection(name: &str, content: Content) -> Selection {
+    Selection { namespace: Some("urn:sample".to_owned()), name: name.to_owned(), attributes: Vec::new(), content }
 }
 
 pub(crate) fn tree(xml: &str) -> Tree {

@@ -94,14 +94,18 @@ impl Driver {
     }
 
     pub(super) fn tell_all(&mut self, name: &ContainerName, event: &Event, door: Option<&OwnedFd>) {
-        for id in self.links.keys().copied().collect::<Vec<_>>() {
+        for id in self.hearers_of(name) {
             self.tell_one(id, name, event, door);
             self.flush_if_full(id);
         }
     }
 
+    fn hearers_of(&self, name: &ContainerName) -> Vec<u32> {
+        self.links.iter().filter(|(_, link)| link.hears_of(name)).map(|(id, _)| *id).collect()
+    }
+
     fn tell_one(&mut self, id: u32, name: &ContainerName, event: &Event, door: Option<&OwnedFd>) {
-        let Some(link) = self.links.get_mut(&id).filter(|link| link.hears_of(name)) else { return };
+        let Some(link) = self.links.get_mut(&id) else { return };
         match door.map(OwnedFd::try_clone).transpose() {
             Ok(door) => link.event(name, &Up::Event(event.clone()), door.into_iter().collect()),
             Err(error) => warn!(%name, %error, "a door cannot be handed over"),
@@ -109,7 +113,8 @@ impl Driver {
     }
 
     pub(super) fn tell_run_started(&mut self, slot: u32) {
-        for id in self.links.keys().copied().collect::<Vec<_>>() {
+        let Some(name) = self.held.get(&slot).map(|held| held.spec.name.clone()) else { return };
+        for id in self.hearers_of(&name) {
             self.tell_run_started_to(id, slot);
             self.flush_if_full(id);
         }
@@ -119,9 +124,6 @@ impl Driver {
         let Some(held) = self.held.get(&slot) else { return };
         let (Some((pid, run)), Some(facts)) = (held.machine.process(), &held.run) else { return };
         let name = held.spec.name.clone();
-        if !self.links.get(&id).is_some_and(|link| link.hears_of(&name)) {
-            return;
-        }
         match facts.door.try_clone() {
             Ok(door) => self.tell_one(id, &name, &Event::RunStarted { name: name.clone(), run, pid }, Some(&door)),
             Err(error) => warn!(%name, %error, "a door cannot be handed over"),

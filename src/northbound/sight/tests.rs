@@ -3,10 +3,10 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::northbound::filter::{Content, Filter, Selection};
+use crate::northbound::filter::{Content, Filter};
 use crate::northbound::nacm::DefaultDeny;
 use crate::yang::select;
-use crate::yang::testing::{text, tree};
+use crate::yang::testing::{selection, text, tree};
 use crate::yang::tree::{At, Tree};
 use crate::yang::value::Element;
 
@@ -112,12 +112,6 @@ fn pruned_naively(nacm: &Nacm, subject: &Subject, tree: &Tree) -> Tree {
 }
 
 fn filters() -> Vec<Filter> {
-    let selection = |name: &str, content| Selection {
-        namespace: Some("urn:sample".to_owned()),
-        name: name.to_owned(),
-        attributes: Vec::new(),
-        content,
-    };
     let all = |name: &str| selection(name, Content::Selected);
     let equal = |name: &str, text: &str| selection(name, Content::Match(text.to_owned()));
     let top = |inner| Filter::Subtree(vec![selection("top", Content::Within(inner))]);
