@@ -168,11 +168,16 @@ pub struct Difference {
 }
 
 /// Compares two trees. Each side holds the nodes that lead to its changes; of an entry that goes, its keys alone. An
-/// entry that changed its place among others that its user orders is deleted and set again.
+/// entry that changed its place among others that its user orders is deleted and set again, and so is a leaf that is
+/// typed behind one that goes: `no` before that one takes both.
 pub fn difference(grammar: &Grammar, from: &[Item], to: &[Item]) -> Difference {
     let mut found = Difference::default();
     let mut is_new = vec![true; to.len()];
     let index = Index::of(grammar, to);
+    let has = |items: &[Item], node: NodeId| items.iter().any(|item| item.node == node);
+    let goes_along = |old: &Item| {
+        grammar.node(old.node).typed.joined_to.is_some_and(|first| has(from, first) && !has(to, first))
+    };
     let mut moved: Vec<NodeId> = Vec::new();
     for ordered in from.iter().filter(|item| grammar.node(item.node).is_user_ordered).map(|item| item.node) {
         if !moved.contains(&ordered) && order_changed(grammar, ordered, from, to) {
@@ -188,6 +193,9 @@ pub fn difference(grammar: &Grammar, from: &[Item], to: &[Item]) -> Difference {
             None => found.deleted.push(stub(grammar, old)),
             Some(at) => {
                 let same = &to[at];
+                if goes_along(old) {
+                    continue;
+                }
                 if moved.contains(&old.node) {
                     found.deleted.push(stub(grammar, old));
                     continue;

@@ -227,6 +227,22 @@ impl Grammar {
         for index in 0..self.nodes.len() {
             self.qualify(self.nodes[index].typed.visible.clone());
         }
+        for index in 0..self.nodes.len() {
+            let typed = &self.nodes[index].typed;
+            if typed.is_chain && self.is_unclear(&typed.visible, &typed.visible) {
+                self.nodes[index].typed.is_chain = false;
+            }
+        }
+    }
+
+    /// Whether a leaf among `nodes` or below takes a word behind it that is also one of the chain they are in.
+    fn is_unclear(&self, chain: &[NodeId], nodes: &[NodeId]) -> bool {
+        let is_taken = |joined: &NodeId| {
+            chain.iter().any(|id| id != joined && self.node(*id).typed.word == self.node(*joined).typed.word)
+        };
+        nodes.iter().map(|id| &self.node(*id).typed).any(|typed| {
+            typed.joined.iter().any(is_taken) || self.is_unclear(chain, &typed.visible)
+        })
     }
 
     fn seen_through(&self, among: &[NodeId], shown: &mut Vec<NodeId>) -> Vec<NodeId> {

@@ -202,22 +202,29 @@ impl Walk<'_> {
                 self.path.pop();
             }
         }
+        let in_chain = self.chain_node().filter(|_| !is_no);
+        let chained = in_chain.map_or(&[][..], |chain| self.grammar.visible(Some(chain)));
         loop {
+            // A word of the chain that is written whole is not the beginning of a joined one.
+            let others = chained.iter().filter(|id| !left.contains(id));
+            let among: Vec<NodeId> = left.iter().chain(others).copied().collect();
             let words = |walk: &Walk<'_>| {
-                let in_chain = walk.chain_node().filter(|_| !is_no).map(|chain| walk.words_here(Some(chain), true));
-                let joined = left.iter().map(|id| walk.as_word(*id));
-                let words = joined.chain(in_chain.into_iter().flat_map(|chain| chain.words)).collect();
+                let words = among.iter().map(|id| walk.as_word(*id)).collect();
                 Expected { words, value_of: None, may_end: true }
             };
             let is_joined = |token: &Token| {
-                let words = left.iter().map(|id| ((), self.grammar.node(*id).typed.word.as_str()));
-                !matches!(meant(&token.text, words), Meant::Nothing)
+                let words = among.iter().map(|id| (*id, self.grammar.node(*id).typed.word.as_str()));
+                match meant(&token.text, words) {
+                    Meant::One(id) => left.contains(&id),
+                    Meant::Several(_) => true,
+                    Meant::Nothing => false,
+                }
             };
-            let is_done = !is_no && self.chain().is_some() && !self.tokens.get(self.at).is_some_and(is_joined);
+            let is_done = in_chain.is_some() && !self.tokens.get(self.at).is_some_and(is_joined);
             if self.expects(words) || self.at >= self.tokens.len() || is_done {
                 break;
             }
-            let joined = self.one_of(&left.clone())?;
+            let joined = self.one_of(&among)?;
             left.retain(|id| *id != joined);
             let value = if self.grammar.node(joined).is_flag() { String::new() } else { self.value(joined, end)? };
             if !is_no {
