@@ -8,6 +8,7 @@
 
 mod accounts;
 mod alarms;
+mod aside;
 mod cli_text;
 mod clock;
 mod conserver;
@@ -54,6 +55,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
+use self::aside::Aside;
 use self::custody::Custody;
 use self::vitals::Vitals;
 
@@ -458,10 +460,11 @@ async fn start_northbound(
     // Dropped with the task, whatever ends it.
     let (alive, ended) = oneshot::channel::<()>();
     let runtime = tokio::runtime::Handle::current();
-    let building = tokio::task::spawn_blocking(move || build_northbound(parts, &handle, runtime));
+    let (threads, aside) = Aside::start()?;
+    let building = tokio::task::spawn_blocking(move || build_northbound(parts, &handle, runtime, aside));
     let northbound = building.await.context("the northbound ended before it served")??;
     let task = tokio::spawn(async move {
-        let _alive = alive;
+        let (_alive, _threads) = (alive, threads);
         northbound.run(inputs).await;
     });
     Ok((task, ended))
@@ -471,6 +474,7 @@ fn build_northbound(
     parts: NorthboundParts,
     handle: &Handle,
     runtime: tokio::runtime::Handle,
+    aside: tokio::runtime::Handle,
 ) -> anyhow::Result<Northbound> {
     let NorthboundParts {
         recover,
@@ -512,6 +516,7 @@ fn build_northbound(
         sessions_per_user_max,
         answer_time_max,
         runtime,
+        aside,
         plain_modules,
         monitoring,
         event_log,

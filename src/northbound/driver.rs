@@ -103,6 +103,8 @@ pub struct Parts {
     /// How long a provider may take to tell its state or to carry out a call.
     pub answer_time_max: Duration,
     pub runtime: runtime::Handle,
+    /// For what takes long and needs neither timers nor sockets.
+    pub aside: runtime::Handle,
     /// Modules whose configuration is stored and served but acted on by nobody: the user's own.
     pub plain_modules: Vec<String>,
     /// How sessions, locks and schemas are told.
@@ -146,6 +148,7 @@ pub struct Northbound {
     pub(super) judging: Judging,
     pub(super) router: Router,
     pub(super) runtime: runtime::Handle,
+    pub(super) aside: runtime::Handle,
     pub(super) answer_time_max: Duration,
     pub(super) inputs: mpsc::Sender<Input>,
     pub(super) monitoring: std::sync::Arc<dyn Monitoring>,
@@ -214,6 +217,7 @@ impl Northbound {
             judging: Judging::new(parts.judge),
             router,
             runtime: parts.runtime,
+            aside: parts.aside,
             answer_time_max: parts.answer_time_max,
             inputs: handle.sender(),
             monitoring: parts.monitoring,

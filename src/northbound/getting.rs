@@ -1,14 +1,16 @@
 //! get, and get-data of the operational datastore: configuration and state as one tree, some tops of it at a time.
 //!
 //! ```text
-//!  asked --providers tell--> told --slice--> its piece is made --> slice --> ... --> answered
+//!  asked --providers tell--> told --> our own state is put together --little--> answered
+//!                              |                                    '--much---> pieces are made aside --> answered
 //!                              '--about several tops at once--> answered
 //! ```
-//! A slice takes some tops; their piece of the answer is made elsewhere unless it is small, so that nobody waits for it. Between two
-//! slices whoever waits has a turn; of large gets only so many are under way. Configuration is taken when the providers have told, all of it: a commit
-//! that comes between two slices is seen by none of them.
+//! A piece is some tops. What takes long is made on light threads, so that nobody waits for it; of large gets
+//! only so many are under way. Configuration is taken when the providers have told, all of it: a commit that comes between two
+//! pieces is seen by none of them.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::mem::take;
 
 use bytes::Bytes;
 use futures_util::future::join_all;
@@ -29,13 +31,10 @@ use crate::yang::tree::Tree;
 use crate::yang::value::Element;
 
 /// Nodes of state after which others have their turn.
-const SLICE_NODES: usize = 250;
+const PIECE_NODES: usize = 250;
 
-/// A piece of so many is made sooner than another thread would be awake.
+/// So many are made sooner than another thread would be awake.
 const NODES_BRIEF: usize = 50;
-
-/// Pieces that are made elsewhere at a time: more would only take processors from each other.
-const PIECES_AWAY_MAX: usize = 2;
 
 /// Gets of more than [`FEW_TOPS`] that are under way at a time: each holds configuration from turn to turn.
 const GETS_AT_ONCE_MAX: usize = 4;
@@ -50,8 +49,6 @@ pub(super) struct Gets {
     queued: VecDeque<PendingGet>,
     /// Places that are taken, of [`GETS_AT_ONCE_MAX`].
     under_way: usize,
-    /// Of [`PIECES_AWAY_MAX`].
-    pieces_away: usize,
 }
 
 /// What is wanted, and by whom.
@@ -64,27 +61,24 @@ pub(super) struct Wanted {
     pub(super) shape: Option<Shape>,
 }
 
-/// A get that waits for providers, or for its next turn.
+/// A get that waits for providers, for its next turn, or to be made.
 pub(super) struct PendingGet {
     wanted: Wanted,
     reply: oneshot::Sender<Answer>,
     /// The configuration of tops that have state, as far as it is wanted.
     beside: Tree,
-    left: VecDeque<Told>,
-    printed: Vec<Bytes>,
+    told: VecDeque<Told>,
+    /// Tops of the northbound's own that are not told yet.
+    own: VecDeque<&'static str>,
+    /// The configuration of tops that have none.
+    alone: Bytes,
     has_place: bool,
 }
 
 /// State of one top.
 struct Told {
     root: String,
-    state: State,
-}
-
-enum State {
-    /// The northbound's own, which is not put together before its turn.
-    Own(&'static str),
-    Given(Vec<Element>),
+    state: Vec<Element>,
 }
 
 impl Northbound {
@@ -115,8 +109,9 @@ impl Northbound {
             wanted,
             reply,
             beside: Tree::new(self.schema),
-            left: VecDeque::new(),
-            printed: Vec::new(),
+            told: VecDeque::new(),
+            own: VecDeque::new(),
+            alone: Bytes::new(),
             has_place: false,
         };
         if futures.is_empty() {
@@ -140,19 +135,18 @@ impl Northbound {
     fn told(&mut self, mut pending: PendingGet, states: Vec<Result<Vec<Element>, Refusal>>) {
         let filter = pending.wanted.filter.as_ref();
         let reach = Reach::of(self.schema, filter);
-        let own = own_state::roots(self).into_iter().filter(|root| reach.has(root));
-        pending.left.extend(own.map(|root| Told { root: root.to_owned(), state: State::Own(root) }));
+        pending.own = own_state::roots(self).into_iter().filter(|root| reach.has(root)).collect();
         for state in states {
             match state {
-                Ok(elements) => by_top(&mut pending.left, elements),
+                Ok(elements) => by_top(&mut pending.told, elements),
                 Err(refusal) => return drop(pending.reply.send(Err(vec![refusal]))),
             }
         }
         if is_about_several_tops(filter) {
-            let answer = self.at_once(&pending.wanted, pending.left);
+            let answer = self.at_once(&pending.wanted, pending.told, pending.own);
             return drop(pending.reply.send(answer));
         }
-        if pending.left.len() > FEW_TOPS {
+        if pending.told.len() + pending.own.len() > FEW_TOPS {
             if self.gets.under_way >= GETS_AT_ONCE_MAX {
                 return self.gets.queued.push_back(pending);
             }
@@ -164,7 +158,7 @@ impl Northbound {
 
     fn take_up(&mut self, mut pending: PendingGet) {
         match self.configuration_alone(&mut pending) {
-            Ok(()) => self.slice(pending),
+            Ok(()) => self.tell_own(pending),
             Err(refusal) => self.end(pending, Err(vec![refusal])),
         }
     }
@@ -202,7 +196,9 @@ impl Northbound {
     fn configuration_alone(&self, pending: &mut PendingGet) -> Result<(), Refusal> {
         let Wanted { caller, filter, with_defaults, shape } = &pending.wanted;
         let (filter, running) = (filter.as_ref(), self.datastores.running());
-        let tops: Vec<SchemaNode> = pending.left.iter().filter_map(|told| self.schema.node(&told.root)).collect();
+        let told = pending.told.iter().map(|told| told.root.as_str());
+        let roots = told.chain(pending.own.iter().copied());
+        let tops: Vec<SchemaNode> = roots.filter_map(|root| self.schema.node(root)).collect();
         let has_state = |top: SchemaNode| tops.contains(&top);
         let print = |view: &View<'_>| self.printed(view, *with_defaults);
         let alone = match shape {
@@ -220,68 +216,66 @@ impl Northbound {
         if !tops.is_empty() {
             pending.beside = self.configuration(filter, &has_state);
         }
-        pending.printed.push(alone);
+        pending.alone = alone;
         Ok(())
     }
 
-    /// The next of the tops that have state, or the answer where none is left.
-    fn slice(&mut self, mut pending: PendingGet) {
-        if pending.reply.is_closed() {
-            return self.end(pending, Ok(Response::Ok));
-        }
-        let (mut state, mut config, mut nodes) = (Vec::new(), Tree::new(self.schema), 0);
-        while nodes < SLICE_NODES
-            && let Some(Told { root, state: told }) = pending.left.pop_front()
+    /// Puts the northbound's own state together, some of it a turn.
+    fn tell_own(&mut self, mut pending: PendingGet) {
+        let mut nodes = 0;
+        while nodes < PIECE_NODES
+            && let Some(root) = pending.own.pop_front()
         {
-            let elements = self.put_together(&pending.wanted, told);
-            nodes += elements.iter().map(count).sum::<usize>();
-            state.extend(elements);
-            move_top(self.schema.node(&root), &mut pending.beside, &mut config);
+            let state = own_state::elements(self, pending.wanted.filter.as_ref(), root);
+            nodes += state.iter().map(count).sum::<usize>();
+            pending.told.push_back(Told { root: root.to_owned(), state });
         }
-        let (schema, reader) = (self.schema, self.access.reader(&pending.wanted.caller));
-        if nodes <= NODES_BRIEF || self.gets.pieces_away >= PIECES_AWAY_MAX {
-            let piece = piece(schema, reader, &pending.wanted, config, &state);
-            return self.add(pending, piece, |northbound, pending| northbound.soon(pending, Self::slice));
+        match pending.own.is_empty() {
+            true => self.make(pending),
+            false => self.soon(pending, Self::tell_own),
         }
-        self.gets.pieces_away += 1;
-        let (id, wanted, inputs) = (self.next_pending(), pending.wanted.clone(), self.inputs.clone());
-        self.gets.pending.insert(id, pending);
+    }
+
+    fn make(&mut self, mut pending: PendingGet) {
+        let nodes: usize = pending.told.iter().flat_map(|told| &told.state).map(count).sum();
+        let mut making = Making {
+            schema: self.schema,
+            reader: self.access.reader(&pending.wanted.caller),
+            wanted: pending.wanted.clone(),
+            told: take(&mut pending.told),
+            beside: std::mem::replace(&mut pending.beside, Tree::new(self.schema)),
+            printed: vec![take(&mut pending.alone)],
+        };
+        if nodes <= NODES_BRIEF {
+            let answer = making.piece().map(|_| making.answer());
+            return self.end(pending, answer);
+        }
+        let mut made = self.aside.spawn(async move {
+            while making.piece()? {
+                tokio::task::yield_now().await;
+            }
+            Ok(making.answer())
+        });
+        let inputs = self.inputs.clone();
         self.runtime.spawn(async move {
-            let made = tokio::task::spawn_blocking(move || piece(schema, reader, &wanted, config, &state)).await;
-            let lost = |_| Err(vec![Refusal::new(Kind::OperationFailed, "what was told could not be put together")]);
-            let piece = made.unwrap_or_else(lost);
-            let resume = Continuation(Box::new(move |northbound: &mut Northbound| {
-                northbound.gets.pieces_away -= 1;
-                if let Some(pending) = northbound.gets.pending.remove(&id) {
-                    northbound.add(pending, piece, Self::slice);
+            let lost = || vec![Refusal::new(Kind::OperationFailed, "what was told could not be put together")];
+            let answer = tokio::select! {
+                made = &mut made => made.unwrap_or_else(|_| Err(lost())),
+                () = pending.reply.closed() => {
+                    made.abort();
+                    Ok(Response::Ok)
                 }
-            }));
+            };
+            let resume = Continuation(Box::new(move |northbound: &mut Northbound| northbound.end(pending, answer)));
             // A northbound that is gone answers nobody.
             let _ = inputs.send(Input::Resume(resume)).await;
         });
     }
 
-    fn add(
-        &mut self,
-        mut pending: PendingGet,
-        piece: Result<Bytes, Vec<Refusal>>,
-        go_on: impl FnOnce(&mut Self, PendingGet),
-    ) {
-        match piece {
-            Ok(piece) => pending.printed.push(piece),
-            Err(refusals) => return self.end(pending, Err(refusals)),
-        }
-        if !pending.left.is_empty() {
-            return go_on(self, pending);
-        }
-        let content = in_one_piece(std::mem::take(&mut pending.printed));
-        let answer = answer(&pending.wanted, content);
-        self.end(pending, Ok(answer));
-    }
-
     /// For a filter that compares what stands below one top with another: all in one go.
-    fn at_once(&self, wanted: &Wanted, told: VecDeque<Told>) -> Answer {
-        let state: Vec<Element> = told.into_iter().flat_map(|told| self.put_together(wanted, told.state)).collect();
+    fn at_once(&self, wanted: &Wanted, told: VecDeque<Told>, own: VecDeque<&'static str>) -> Answer {
+        let own = own.into_iter().flat_map(|root| own_state::elements(self, wanted.filter.as_ref(), root));
+        let state: Vec<Element> = own.chain(told.into_iter().flat_map(|told| told.state)).collect();
         let Wanted { caller, filter, with_defaults, shape } = wanted;
         let content = if state.is_empty() && shape.is_none() {
             let print = |view: &View<'_>| self.printed(view, *with_defaults);
@@ -294,13 +288,6 @@ impl Northbound {
         Ok(answer(wanted, content))
     }
 
-    fn put_together(&self, wanted: &Wanted, state: State) -> Vec<Element> {
-        match state {
-            State::Own(own) => own_state::elements(self, wanted.filter.as_ref(), own),
-            State::Given(elements) => elements,
-        }
-    }
-
     /// What of the configuration the filter can look at below the tops that `wants` names.
     fn configuration(&self, filter: Option<&Filter>, wants: &dyn Fn(SchemaNode) -> bool) -> Tree {
         let reach = Reach::of(self.schema, filter);
@@ -311,7 +298,40 @@ impl Northbound {
     }
 }
 
-/// Configuration and state of some tops as one tree, and of that what is wanted. Knows no datastore: may be made anywhere.
+/// All that is told, on the way to its answer. Knows no datastore: may be made anywhere.
+struct Making {
+    schema: &'static Schema,
+    reader: Option<Reader>,
+    wanted: Wanted,
+    told: VecDeque<Told>,
+    beside: Tree,
+    printed: Vec<Bytes>,
+}
+
+impl Making {
+    /// Makes the next piece. Whether there is more to make.
+    fn piece(&mut self) -> Result<bool, Vec<Refusal>> {
+        if self.told.is_empty() {
+            return Ok(false);
+        }
+        let (mut state, mut config, mut nodes) = (Vec::new(), Tree::new(self.schema), 0);
+        while nodes < PIECE_NODES
+            && let Some(Told { root, state: elements }) = self.told.pop_front()
+        {
+            nodes += elements.iter().map(count).sum::<usize>();
+            state.extend(elements);
+            move_top(self.schema.node(&root), &mut self.beside, &mut config);
+        }
+        self.printed.push(piece(self.schema, self.reader.clone(), &self.wanted, config, &state)?);
+        Ok(!self.told.is_empty())
+    }
+
+    fn answer(self) -> Response {
+        answer(&self.wanted, in_one_piece(self.printed))
+    }
+}
+
+/// Configuration and state of some tops as one tree, and of that what is wanted.
 fn piece(
     schema: &'static Schema,
     reader: Option<Reader>,
@@ -339,7 +359,7 @@ fn operational(reader: Option<Reader>, wanted: &Wanted, mut config: Tree, state:
     }
     config.merge(state);
     let mut data = with_seen(&config, reader, filter.as_ref(), *with_defaults, |view| match shape.max_depth {
-        Some(levels) => view.to_depth(levels, true),
+        Some(levels) => view.to_depth(levels, with_defaults.tells_all()),
         None => view.to_tree(),
     })?;
     // Behind the filter: it may look at nodes that are not told.
@@ -367,12 +387,12 @@ fn in_one_piece(mut printed: Vec<Bytes>) -> Bytes {
 }
 
 /// Elements of one top come together, whoever told them.
-fn by_top(left: &mut VecDeque<Told>, elements: Vec<Element>) {
+fn by_top(told: &mut VecDeque<Told>, elements: Vec<Element>) {
     for element in elements {
         let root = format!("/{}:{}", element.module.as_deref().unwrap_or_default(), element.name);
-        match left.back_mut() {
-            Some(Told { root: same, state: State::Given(given) }) if *same == root => given.push(element),
-            _ => left.push_back(Told { root, state: State::Given(vec![element]) }),
+        match told.back_mut() {
+            Some(Told { root: same, state }) if *same == root => state.push(element),
+            _ => told.push_back(Told { root, state: vec![element] }),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Whole gets on a rig: what is told in slices is what would be told at once, of one moment.
+//! Whole gets on a rig: what is told in pieces is what would be told at once, of one moment.
 
 use super::super::filter::Selection;
 use super::super::nmda::{Asked, Store};
@@ -8,8 +8,8 @@ use super::super::{Client, Request};
 use super::*;
 use crate::northbound::nmda::Origins;
 
-/// Its entries are more than one slice.
-const MACHINES: usize = SLICE_NODES;
+/// Its entries are more than one piece.
+const MACHINES: usize = PIECE_NODES;
 
 /// Tells the state of two tops, of which the first is large.
 struct Teller;
@@ -88,7 +88,7 @@ fn text(answer: Answer) -> String {
 }
 
 #[test]
-fn a_get_in_slices_is_of_one_moment_and_lets_others_have_their_turn() {
+fn a_get_in_pieces_is_of_one_moment_and_lets_others_have_their_turn() {
     let (mut rig, caller) = rig();
     let filter = Some(tops(&["top-leaf", "machines", "top"]));
     let mut answer = rig.begin(&caller, Request::Get { filter, with_defaults: WithDefaults::Explicit });
@@ -103,23 +103,16 @@ fn a_get_in_slices_is_of_one_moment_and_lets_others_have_their_turn() {
 }
 
 #[test]
-fn others_are_answered_while_a_piece_is_made_and_where_too_many_are_it_is_made_in_its_turn() {
+fn others_are_answered_while_a_large_get_is_made() {
     let (mut rig, caller) = rig();
-    let large = || Request::Get { filter: Some(tops(&["machines"])), with_defaults: WithDefaults::Explicit };
-    let mut get = rig.begin(&caller, large());
+    let filter = Some(tops(&["machines"]));
+    let mut get = rig.begin(&caller, Request::Get { filter, with_defaults: WithDefaults::Explicit });
     rig.hear_one();
-    assert_eq!(rig.northbound.gets.pieces_away, 1);
     // Whoever asks now goes before what was asked first.
     rig.edit(&caller, "<top-leaf xmlns='urn:sample'>2</top-leaf>");
     rig.commit(&caller).unwrap();
-    assert!(get.try_recv().is_err(), "nobody has heard of its piece yet");
+    assert!(get.try_recv().is_err(), "nobody has heard of it yet");
     assert_eq!(text(rig.wait_for(&mut get)).matches("<machine>").count(), MACHINES);
-    assert_eq!(rig.northbound.gets.pieces_away, 0);
-
-    rig.northbound.gets.pieces_away = PIECES_AWAY_MAX;
-    let mut get = rig.begin(&caller, large());
-    rig.hear_one();
-    assert_eq!(text(get.try_recv().unwrap()).matches("<machine>").count(), MACHINES);
 }
 
 #[test]
@@ -160,35 +153,35 @@ fn of_large_gets_only_so_many_are_under_way_and_none_is_forgotten() {
 }
 
 #[test]
-fn slices_say_what_would_be_said_at_once() {
+fn pieces_say_what_would_be_said_at_once() {
     let (mut rig, caller) = rig();
     let operational = Shape { config: None, origins: Origins::All, max_depth: None, with_origin: true };
     let shallow = Shape { max_depth: Some(2), ..operational.clone() };
     for names in [&["top"][..], &["machines"], &["top-leaf"], &["top", "top-leaf", "machines"]] {
         for shape in [None, Some(&operational), Some(&shallow)] {
             let filter = Some(tops(names));
-            let (store, with_defaults) = (Store::Operational, WithDefaults::Explicit);
-            let (request, with_defaults) = match shape.cloned() {
-                None => (Request::Get { filter: filter.clone(), with_defaults }, with_defaults),
+            let with_defaults = WithDefaults::ReportAll;
+            let request = match shape.cloned() {
+                None => Request::Get { filter: filter.clone(), with_defaults },
                 Some(shape) => {
-                    let asked = Asked { store, filter: filter.clone(), shape, with_defaults };
-                    (Request::GetData(asked), WithDefaults::ReportAll)
+                    let filter = filter.clone();
+                    Request::GetData(Asked { store: Store::Operational, filter, shape, with_defaults })
                 }
             };
-            let in_slices = text(rig.ask_and_wait(&caller, request));
+            let in_pieces = text(rig.ask_and_wait(&caller, request));
             let mut told = VecDeque::new();
             for (name, state) in [("machines", machines()), ("top", status())] {
                 by_top(&mut told, if names.contains(&name) { state } else { Vec::new() });
             }
             let wanted = Wanted { caller: caller.clone(), filter, with_defaults, shape: shape.cloned() };
-            let at_once = text(rig.northbound.at_once(&wanted, told));
+            let at_once = text(rig.northbound.at_once(&wanted, told, VecDeque::new()));
             // Tops come in another order.
             let sorted = |text: &str| {
                 let mut tags: Vec<String> = text.replace("><", ">\n<").lines().map(str::to_owned).collect();
                 tags.sort();
                 tags
             };
-            assert!(sorted(&in_slices) == sorted(&at_once), "{names:?} {shape:?}");
+            assert!(sorted(&in_pieces) == sorted(&at_once), "{names:?} {shape:?}");
         }
     }
 }

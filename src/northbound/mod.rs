@@ -180,6 +180,13 @@ pub enum WithDefaults {
     Trim,
 }
 
+impl WithDefaults {
+    /// Also what nobody has set.
+    pub fn tells_all(self) -> bool {
+        matches!(self, Self::ReportAll | Self::ReportAllTagged)
+    }
+}
+
 /// An RFC 6241 operation, or an rpc or action that some YANG module defines.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Request {

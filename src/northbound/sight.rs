@@ -64,6 +64,7 @@ impl Masks {
 }
 
 /// Sees for one caller which nodes are readable, by the rules as they were when he asked.
+#[derive(Clone)]
 pub(super) struct Reader {
     nacm: Arc<Nacm>,
     subject: Subject,

@@ -179,6 +179,7 @@ impl Rig {
             candidates: super::Candidates::Shared,
             answer_time_max: std::time::Duration::from_secs(1),
             runtime: runtime.handle().clone(),
+            aside: runtime.handle().clone(),
             plain_modules: plain.iter().map(|module| (*module).to_owned()).collect(),
             monitoring: Arc::new(Silent),
             event_log: EventLog::new(jiff::Timestamp::UNIX_EPOCH),

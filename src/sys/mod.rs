@@ -25,3 +25,4 @@ pub mod tcp;
 pub mod terminal;
 pub mod tree;
 mod vfork;
+pub mod weight;

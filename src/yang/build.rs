@@ -11,6 +11,7 @@ use super::value::Element;
 use super::xml::XmlElement;
 use super::{errors, path, prefix};
 use crate::northbound::{Kind, Refusal};
+use crate::sys::weight;
 
 /// RFC 6243: marks what a server had only reported as a default.
 pub const DEFAULTS_NAMESPACE: &str = "urn:ietf:params:xml:ns:netconf:default:1.0";
@@ -71,6 +72,7 @@ struct Builder {
 impl Builder {
     fn siblings<G: Given>(&mut self, tree: &mut Tree, parent: Option<At>, items: &[G]) {
         for item in items {
+            weight::yield_if_light();
             if self.refusals.len() >= REFUSALS_MAX {
                 return;
             }

@@ -10,6 +10,7 @@ use super::schema::NodeKind;
 use super::segments::{Look, Place, Segments};
 use super::select::{Entries, Seen, Sight};
 use super::{anydata, path};
+use crate::sys::weight;
 
 /// The module of the attributes that make up a diff.
 const DIFF_MODULE: &str = "yang";
@@ -195,6 +196,7 @@ impl<'a> Printer<'a> {
     fn siblings(&mut self, mut siblings: Children<'_>, around: Option<ModuleRef>, extent: Extent) {
         let mut looked_at = None;
         while let Some(node) = siblings.next() {
+            weight::yield_if_light();
             if self.kept.is_some() && looked_at != Some(node.schema()) {
                 looked_at = Some(node.schema());
                 if let Some(rest) = self.long_list(node, around, extent) {
