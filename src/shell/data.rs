@@ -175,9 +175,8 @@ pub fn difference(grammar: &Grammar, from: &[Item], to: &[Item]) -> Difference {
     let mut is_new = vec![true; to.len()];
     let index = Index::of(grammar, to);
     let has = |items: &[Item], node: NodeId| items.iter().any(|item| item.node == node);
-    let goes_along = |old: &Item| {
-        grammar.node(old.node).typed.joined_to.is_some_and(|first| has(from, first) && !has(to, first))
-    };
+    let goes_along =
+        |old: &Item| grammar.node(old.node).typed.joined_to.is_some_and(|first| has(from, first) && !has(to, first));
     let mut moved: Vec<NodeId> = Vec::new();
     for ordered in from.iter().filter(|item| grammar.node(item.node).is_user_ordered).map(|item| item.node) {
         if !moved.contains(&ordered) && order_changed(grammar, ordered, from, to) {

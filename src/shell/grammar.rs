@@ -240,9 +240,10 @@ impl Grammar {
         let is_taken = |joined: &NodeId| {
             chain.iter().any(|id| id != joined && self.node(*id).typed.word == self.node(*joined).typed.word)
         };
-        nodes.iter().map(|id| &self.node(*id).typed).any(|typed| {
-            typed.joined.iter().any(is_taken) || self.is_unclear(chain, &typed.visible)
-        })
+        nodes
+            .iter()
+            .map(|id| &self.node(*id).typed)
+            .any(|typed| typed.joined.iter().any(is_taken) || self.is_unclear(chain, &typed.visible))
     }
 
     fn seen_through(&self, among: &[NodeId], shown: &mut Vec<NodeId>) -> Vec<NodeId> {
