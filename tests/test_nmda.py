@@ -26,6 +26,10 @@ def edit_data(datastore, config, options=""):
     ).format(NMDA, DATASTORES, datastore, options, config)
 
 
+def with_defaults(mode):
+    return '<with-defaults xmlns="urn:ietf:params:xml:ns:yang:ietf-netconf-with-defaults">{}</with-defaults>'.format(mode)
+
+
 @pytest.fixture
 def filled(peer):
     peer.ok(edit_data("candidate", top("<name>n</name><inner><a>x</a></inner><item><name>i</name><deep><x>1</x></deep></item>")))
@@ -57,8 +61,7 @@ def test_a_datastore_is_read_with_all_filters(filled):
         "<top><item><name>i</name><deep/></item></top>"
     )
     assert filled.data(get_data("running", only + "<max-depth>unbounded</max-depth>")) == whole
-    defaults = '<with-defaults xmlns="urn:ietf:params:xml:ns:yang:ietf-netconf-with-defaults">report-all</with-defaults>'
-    assert "<mtu>1500</mtu>" in filled.data(get_data("running", only + defaults))
+    assert "<mtu>1500</mtu>" in filled.data(get_data("running", only + with_defaults("report-all")))
 
 
 def test_the_operational_datastore_tells_what_is_in_use_and_where_it_comes_from(filled):
@@ -95,6 +98,29 @@ def test_the_operational_datastore_tells_what_is_in_use_and_where_it_comes_from(
     assert filled.data(get_data("operational", only + "<config-filter>false</config-filter>")) == ""
 
 
+def test_defaults_in_use_are_told_as_they_are_asked_for(filled):
+    assert "urn:ietf:params:netconf:capability:with-operational-defaults:1.0" in filled.capabilities
+    filled.ok(edit_data("candidate", top("<inner><b>7</b></inner>")))
+    filled.ok("<commit/>")
+    only = FILTER.format(top("<name/><mtu/><inner/>"))
+    everything = "<top><name>n</name><mtu>1500</mtu><inner><a>x</a><b>7</b></inner></top>"
+    set_by_somebody = "<top><name>n</name><inner><a>x</a><b>7</b></inner></top>"
+    for mode, expected in (
+        ("report-all", everything),
+        ("explicit", set_by_somebody),
+        ("trim", "<top><name>n</name><inner><a>x</a></inner></top>"),
+    ):
+        assert filled.data(get_data("operational", only + with_defaults(mode))) == expected, mode
+    assert filled.data(get_data("operational", only)) == everything
+    told = filled.rpc(get_data("operational", only + with_defaults("report-all-tagged") + "<with-origin/>"))[0][0]
+    marked = "{urn:ietf:params:xml:ns:netconf:default:1.0}default"
+    nodes = {etree.QName(node).localname: (node.get(marked), node.get(ORIGIN)) for node in told.iter()}
+    assert nodes["mtu"] == ("true", "or:default") and nodes["b"] == (None, None), nodes
+    deep = only + "<max-depth>1</max-depth>"
+    assert filled.data(get_data("operational", deep + with_defaults("explicit"))) == "<top><name>n</name><inner/></top>"
+    assert "<mtu>1500</mtu>" in filled.data(get_data("operational", deep))
+
+
 @pytest.mark.parametrize(
     "operation, said",
     [
@@ -106,13 +132,6 @@ def test_the_operational_datastore_tells_what_is_in_use_and_where_it_comes_from(
         (get_data("running", "<with-origin/>"), "protocol invalid-value"),
         (get_data("running", "<origin-filter>or:intended</origin-filter>"), "protocol invalid-value"),
         (get_data("running", "<nonsense/>"), "protocol unknown-element bad-element=nonsense"),
-        (
-            get_data(
-                "operational",
-                '<with-defaults xmlns="urn:ietf:params:xml:ns:yang:ietf-netconf-with-defaults">trim</with-defaults>',
-            ),
-            "protocol invalid-value",
-        ),
         ('<get-data xmlns="{}"/>'.format(NMDA), "protocol missing-element bad-element=datastore"),
         (edit_data("operational", top("")), "protocol invalid-value"),
         (edit_data("running", top("")), "application invalid-value"),

@@ -13,7 +13,7 @@ use crate::northbound::{Client, Datastore};
 use crate::yang::schema::Schema;
 use crate::yang::value::Element;
 
-const ROOTS: [&str; 3] = [monitoring::ROOT, "/ietf-yang-library:yang-library", "/ietf-yang-library:modules-state"];
+const ROOTS: [&str; 3] = [monitoring::ROOT, library::ROOT, library::OLDER_ROOT];
 
 pub(super) struct Standard {
     pub counters: Arc<Counters>,
@@ -31,6 +31,7 @@ impl Monitoring for Standard {
             capability::VALIDATE_1_1,
             capability::XPATH,
             capability::WITH_DEFAULTS,
+            capability::WITH_OPERATIONAL_DEFAULTS,
             capability::NOTIFICATION,
             capability::INTERLEAVE,
             capability::PARTIAL_LOCK,
@@ -54,13 +55,12 @@ impl Monitoring for Standard {
     }
 
     fn state(&self, root: &str, facts: &Facts<'_>) -> Vec<Element> {
-        if root == monitoring::ROOT {
-            return monitoring::state(&self.server(facts));
+        match root {
+            monitoring::ROOT => monitoring::state(&self.server(facts)),
+            library::ROOT => vec![library::yang_library(&library_of(facts.schema))],
+            library::OLDER_ROOT => vec![library::modules_state(&library_of(facts.schema))],
+            _ => Vec::new(),
         }
-        let mut trees = library::state(&library_of(facts.schema));
-        let name = root.rsplit(':').next().unwrap_or_default();
-        trees.retain(|tree| tree.name == name);
-        trees
     }
 }
 

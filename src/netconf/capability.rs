@@ -26,6 +26,8 @@ pub const URL: &str = "urn:ietf:params:netconf:capability:url:1.0";
 pub const PARTIAL_LOCK: &str = "urn:ietf:params:netconf:capability:partial-lock:1.0";
 /// RFC 6243: basic mode explicit, and the modes that a client may ask for.
 pub const WITH_DEFAULTS: &str = "urn:ietf:params:netconf:capability:with-defaults:1.0?basic-mode=explicit&also-supported=report-all,report-all-tagged,trim";
+/// RFC 8526 section 3.1.1.1: in the operational datastore too.
+pub const WITH_OPERATIONAL_DEFAULTS: &str = "urn:ietf:params:netconf:capability:with-operational-defaults:1.0";
 
 /// RFC 6020 section 5.6.4: how a YANG 1.0 module is said.
 pub fn module(namespace: &str, name: &str, revision: Option<&str>, features: &[&str], deviations: &[&str]) -> String {

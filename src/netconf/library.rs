@@ -9,8 +9,10 @@ const MODULE: &str = "ietf-yang-library";
 /// The one module set and the one schema that all datastores share.
 const COMMON: &str = "procyon";
 
-/// The top nodes that [`state`] makes.
-pub const ROOTS: [&str; 2] = ["/ietf-yang-library:yang-library", "/ietf-yang-library:modules-state"];
+/// What [`yang_library`] makes.
+pub const ROOT: &str = "/ietf-yang-library:yang-library";
+/// What [`modules_state`] makes.
+pub const OLDER_ROOT: &str = "/ietf-yang-library:modules-state";
 
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Library {
@@ -34,12 +36,8 @@ pub struct Module {
     pub implemented: bool,
 }
 
-/// Both trees as top elements.
-pub fn state(library: &Library) -> Vec<Element> {
-    vec![yang_library(library), modules_state(library)]
-}
-
-fn yang_library(library: &Library) -> Element {
+/// As RFC 8525 tells it.
+pub fn yang_library(library: &Library) -> Element {
     let mut set = vec![Element::leaf("name", COMMON)];
     set.extend(library.modules.iter().filter(|module| module.implemented).map(|module| {
         let mut children = head(module);
@@ -82,7 +80,8 @@ fn submodule(name: &str, revision: Option<&str>) -> Element {
     Element::node("submodule", children)
 }
 
-fn modules_state(library: &Library) -> Element {
+/// As RFC 7895 does, for older clients.
+pub fn modules_state(library: &Library) -> Element {
     let mut children = vec![Element::leaf("module-set-id", &library.content_id)];
     children.extend(library.modules.iter().map(|module| {
         let mut children = vec![
@@ -125,7 +124,7 @@ mod tests {
             content_id: "42".to_owned(),
             datastores: vec!["ietf-datastores:running".to_owned()],
         };
-        let [new, old] = &state(&library)[..] else { panic!("two top elements") };
+        let (new, old) = (yang_library(&library), modules_state(&library));
         let set = new.child("module-set").unwrap();
         assert_eq!(set.child("module").unwrap().text_of("deviation"), Some("dev"));
         assert_eq!(set.descend(&["module", "submodule"]).unwrap().text_of("revision"), None);

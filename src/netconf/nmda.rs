@@ -85,11 +85,8 @@ impl<'m> Reader<'_, 'm> {
             let message = "origins are those of configuration in use: ask the operational datastore";
             return Err(refuse(Kind::InvalidValue, message));
         }
-        if store == Store::Operational && defaults.is_some() {
-            let message = "the operational datastore always tells the defaults that are in use";
-            return Err(Box::new(refuse(Kind::InvalidValue, message).mend("leave with-defaults out")));
-        }
-        Ok(Request::GetData(Asked { store, filter, shape, with_defaults: defaults.unwrap_or_default() }))
+        let with_defaults = defaults.unwrap_or(store.usual_defaults());
+        Ok(Request::GetData(Asked { store, filter, shape, with_defaults }))
     }
 
     pub(super) fn edit_data(&mut self) -> Parsed<Request> {

@@ -17,6 +17,17 @@ pub enum Store {
     Operational,
 }
 
+impl Store {
+    /// How defaults are told where nobody says. Those of the operational datastore are in use, so they are there (RFC 8526
+    /// section 3.1.1.1, RFC 8342 section 5.3).
+    pub fn usual_defaults(self) -> WithDefaults {
+        match self {
+            Self::Operational => WithDefaults::ReportAll,
+            Self::Configuration(_) | Self::Intended => WithDefaults::default(),
+        }
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Asked {
     pub store: Store,

@@ -19,10 +19,8 @@ impl Northbound {
     pub(super) fn get_data(&mut self, caller: &Caller, asked: Asked, reply: oneshot::Sender<Answer>) {
         let Asked { store, filter, shape, with_defaults } = asked;
         let datastore = match store {
-            // Defaults are in use, so they are told.
             Store::Operational => {
-                let (caller, with_defaults) = (caller.clone(), WithDefaults::ReportAll);
-                return self.get(Wanted { caller, filter, with_defaults, shape: Some(shape) }, reply);
+                return self.get(Wanted { caller: caller.clone(), filter, with_defaults, shape: Some(shape) }, reply);
             }
             Store::Configuration(datastore) => datastore,
             Store::Intended => Datastore::Running,
@@ -30,10 +28,7 @@ impl Northbound {
         let answer = self.datastore(caller, datastore).and_then(|tree| {
             let print = |view: &View<'_>| match shape.max_depth {
                 _ if shape.config == Some(false) => Bytes::new(),
-                Some(levels) => {
-                    let tells = matches!(with_defaults, WithDefaults::ReportAll | WithDefaults::ReportAllTagged);
-                    shape.print(&view.to_depth(levels, tells), with_defaults)
-                }
+                Some(levels) => shape.print(&view.to_depth(levels, with_defaults.tells_all()), with_defaults),
                 None => self.printed(view, with_defaults),
             };
             let printed = self.with_readable(caller, &tree, filter.as_ref(), with_defaults, print);
