@@ -143,6 +143,8 @@ def test_a_parameter_that_is_wrong_is_named(peer, operation, said):
         (top("<nothing/>"), "application unknown-element /s:top/s:nothing bad-element=nothing"),
         (top("<status>x</status>"), "application unknown-element /s:top/s:status bad-element=status"),
         (top('<mtu xmlns="urn:zz">7</mtu>'), "application unknown-namespace /s:top bad-element=mtu bad-namespace=urn:zz"),
+        (top("<xml:mtu>7</xml:mtu>"), "application unknown-namespace /s:top bad-element=mtu bad-namespace=http://www.w3.org/XML/1998/namespace"),
+        (top("<blob><xml:a/></blob>"), "application invalid-value /s:top/s:blob"),
         (top("", 'colour="red"'), "application unknown-attribute /s:top bad-attribute=colour bad-element=top"),
         (top("", 'nc:operation="burn"'), "application bad-attribute /s:top bad-attribute=operation bad-element=top"),
         (top("text"), "application bad-element /s:top bad-element=top"),

@@ -126,9 +126,14 @@ impl XmlElement {
     /// `around` is the namespace of the parent, `outer` what has been declared around this element.
     fn write(&self, out: &mut String, around: Option<&str>, outer: &Scope) {
         let escape = |text: &str| quick_xml::escape::escape(text.to_owned()).into_owned();
-        let _ = write!(out, "<{}", self.name);
         let namespace = self.namespace.as_deref();
-        if namespace != around || outer.0.is_none() {
+        // What is XML's own has its own prefix, and may have no other.
+        let name = match namespace {
+            Some(XML_NAMESPACE) => format!("xml:{}", self.name),
+            _ => self.name.to_string(),
+        };
+        let _ = write!(out, "<{name}");
+        if namespace != Some(XML_NAMESPACE) && (namespace != around || outer.0.is_none()) {
             let _ = write!(out, " xmlns=\"{}\"", escape(namespace.unwrap_or("")));
         }
         // Values inside may use any prefix that is in force.
@@ -139,7 +144,6 @@ impl XmlElement {
         }
         for (index, attribute) in self.attributes.iter().enumerate() {
             match &attribute.namespace {
-                // It has its own prefix, and may have no other.
                 Some(namespace) if &**namespace == XML_NAMESPACE => {
                     let _ = write!(out, " xml:{}", attribute.name);
                 }
@@ -164,7 +168,7 @@ impl XmlElement {
         for child in &self.children {
             child.write(out, namespace, &self.scope);
         }
-        let _ = write!(out, "</{}>", self.name);
+        let _ = write!(out, "</{name}>");
     }
 }
 
@@ -284,7 +288,6 @@ fn begin(start: &BytesStart<'_>, parent: Option<&XmlElement>) -> Result<XmlEleme
     let mut attributes = Vec::with_capacity(raw.len());
     for (name, value) in raw {
         let (namespace, name) = match name.split_once(':') {
-            Some(("xml", local)) => (Some(Rc::from(XML_NAMESPACE)), local),
             Some((prefix, local)) => (Some(bound(&scope, prefix)?), local),
             None => (None, name.as_str()),
         };
@@ -302,6 +305,9 @@ fn begin(start: &BytesStart<'_>, parent: Option<&XmlElement>) -> Result<XmlEleme
 }
 
 fn bound(scope: &Scope, prefix: &str) -> Result<Rc<str>, Refusal> {
+    if prefix == "xml" {
+        return Ok(Rc::from(XML_NAMESPACE));
+    }
     scope.lookup(prefix).cloned().ok_or_else(|| malformed(format!("the XML prefix {prefix} is not declared")))
 }
 
@@ -389,5 +395,14 @@ mod tests {
         assert_eq!(again[0].attribute(XML_NAMESPACE, "lang"), Some("en"));
         let deep = &again[1].children[0];
         assert_eq!(deep.scope.lookup("f").map(|namespace| &**namespace), Some("urn:f"));
+    }
+
+    #[test]
+    fn what_is_of_xml_itself_keeps_its_prefix() {
+        let tops = parse(b"<xml:a b='c'>t<d xmlns='urn:d'><xml:e/></d></xml:a>").unwrap();
+        assert_eq!(tops[0].namespace.as_deref(), Some(XML_NAMESPACE));
+        let written = tops[0].outer_xml();
+        assert_eq!(written, "<xml:a b=\"c\"><d xmlns=\"urn:d\"><xml:e/></d></xml:a>");
+        assert!(alike(&parse(written.as_bytes()).unwrap()[0].children, &tops[0].children));
     }
 }
