@@ -36,7 +36,7 @@ const PIECE_NODES: usize = 250;
 /// So many are made sooner than another thread would be awake.
 const NODES_BRIEF: usize = 50;
 
-/// Gets of more than [`FEW_TOPS`] that are under way at a time: each holds configuration from turn to turn.
+/// Gets of more than [`FEW_TOPS`] that are under way at a time: each holds its configuration until it is made.
 const GETS_AT_ONCE_MAX: usize = 4;
 const FEW_TOPS: usize = 4;
 
