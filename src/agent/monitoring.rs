@@ -7,11 +7,10 @@ use crate::netconf::counters::Counters;
 use crate::netconf::library::{self, Library};
 use crate::netconf::monitoring::{self, DatastoreState, Lock, PartialLock, Server, SessionState};
 use crate::northbound::abilities::Abilities;
-use crate::northbound::own_state::{Facts, Monitoring};
+use crate::northbound::own_state::{Facts, Monitoring, State};
 use crate::northbound::url::SCHEMES;
 use crate::northbound::{Client, Datastore};
 use crate::yang::schema::Schema;
-use crate::yang::value::Element;
 
 const ROOTS: [&str; 3] = [monitoring::ROOT, library::ROOT, library::OLDER_ROOT];
 
@@ -54,17 +53,22 @@ impl Monitoring for Standard {
         &ROOTS
     }
 
-    fn state(&self, root: &str, facts: &Facts<'_>) -> Vec<Element> {
+    fn state(&self, root: &str, facts: &Facts<'_>) -> State {
+        let schema = facts.schema;
         match root {
-            monitoring::ROOT => monitoring::state(&self.server(facts)),
-            library::ROOT => vec![library::yang_library(&library_of(facts.schema))],
-            library::OLDER_ROOT => vec![library::modules_state(&library_of(facts.schema))],
-            _ => Vec::new(),
+            monitoring::ROOT => {
+                let server = self.server(facts);
+                State::to_make(move || monitoring::state(&Server { schemas: schemas_of(schema), ..server }))
+            }
+            library::ROOT => State::to_make(move || vec![library::yang_library(&library_of(schema))]),
+            library::OLDER_ROOT => State::to_make(move || vec![library::modules_state(&library_of(schema))]),
+            _ => State::Made(Vec::new()),
         }
     }
 }
 
 impl Standard {
+    /// All but the schemas, which do not change.
     fn server(&self, facts: &Facts<'_>) -> Server {
         let sessions = facts
             .sessions
@@ -87,15 +91,6 @@ impl Standard {
                 counts: self.counters.of_session(caller.session).unwrap_or_default(),
             })
             .collect();
-        let schemas = facts.schema.modules().into_iter().flat_map(|module| {
-            let namespace = module.namespace;
-            let own = (module.name, module.revision);
-            std::iter::once(own).chain(module.submodules).map(move |(name, revision)| monitoring::Schema {
-                name: name.to_owned(),
-                revision: revision.unwrap_or_default().to_owned(),
-                namespace: namespace.to_owned(),
-            })
-        });
         Server {
             capabilities: facts.capabilities.to_vec(),
             datastores: facts
@@ -107,12 +102,25 @@ impl Standard {
                     partial_locks: if *datastore == Datastore::Running { partial_locks(facts) } else { Vec::new() },
                 })
                 .collect(),
-            schemas: schemas.collect(),
+            schemas: Vec::new(),
             sessions,
             started: time(facts.started_unix),
             totals: self.counters.totals(),
         }
     }
+}
+
+fn schemas_of(schema: &'static Schema) -> Vec<monitoring::Schema> {
+    let schemas = schema.modules().into_iter().flat_map(|module| {
+        let namespace = module.namespace;
+        let own = (module.name, module.revision);
+        std::iter::once(own).chain(module.submodules).map(move |(name, revision)| monitoring::Schema {
+            name: name.to_owned(),
+            revision: revision.unwrap_or_default().to_owned(),
+            namespace: namespace.to_owned(),
+        })
+    });
+    schemas.collect()
 }
 
 fn partial_locks(facts: &Facts<'_>) -> Vec<PartialLock> {

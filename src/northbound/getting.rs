@@ -20,7 +20,7 @@ use super::driver::Northbound;
 use super::filter::{self, Content, Filter};
 use super::handle::{Continuation, Input};
 use super::nmda::Shape;
-use super::own_state;
+use super::own_state::{self, State};
 use super::provider::StateQuery;
 use super::reading::{Reach, root_path, selection_of, with_seen};
 use super::sight::{Below, Reader};
@@ -78,7 +78,7 @@ pub(super) struct PendingGet {
 /// State of one top.
 struct Told {
     root: String,
-    state: Vec<Element>,
+    state: State,
 }
 
 impl Northbound {
@@ -226,8 +226,8 @@ impl Northbound {
         while nodes < PIECE_NODES
             && let Some(root) = pending.own.pop_front()
         {
-            let state = own_state::elements(self, pending.wanted.filter.as_ref(), root);
-            nodes += state.iter().map(count).sum::<usize>();
+            let state = own_state::state(self, pending.wanted.filter.as_ref(), root);
+            nodes += count(&state);
             pending.told.push_back(Told { root: root.to_owned(), state });
         }
         match pending.own.is_empty() {
@@ -237,7 +237,8 @@ impl Northbound {
     }
 
     fn make(&mut self, mut pending: PendingGet) {
-        let nodes: usize = pending.told.iter().flat_map(|told| &told.state).map(count).sum();
+        let nodes: usize = pending.told.iter().map(|told| count(&told.state)).sum();
+        let is_brief = nodes <= NODES_BRIEF && pending.told.iter().all(|told| matches!(told.state, State::Made(_)));
         let mut making = Making {
             schema: self.schema,
             reader: self.access.reader(&pending.wanted.caller),
@@ -246,7 +247,7 @@ impl Northbound {
             beside: std::mem::replace(&mut pending.beside, Tree::new(self.schema)),
             printed: vec![take(&mut pending.alone)],
         };
-        if nodes <= NODES_BRIEF {
+        if is_brief {
             let answer = making.piece().map(|_| making.answer());
             return self.end(pending, answer);
         }
@@ -274,8 +275,9 @@ impl Northbound {
 
     /// For a filter that compares what stands below one top with another: all in one go.
     fn at_once(&self, wanted: &Wanted, told: VecDeque<Told>, own: VecDeque<&'static str>) -> Answer {
-        let own = own.into_iter().flat_map(|root| own_state::elements(self, wanted.filter.as_ref(), root));
-        let state: Vec<Element> = own.chain(told.into_iter().flat_map(|told| told.state)).collect();
+        let own = own.into_iter().map(|root| own_state::state(self, wanted.filter.as_ref(), root));
+        let state = own.chain(told.into_iter().map(|told| told.state)).flat_map(State::elements);
+        let state: Vec<Element> = state.collect();
         let Wanted { caller, filter, with_defaults, shape } = wanted;
         let content = if state.is_empty() && shape.is_none() {
             let print = |view: &View<'_>| self.printed(view, *with_defaults);
@@ -316,11 +318,12 @@ impl Making {
         }
         let (mut state, mut config, mut nodes) = (Vec::new(), Tree::new(self.schema), 0);
         while nodes < PIECE_NODES
-            && let Some(Told { root, state: elements }) = self.told.pop_front()
+            && let Some(told) = self.told.pop_front()
         {
-            nodes += elements.iter().map(count).sum::<usize>();
+            let elements = told.state.elements();
+            nodes += nodes_of(&elements);
             state.extend(elements);
-            move_top(self.schema.node(&root), &mut self.beside, &mut config);
+            move_top(self.schema.node(&told.root), &mut self.beside, &mut config);
         }
         self.printed.push(piece(self.schema, self.reader.clone(), &self.wanted, config, &state)?);
         Ok(!self.told.is_empty())
@@ -391,14 +394,22 @@ fn by_top(told: &mut VecDeque<Told>, elements: Vec<Element>) {
     for element in elements {
         let root = format!("/{}:{}", element.module.as_deref().unwrap_or_default(), element.name);
         match told.back_mut() {
-            Some(Told { root: same, state }) if *same == root => state.push(element),
-            _ => told.push_back(Told { root, state: vec![element] }),
+            Some(Told { root: same, state: State::Made(state) }) if *same == root => state.push(element),
+            _ => told.push_back(Told { root, state: State::Made(vec![element]) }),
         }
     }
 }
 
-fn count(element: &Element) -> usize {
-    1 + element.children.iter().map(count).sum::<usize>()
+/// Nodes; of what is still to be made none.
+fn count(state: &State) -> usize {
+    match state {
+        State::Made(elements) => nodes_of(elements),
+        State::ToMake(_) => 0,
+    }
+}
+
+fn nodes_of(elements: &[Element]) -> usize {
+    elements.iter().map(|element| 1 + nodes_of(&element.children)).sum()
 }
 
 fn move_top(top: Option<SchemaNode>, from: &mut Tree, to: &mut Tree) {

@@ -56,8 +56,27 @@ pub trait Monitoring: Send + Sync {
     /// `/module:node` of each top node it lays out.
     fn roots(&self) -> &'static [&'static str];
 
-    /// The top elements of one of `roots`.
-    fn state(&self, root: &str, facts: &Facts<'_>) -> Vec<Element>;
+    /// The top elements of one of `roots`: what is true now, to be laid out wherever there is time.
+    fn state(&self, root: &str, facts: &Facts<'_>) -> State;
+}
+
+/// State of one top.
+pub enum State {
+    Made(Vec<Element>),
+    ToMake(Box<dyn FnOnce() -> Vec<Element> + Send>),
+}
+
+impl State {
+    pub fn to_make(make: impl FnOnce() -> Vec<Element> + Send + 'static) -> Self {
+        Self::ToMake(Box::new(make))
+    }
+
+    pub fn elements(self) -> Vec<Element> {
+        match self {
+            Self::Made(elements) => elements,
+            Self::ToMake(make) => make(),
+        }
+    }
 }
 
 /// The tops of all that is the northbound's own.
@@ -73,15 +92,15 @@ pub(super) fn roots(northbound: &Northbound) -> Vec<&'static str> {
 }
 
 /// What there is of one of [`roots`].
-pub(super) fn elements(northbound: &Northbound, filter: Option<&Filter>, root: &'static str) -> Vec<Element> {
-    match root {
+pub(super) fn state(northbound: &Northbound, filter: Option<&Filter>, root: &'static str) -> State {
+    State::Made(match root {
         super::history::ROOT => vec![northbound.history_state(filter)],
         super::access::NACM_ROOT => vec![northbound.access.state()],
         super::notifications::STREAMS_ROOT => vec![northbound.stream.state()],
         super::subscriptions::STREAMS_ROOT => vec![northbound.stream.streams()],
         super::subscriptions::SUBSCRIPTIONS_ROOT => northbound.numbered_state().into_iter().collect(),
-        _ => northbound.monitoring.state(root, &facts(northbound)),
-    }
+        _ => return northbound.monitoring.state(root, &facts(northbound)),
+    })
 }
 
 fn facts(northbound: &Northbound) -> Facts<'_> {

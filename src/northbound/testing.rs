@@ -10,7 +10,7 @@ use super::grouping::Waiting;
 use super::handle::{Handle, Input, Opening};
 use super::notifications::log::EventLog;
 use super::notifications::scribe::Scribe;
-use super::own_state::{Facts, Monitoring};
+use super::own_state::{Facts, Monitoring, State};
 use super::provider::{Later, Proposal, Provider};
 use super::router::Gap;
 use super::startup::StartupStore;
@@ -27,7 +27,6 @@ use crate::store::disk::simulated::Simulated;
 use crate::store::note::Note;
 use crate::yang::schema::{ModuleSpec, Schema};
 use crate::yang::tree::Tree;
-use crate::yang::value::Element;
 
 /// Our modules that the northbound itself speaks, and the sample of the tests.
 fn schema() -> &'static Schema {
@@ -65,8 +64,8 @@ impl Monitoring for Silent {
         &[]
     }
 
-    fn state(&self, _: &str, _: &Facts<'_>) -> Vec<Element> {
-        Vec::new()
+    fn state(&self, _: &str, _: &Facts<'_>) -> State {
+        State::Made(Vec::new())
     }
 }
 
